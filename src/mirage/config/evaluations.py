@@ -1,0 +1,96 @@
+"""Evaluations: what is measured, on what, and between which arms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mirage.config.base import Entry, Options
+from mirage.config.generators import Augment, SegmenterOptions
+
+NAME = r"^[a-z0-9_]+$"
+
+
+class TrainingSet(Options):
+    """One dataset of an arm's training set, or the first so many of its images."""
+
+    data: str = Field(description="dataset or recipe")
+    images: int | None = Field(None, ge=1, description="only so many images, by subject; none: all")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"data": value} if isinstance(value, str) else value
+
+
+class Arm(Options):
+    """One training set of an evaluation."""
+
+    train: list[TrainingSet] = Field(min_length=1, description="pooled; each dataset's training split")
+    pretrain: list[TrainingSet] = Field(
+        default_factory=list, description="first half of the step budget, before `train`"
+    )
+    augment: bool = Field(False, description="with the evaluation's classical augmentation")
+
+
+class SegmentationEvaluation(Entry):
+    """A U-Net is trained on every arm and scored on held-out real images."""
+
+    evaluator: Literal["segmentation"]
+    test: str = Field(description="dataset whose test split is scored")
+    arms: dict[str, Arm] = Field(min_length=1, description="name -> training set")
+    baseline: str = Field("real", description="arm that the others are compared with")
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="one judge is trained for each")
+    label: str | None = Field(None, description="name of the label scored; none: all foreground")
+    steps: int = Field(2000, ge=2, description="optimiser steps of every judge, whatever its arm")
+    batch_size: int = Field(8, ge=1)
+    augment: Augment = Field(
+        default_factory=lambda: Augment(hflip=True, vflip=True, rotate_deg=180, scale=0.1, gamma=0.2, brightness=0.2),
+        description="what arms with `augment: true` get",
+    )
+    judge: SegmenterOptions = Field(default_factory=SegmenterOptions)
+
+    @field_validator("arms")
+    @classmethod
+    def _names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        import re
+
+        for name in arms:
+            if not re.match(NAME, name):
+                raise ValueError(f"arm {name!r}: names are lower case letters, digits and _")
+        return arms
+
+    @model_validator(mode="after")
+    def _baseline(self) -> SegmentationEvaluation:
+        if self.baseline not in self.arms:
+            raise ValueError(f"baseline {self.baseline!r} is none of the arms {sorted(self.arms)}")
+        return self
+
+
+class FidelityEvaluation(Entry):
+    """How far synthetic images lie from real ones, and whether they copy them."""
+
+    evaluator: Literal["fidelity"]
+    real: str = Field(description="dataset whose training split the generator has seen")
+    synthetic: str = Field(description="recipe that is judged")
+    compare: Literal["both", "image", "mask"] = Field(
+        "both", description="which tensors have a counterpart on both sides"
+    )
+    bootstrap: int = Field(1000, ge=50, description="resamples behind every interval and reference")
+    seed: int = Field(0, ge=0)
+
+
+EvaluationConfig = Annotated[
+    SegmentationEvaluation | FidelityEvaluation, Field(discriminator="evaluator")
+]
+
+
+class StudyConfig(Options):
+    """One question, the evaluations that answer it, and the report."""
+
+    title: str
+    question: str = Field(description="what the study asks, in one sentence")
+    evaluations: list[str] = Field(min_length=1, description="names under `evaluations`")
+    reference: str | None = Field(None, description="the publication that the study follows")
+    notes: list[str] = Field(default_factory=list, description="remarks printed under the verdict")

@@ -1,0 +1,104 @@
+"""Generators: trainable models of images and how they are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mirage.config.base import Entry, Options
+
+
+class Augment(Options):
+    """Random changes of training items, the same for image and mask."""
+
+    hflip: bool = Field(False, description="mirror left-right")
+    vflip: bool = Field(False, description="mirror up-down")
+    rotate_deg: float = Field(0, ge=0, le=180, description="rotation drawn from [-x, x] degrees")
+    scale: float = Field(0, ge=0, lt=1, description="zoom drawn from [1 - x, 1 + x]")
+    gamma: float = Field(0, ge=0, lt=1, description="images only: gamma drawn from [1 - x, 1 + x]")
+    brightness: float = Field(0, ge=0, lt=1, description="images only: factor drawn from [1 - x, 1 + x]")
+
+
+class TrainingOptions(Options):
+    """The one training loop; every key here changes the result."""
+
+    steps: int = Field(10_000, ge=1, description="optimiser steps of each network")
+    batch_size: int = Field(16, ge=1, description="items a step, over all devices and micro-batches")
+    accumulate: int = Field(1, ge=1, description="micro-batches a step; divides batch_size")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="decay per step of the averaged weights that are kept; none: the raw ones"
+    )
+    augment: Augment = Field(default_factory=Augment)
+    validate_every: int = Field(500, ge=1, description="steps between two values of the validation metric")
+    select: Literal["best", "last"] = Field(
+        "best", description="weights kept: best on the validation metric, or the last ones"
+    )
+    log_every: int = Field(10, ge=1, description="steps between two rows of the history")
+    preview_every: int = Field(1000, ge=1, description="steps between two preview grids")
+
+
+class DCGANOptions(Options):
+    """DCGAN (Radford 2015), any power-of-two size from 32 to 512."""
+
+    of: Literal["image", "mask"] = Field("image", description="what is generated")
+    latent: int = Field(100, ge=1, description="length of the noise vector")
+    features: int = Field(64, ge=2, description="channels of the layer before the output")
+    max_features: int = Field(1024, ge=2, description="cap on channels of the small layers")
+    lr_generator: float = Field(2e-4, gt=0)
+    lr_discriminator: float = Field(2e-4, gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="one-sided: real target is 1 - x")
+
+
+class Pix2PixOptions(Options):
+    """pix2pix (Isola 2017): masks to images with a U-Net generator and a 70x70 PatchGAN."""
+
+    features: int = Field(64, ge=2, description="channels of the generator's first layer")
+    critic_features: int = Field(64, ge=2, description="channels of the PatchGAN's first layer")
+    levels: int | None = Field(None, ge=3, le=9, description="U-Net levels; none: log2(size), at most 8")
+    norm: Literal["instance", "batch"] = Field(
+        "instance", description="affine; instance equals the published batch norm at batch size 1"
+    )
+    l1_weight: float = Field(100.0, ge=0)
+    dropout: float = Field(0.5, ge=0, lt=1, description="in the three innermost up blocks, also at sampling: the noise")
+    pool: int = Field(0, ge=0, description="past fakes the discriminator is shown half of the time; 0: none")
+    lr: float = Field(2e-4, gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1)
+
+
+class SegmenterOptions(Options):
+    """2D U-Net (MONAI's BasicUNet) that draws label masks on images, trained on patches."""
+
+    features: int = Field(32, ge=4, description="channels of the first level; doubled three times, then kept")
+    patch: int = Field(0, ge=0, description="side of training patches, pixels, a multiple of 16; 0: whole image")
+    overlap: float = Field(0.5, ge=0, lt=1, description="overlap of inference windows")
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class GeneratorEntry(Entry):
+    data: str = Field(description="dataset or recipe whose training split is learnt")
+    training: TrainingOptions = Field(default_factory=TrainingOptions)
+
+
+class DCGANConfig(GeneratorEntry):
+    arch: Literal["dcgan"]
+    options: DCGANOptions = Field(default_factory=DCGANOptions)
+
+
+class Pix2PixConfig(GeneratorEntry):
+    arch: Literal["pix2pix"]
+    options: Pix2PixOptions = Field(default_factory=Pix2PixOptions)
+
+
+class SegmenterConfig(GeneratorEntry):
+    arch: Literal["segmenter"]
+    options: SegmenterOptions = Field(default_factory=SegmenterOptions)
+
+
+GeneratorConfig = Annotated[
+    DCGANConfig | Pix2PixConfig | SegmenterConfig, Field(discriminator="arch")
+]

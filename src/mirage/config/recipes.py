@@ -1,0 +1,65 @@
+"""Recipes: how a labelled synthetic dataset is made of datasets and trained generators."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mirage.config.base import Entry, Options
+
+
+class ModelRef(Options):
+    """A trained generator: its name, or its name and the seed it was trained with."""
+
+    generator: str = Field(description="name under `generators`")
+    seed: int = Field(0, ge=0, description="training seed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"generator": value} if isinstance(value, str) else value
+
+
+class RecipeEntry(Entry):
+    seed: int = Field(0, ge=0, description="sampling seed")
+    shards: int = Field(1, ge=1, le=9999, description="jobs and files the dataset is cut into")
+    max_failed_fraction: float = Field(0.0, ge=0, le=1)
+
+
+class UnconditionalRecipe(RecipeEntry):
+    """Images (or masks) straight from noise."""
+
+    recipe: Literal["unconditional"]
+    generator: ModelRef
+    count: int = Field(ge=1, description="items to make")
+
+
+class MaskThenImageRecipe(RecipeEntry):
+    """Stage I invents label masks, they are binarised and cleaned, stage II makes the image of each."""
+
+    recipe: Literal["mask_then_image"]
+    masks: ModelRef = Field(description="generator of masks")
+    images: ModelRef = Field(description="generator of images conditioned on masks")
+    count: int = Field(ge=1, description="items to make")
+    min_component: int = Field(
+        0, ge=0, description="connected components of a mask smaller than this are removed, pixels"
+    )
+    min_foreground: float = Field(
+        0.001, ge=0, lt=1, description="share of foreground pixels below which a mask is drawn again"
+    )
+    max_draws: int = Field(10, ge=1, description="draws of a mask before the item is recorded as failed")
+
+
+class PseudoLabelRecipe(RecipeEntry):
+    """Real images of an unlabelled dataset with the masks that a trained segmenter draws on them."""
+
+    recipe: Literal["pseudo_label"]
+    images: str = Field(description="dataset or recipe whose images are labelled")
+    segmenter: ModelRef
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is foreground")
+
+
+RecipeConfig = Annotated[
+    UnconditionalRecipe | MaskThenImageRecipe | PseudoLabelRecipe, Field(discriminator="recipe")
+]

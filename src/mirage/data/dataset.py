@@ -1,0 +1,145 @@
+"""A dataset folder: `manifest.parquet`, `dataset.json` and memory-mapped shards.
+
+Real, simulated, synthetic and mixed data are all the same kind of folder, so whatever reads one reads all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mirage.data.shards import ShardReader, shard_name
+from mirage.errors import DataError
+from mirage.files import read_json, write_json
+
+
+class DatasetInfo(BaseModel):
+    """Contents of ``dataset.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    namespace: str = Field(description="what subject ids are unique within, e.g. the source and its path")
+    modality: str
+    image_shape: tuple[int, ...] = Field(description="(C, H, W) or (C, D, H, W)")
+    image_dtype: str = Field(description="NumPy type of the stored image")
+    value_range: tuple[float, float] = Field(description="lowest and highest possible stored value")
+    channel_names: list[str]
+    mask_channels: list[str] = Field(
+        description="`label`, `fov`, `observer2` ... ; empty without masks. Each is uint8"
+    )
+    labels: dict[int, str] = Field(description="value of mask channel `label` -> name; 0 is background")
+    spacing_mm: tuple[float, ...] | None = Field(None, description="of the stored image, (D,) H, W")
+    shards: int
+    items: dict[str, int] = Field(default_factory=dict, description="ok items per split")
+    failed: int = 0
+    lineage: list[str] = Field(
+        default_factory=list,
+        description="namespaced subjects that any model behind this dataset has learnt from",
+    )
+    sampling: dict[str, Any] | None = Field(
+        None, description="recipe, models and seed of a synthetic dataset"
+    )
+    fingerprint: str = Field("", description="hash over manifest and shards")
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Dataset:
+    """Read access to a dataset folder, or to some of its items.
+
+    Items are those with status ``ok``; their order is the manifest's. Cheap to pickle: shards are
+    opened on first use in each process.
+
+    Args:
+        folder: the dataset folder.
+
+    Raises:
+        DataError: the folder is no dataset, or its parts do not fit together.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        try:
+            self.info = DatasetInfo.model_validate(read_json(self.folder / "dataset.json"))
+            table = pq.read_table(self.folder / "manifest.parquet")
+        except (OSError, ValueError, ValidationError) as error:
+            raise DataError(f"{self.folder}: not a readable dataset ({error})") from error
+        manifest = table.to_pandas()
+        self.failures = manifest[manifest["status"] != "ok"].reset_index(drop=True)
+        self.items = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+        self._readers: dict[int, ShardReader] = {}
+
+    def select(
+        self,
+        split: Literal["train", "val", "test"] | None = None,
+        images: int | None = None,
+    ) -> Dataset:
+        """The same dataset restricted to a split, and to its first ``images`` items.
+
+        Subjects are taken in the order of a hash of their id, so that n < m gives nested subsets
+        and no subject is preferred by its name.
+        """
+        view = object.__new__(Dataset)
+        view.folder, view.info, view.failures, view._readers = (
+            self.folder,
+            self.info,
+            self.failures,
+            {},
+        )
+        items = self.items if split is None else self.items[self.items["split"] == split]
+        if images is not None:
+            order = pd.util.hash_pandas_object(items["subject_id"], index=False).to_numpy()
+            items = items.iloc[np.sort(np.argsort(order, kind="stable")[:images])]
+        view.items = items.reset_index(drop=True)
+        return view
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": {}}
+
+    def _tensor(self, index: int, name: str) -> np.ndarray:
+        shard, row = int(self.items["shard"].iat[index]), int(self.items["row"].iat[index])
+        if shard not in self._readers:
+            path = self.folder / f"{shard_name(shard, self.info.shards)}.arrow"
+            self._readers[shard] = ShardReader(path)
+        return self._readers[shard].tensor(row, name)
+
+    def image(self, index: int) -> np.ndarray:
+        """Stored image (C, H, W) or (C, D, H, W) of an item, a read-only view."""
+        return self._tensor(index, "image")
+
+    def masks(self, index: int) -> np.ndarray:
+        """All mask channels (M, H, W) of an item, uint8, a read-only view."""
+        if not self.info.mask_channels:
+            raise DataError(f"dataset {self.info.name} has no masks")
+        return self._tensor(index, "mask")
+
+    def mask(self, index: int, channel: str = "label") -> np.ndarray:
+        """One mask channel (H, W) or (D, H, W), uint8."""
+        if channel not in self.info.mask_channels:
+            raise DataError(
+                f"dataset {self.info.name} has no mask channel {channel!r}; "
+                f"it has {self.info.mask_channels or 'no masks'}"
+            )
+        return self.masks(index)[self.info.mask_channels.index(channel)]
+
+    def subjects(self) -> set[str]:
+        """Namespaced subjects of the items (``namespace/subject``)."""
+        return {f"{self.info.namespace}/{subject}" for subject in self.items["subject_id"]}
+
+    def learnt_from(self) -> set[str]:
+        """Every namespaced subject that training on these items would leak: own, donors', and lineage."""
+        donors = {donor for donors in self.items["donor_subject_ids"] for donor in donors}
+        return self.subjects() | donors | set(self.info.lineage)
+
+
+def write_info(folder: Path | str, info: DatasetInfo) -> None:
+    """Write ``dataset.json``, atomically."""
+    write_json(Path(folder) / "dataset.json", info.model_dump(mode="json"))

@@ -1,0 +1,83 @@
+"""What a source is: a lazy reader of one public dataset's native layout that knows nothing of pipelines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+@dataclass
+class RawImage:
+    """One image as its file holds it.
+
+    Attributes:
+        image: (C, H, W) or (C, D, H, W), native integer or float type, channel first.
+        masks: mask channel name (``label``, ``fov``, ``observer2`` ...) -> uint8 (H, W) or (D, H, W) of
+            the image's size; ``label`` holds label values, the others 0 or 1.
+        full_range: lowest and highest value the file's type or header allows, e.g. (0, 255) or
+            (0, 4095); None where there is no such thing (float, signed CT), which needs an explicit window.
+        spacing_mm: (D,) H, W, or None when unknown.
+    """
+
+    image: np.ndarray
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    full_range: tuple[float, float] | None = None
+    spacing_mm: tuple[float, ...] | None = None
+
+
+@dataclass
+class SourceItem:
+    """One item of a source, before any pixel is read.
+
+    Attributes:
+        item_id: unique in the source, made of letters, digits, ``_``, ``-``, ``.`` and ``/``.
+        subject_id: patient, child or animal.
+        split: the source's own ``train`` or ``test`` (or ``val``), or None.
+        attributes: age, sex, grade ... plus ``file``, the image's path relative to the source.
+        load: reads the pixels; raises DataError naming the file when that fails.
+    """
+
+    item_id: str
+    subject_id: str
+    load: Callable[[], RawImage]
+    split: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """Reader of one native layout.
+
+    Class attributes describe what every item of the source has, so that a rule can be planned without
+    reading a pixel. Constructing a source reads nothing.
+    """
+
+    modality: ClassVar[str]
+    channel_names: list[str]
+    labels: dict[int, str]
+    mask_channels: list[str]
+    """Channels the source may yield: ``label`` and ``observer2``; `fov` when it comes with one."""
+
+    @property
+    @abstractmethod
+    def namespace(self) -> str:
+        """What subject ids are unique within; the same for every prepared version of the same raw data."""
+
+    @abstractmethod
+    def check_layout(self) -> None:
+        """Check that the folders are there, in milliseconds and without listing images.
+
+        Raises:
+            LayoutError: names the missing piece, what was expected, and where to get it.
+        """
+
+    @abstractmethod
+    def items(self) -> Iterator[SourceItem]:
+        """Items in a fixed order, without reading pixels.
+
+        Raises:
+            LayoutError: the folders are there but hold no items.
+        """
