@@ -25,6 +25,9 @@ class Runtime(Options):
     minutes: int = Field(
         240, ge=1, description="wall time asked for, minutes; training stops before it and is resumed"
     )
+    state_minutes: float = Field(
+        5.0, gt=0, description="wall time between two saves of the resumable training state, minutes"
+    )
     mem_mb: int = Field(4000, ge=100, description="memory asked for, MB")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mirage.config.base import Entry, Options
 
@@ -24,7 +25,7 @@ class ChaseDB1Source(Options):
 
 
 class MessidorSource(Options):
-    """MESSIDOR: folders `Base11` ... `Base34` of TIFF photographs with `Annotation_Base*.xls`; no vessel labels."""
+    """MESSIDOR: folders `Base11` ... `Base34` of TIFF files with `Annotation_Base*.xls`; no vessel labels."""
 
     reader: Literal["messidor"]
     path: str = Field("resources/messidor", description="folder that holds Base11, Base12, ...")
@@ -72,6 +73,42 @@ class FolderSource(Options):
     )
     modality: str = Field("unknown", description="what the images are, for the report")
     channels: Literal["grey", "rgb"] = Field("rgb", description="colour of the stored images")
+
+    @model_validator(mode="after")
+    def _patterns(self) -> FolderSource:
+        for key, pattern in (("masks", self.masks), ("fov", self.fov)):
+            unknown = set(re.findall(r"\{(.*?)\}", pattern or "")) - {"stem", "parent", "name"}
+            if unknown:
+                raise ValueError(
+                    f"{key}: {pattern!r} holds {sorted(unknown)}; known are stem, parent and name"
+                )
+            if pattern and not re.search(r"\{(stem|name)\}", pattern):
+                raise ValueError(
+                    f"{key}: {pattern!r} is the same for all images; it needs {{stem}} or {{name}}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _labels(self) -> FolderSource:
+        if not self.labels or not all(1 <= value <= 254 for value in self.labels):
+            raise ValueError(
+                "labels: values must be 1 to 254, at least one; 0 is background, 255 means absent"
+            )
+        if self.mask_polarity != "labels" and len(self.labels) > 1:
+            raise ValueError("labels: a bright or dark mask has one label; use mask_polarity: labels")
+        return self
+
+    @field_validator("subject")
+    @classmethod
+    def _subject(cls, expression: str | None) -> str | None:
+        if expression is not None:
+            try:
+                groups = re.compile(expression).groups
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+            if groups < 1:
+                raise ValueError("needs a group in brackets, which is the subject")
+        return expression
 
 
 SourceOptions = Annotated[
@@ -128,7 +165,8 @@ class PrepareOptions(Options):
         0.5,
         gt=0,
         lt=1,
-        description="share of a stored pixel's area that a binary label must cover; below 0.5 keeps thin vessels",
+        description="share of a stored pixel's area that a binary label must cover; "
+        "below 0.5 keeps thin vessels",
     )
     require_mask: bool = Field(False, description="an image without a label mask is a failed row")
 
@@ -140,7 +178,9 @@ class SplitOptions(Options):
         "source", description="source: the dataset's own test set where it has one; random: ignore it"
     )
     val: float = Field(0.1, ge=0, lt=1, description="share of the subjects that are not in test")
-    test: float = Field(0.2, ge=0, lt=1, description="share of all subjects; unused where the source has a test set")
+    test: float = Field(
+        0.2, ge=0, lt=1, description="share of all subjects; unused where the source has a test set"
+    )
     seed: int = Field(0, ge=0)
 
 

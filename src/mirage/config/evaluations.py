@@ -93,4 +93,10 @@ class StudyConfig(Options):
     question: str = Field(description="what the study asks, in one sentence")
     evaluations: list[str] = Field(min_length=1, description="names under `evaluations`")
     reference: str | None = Field(None, description="the publication that the study follows")
+    published: dict[str, str] = Field(
+        default_factory=dict,
+        description="figure or table of `reference` -> id of the report's exhibit that regenerates it (an exhibit's "
+        "id stands in the report's list of figures), or `none: why not`",
+        examples=[{"Figure 3": "intensity/retina_fidelity", "Figure 9": "none: a diagram"}],
+    )
     notes: list[str] = Field(default_factory=list, description="remarks printed under the verdict")

@@ -71,6 +71,7 @@ class Pix2PixOptions(Options):
 class SegmenterOptions(Options):
     """2D U-Net (MONAI's BasicUNet) that draws label masks on images, trained on patches."""
 
+    label: str | None = Field(None, description="name of the label drawn; none: all foreground")
     features: int = Field(32, ge=4, description="channels of the first level; doubled three times, then kept")
     patch: int = Field(0, ge=0, description="side of training patches, pixels, a multiple of 16; 0: whole image")
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of inference windows")

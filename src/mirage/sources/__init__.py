@@ -1,0 +1,37 @@
+"""Readers of public datasets' native layouts, and `folder` for any images.
+
+A source yields items lazily and knows nothing of pipelines. Importing this package is cheap; image
+libraries are imported when the first pixel is read.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from mirage.config.datasets import SourceOptions
+from mirage.sources.base import RawImage, Source, SourceItem
+
+__all__ = ["READERS", "RawImage", "Source", "SourceItem", "open_source"]
+
+READERS: dict[str, str] = {
+    "drive": "mirage.sources.drive:Drive",
+    "chasedb1": "mirage.sources.chasedb1:ChaseDB1",
+    "messidor": "mirage.sources.messidor:Messidor",
+    "bubil": "mirage.sources.bubil:Bubil",
+    "folder": "mirage.sources.folder:Folder",
+}
+"""Config key ``reader`` -> ``module:class``; the module is imported only when it is used."""
+
+
+def open_source(options: SourceOptions, folder: Path | None = None) -> Source:
+    """The source of one ``source:`` entry; reads nothing yet.
+
+    Args:
+        options: the reader's options.
+        folder: read here instead of ``options.path``, for data simulated in the same layout. Subjects
+            then have a namespace of their own, because phantoms are nobody's patients.
+    """
+    module, name = READERS[options.reader].split(":")
+    source: Source = getattr(import_module(module), name)(options, folder)
+    return source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Source(ABC):
     reading a pixel. Constructing a source reads nothing.
     """
 
-    modality: ClassVar[str]
+    modality: str
     channel_names: list[str]
     labels: dict[int, str]
     mask_channels: list[str]

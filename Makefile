@@ -1,0 +1,40 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONNOUSERSITE := 1
+
+.PHONY: setup demo test lint unit docs clean
+
+setup: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 setup")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## the quick-start study on simulated images
+	snakemake --profile profiles/local --cores $(CORES)
+
+lint: setup  ## style, types, layers, workflow
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	snakefmt --check Snakefile workflow
+	tests/lint_workflow
+
+test: lint  ## everything that CI runs
+	pytest -n $(CORES)
+
+unit: setup  ## the fast tests only
+	pytest -n $(CORES) tests/unit
+
+docs: setup  ## the schema and the reference page, from the config models
+	mirage schema
+
+clean:  ## remove everything made; raw data stay
+	rm -rf results logs .snakemake

@@ -1,0 +1,30 @@
+"""Mirage: from real medical images to trained generators, synthetic datasets, their evaluation and a report.
+
+Choose studies in config/config.yaml, then `snakemake --cores 2` or `snakemake --profile slurm`.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/synthesise.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    """Make the report of every study under `run`."""
+    default_target: True
+    input:
+        study_reports(),

@@ -1,0 +1,98 @@
+"""The part of the configuration that changes one stage's result, and nothing else.
+
+A slice is plain JSON with sorted keys and without defaults, so key order, comments, spelled-out defaults
+and the way a number is written never remake anything. Runtime facts are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from mirage.config.base import Entry
+from mirage.config.datasets import SimulateOptions
+from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation
+from mirage.config.model import Config
+from mirage.versions import STAGES
+
+_NEVER = {"runtime", "demo"}
+
+
+def normalise(options: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Sorted plain data of an options object, without its defaults, runtime and demo keys."""
+    dumped = options.model_dump(mode="json", exclude_defaults=True, exclude=_NEVER | (exclude or set()))
+    return _sorted(dumped)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]
+    return value
+
+
+def _versioned(stage: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {"stage": stage, "version": STAGES[stage], "options": options}
+
+
+def simulate_slice(config: Config, dataset: str) -> dict[str, Any]:
+    """What decides the simulated raw data of a dataset."""
+    entry = config.datasets[dataset]
+    simulate = entry.simulate or SimulateOptions()
+    return _versioned("simulate", {"reader": entry.source.reader, **normalise(simulate)})
+
+
+def prepare_slice(config: Config, dataset: str) -> dict[str, Any]:
+    """What decides the pixels of a prepared dataset; its splits are fixed later."""
+    entry = config.datasets[dataset]
+    return _versioned("prepare", normalise(entry, exclude={"split", "max_failed_fraction"}))
+
+
+def gather_slice(config: Config, name: str) -> dict[str, Any]:
+    """What decides the splits and the acceptance of a dataset, real or synthetic."""
+    entry: Entry = config.datasets[name] if name in config.datasets else config.recipes[name]
+    split = normalise(config.datasets[name].split) if name in config.datasets else None
+    return _versioned(
+        "gather",
+        {
+            "shards": entry.shards,
+            "split": split,
+            "max_failed_fraction": entry.max_failed_fraction,
+        },
+    )
+
+
+def train_slice(config: Config, generator: str) -> dict[str, Any]:
+    """What decides a generator's weights, beside its seed and its data."""
+    return _versioned("train", normalise(config.generators[generator]))
+
+
+def synthesise_slice(config: Config, recipe: str) -> dict[str, Any]:
+    """What decides a synthetic dataset, beside its models and inputs."""
+    return _versioned("synthesise", normalise(config.recipes[recipe], exclude={"max_failed_fraction"}))
+
+
+def arm_slice(config: Config, evaluation: str, arm: str) -> dict[str, Any]:
+    """What decides one arm of a segmentation evaluation, beside its seed: no other arm, no list of seeds."""
+    entry = config.evaluations[evaluation]
+    assert isinstance(entry, SegmentationEvaluation)
+    options = normalise(entry, exclude={"arms", "seeds", "baseline"})
+    return _versioned("evaluate_segmentation", {**options, "arm": normalise(entry.arms[arm])})
+
+
+def fidelity_slice(config: Config, evaluation: str) -> dict[str, Any]:
+    """What decides a fidelity evaluation."""
+    entry = config.evaluations[evaluation]
+    assert isinstance(entry, FidelityEvaluation)
+    return _versioned("evaluate_fidelity", normalise(entry))
+
+
+def report_slice(config: Config, study: str) -> dict[str, Any]:
+    """What a report prints that is not in the results it reads."""
+    entry = config.studies[study]
+    evaluations = {name: normalise(config.evaluations[name]) for name in sorted(entry.evaluations)}
+    return _versioned("report", {"study": normalise(entry), "evaluations": evaluations, "scale": config.scale})
+
+

@@ -1,0 +1,127 @@
+"""Turn finished shards into a dataset: fix the splits, check, fingerprint, write manifest and info."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mirage.config.datasets import SplitOptions
+from mirage.data.dataset import DatasetInfo, write_info
+from mirage.data.manifest import write_manifest
+from mirage.data.shards import shard_name
+from mirage.data.splits import assign_splits, link_subjects
+from mirage.errors import DataError
+from mirage.files import file_digest, read_json
+
+
+def gather(
+    folder: Path,
+    *,
+    name: str,
+    shards: int,
+    split: SplitOptions | None,
+    max_failed_fraction: float,
+    provenance: dict[str, Any],
+) -> DatasetInfo:
+    """Write ``manifest.parquet`` and ``dataset.json`` over the shards in ``folder``.
+
+    Args:
+        folder: holds ``shard-*.arrow``, ``shard-*.parquet`` (rows) and ``shard-*.json`` (facts).
+        name: the dataset's name in the configuration.
+        shards: how many shards there must be.
+        split: how subjects are split; None keeps the splits that the rows carry (synthetic data).
+        max_failed_fraction: share of failed rows that is tolerated.
+        provenance: what made this dataset.
+
+    Raises:
+        DataError: a shard is missing or differs, item ids repeat, nothing is usable, or too many rows failed.
+        LeakError: the splits would put one subject on two sides.
+    """
+    stems = [shard_name(index, shards) for index in range(shards)]
+    facts = _merge_facts([read_json(folder / f"{stem}.json") for stem in stems], name)
+    tables = [pq.read_table(folder / f"{stem}.parquet") for stem in stems]
+    table = pa.concat_tables(tables, promote_options="permissive")
+    table = table.sort_by("item_id")
+    _check_rows(table.select(["item_id", "status", "reason"]).to_pandas(), name, max_failed_fraction)
+    if split is not None:
+        table = _with_splits(table, split, name)
+    write_manifest(folder / "manifest.parquet", table)
+    ok = table.filter(pa.compute.equal(table["status"], "ok"))
+    counts = ok["split"].to_pandas().value_counts()
+    info = DatasetInfo(
+        name=name,
+        shards=shards,
+        items={str(key): int(value) for key, value in counts.sort_index().items()},
+        failed=table.num_rows - ok.num_rows,
+        fingerprint=_fingerprint(folder, stems),
+        provenance=provenance,
+        **facts,
+    )
+    write_info(folder, info)
+    return info
+
+
+def _merge_facts(facts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Facts that all shards agree on; spacing becomes None where images differ in it."""
+    merged = dict(facts[0])
+    for other in facts[1:]:
+        for key, value in other.items():
+            if key == "spacing_mm" and merged[key] != value:
+                merged[key] = None
+            elif key == "lineage":
+                merged[key] = sorted(set(merged[key]) | set(value))
+            elif merged[key] != value:
+                raise DataError(
+                    f"dataset {name}: shards disagree on {key}: {merged[key]!r} and {value!r}; "
+                    "delete the dataset's folder and run again"
+                )
+    return merged
+
+
+def _check_rows(rows: pd.DataFrame, name: str, max_failed_fraction: float) -> None:
+    repeated = rows["item_id"][rows["item_id"].duplicated()]
+    if len(repeated):
+        raise DataError(
+            f"dataset {name}: item ids occur twice: {', '.join(sorted(set(repeated))[:8])}; "
+            "files of the same name need different folders or a `subject` pattern"
+        )
+    failed = rows[rows["status"] != "ok"]
+    if len(failed) == len(rows) or len(failed) > max_failed_fraction * len(rows):
+        shown = "\n".join(f"  {row.item_id}: {row.reason}" for row in failed.head(10).itertuples())
+        raise DataError(
+            f"dataset {name}: {len(failed)} of {len(rows)} items failed, at most "
+            f"{max_failed_fraction:.1%} may (max_failed_fraction). Mend or remove them, or raise the limit. "
+            f"The first:\n{shown}"
+        )
+
+
+def _with_splits(table: pa.Table, options: SplitOptions, name: str) -> pa.Table:
+    rows = table.select(["subject_id", "split", "status", "content_hash"]).to_pandas()
+    usable = rows[rows["status"] == "ok"]
+    native: dict[str, set[str]] = {subject: set() for subject in usable["subject_id"]}
+    for subject, given in zip(usable["subject_id"], usable["split"], strict=True):
+        if isinstance(given, str):
+            native[subject].add(given)
+    groups = link_subjects(usable["subject_id"], usable["content_hash"])
+    assigned = assign_splits(native, groups, options, name)
+    splits = pa.array(
+        [
+            assigned[subject] if status == "ok" else None
+            for subject, status in zip(rows["subject_id"], rows["status"], strict=True)
+        ],
+        type=pa.string(),
+    )
+    return table.set_column(table.column_names.index("split"), "split", splits)
+
+
+def _fingerprint(folder: Path, stems: Sequence[str]) -> str:
+    digest = hashlib.sha256(file_digest(folder / "manifest.parquet").encode())
+    for stem in stems:
+        digest.update(file_digest(folder / f"{stem}.arrow").encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,49 @@
+"""Refusals: what must stay apart is checked where it would be mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mirage.data.dataset import Dataset
+from mirage.errors import LeakError
+
+
+def _name_some(names: set[str], limit: int = 8) -> str:
+    listed = sorted(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more
+
+
+def check_test_set(test: Dataset) -> None:
+    """Refuse a test or validation set that holds anything but real (or simulated) images with their own labels.
+
+    Raises:
+        LeakError: names the offending items.
+    """
+    made = test.items["origin"].eq("synthetic") | test.items["mask_origin"].isin(["synthetic", "predicted"])
+    if made.any():
+        raise LeakError(
+            f"{test.info.name}: the held-out items {_name_some(set(test.items['item_id'][made]))} are synthetic "
+            "or carry predicted labels; score on a dataset of real images with annotated labels instead"
+        )
+
+
+def check_training(training: Sequence[Dataset], test: Dataset) -> None:
+    """Refuse training sets that know anything of the test subjects.
+
+    Own subjects, donors of synthetic items, and subjects that any generator behind the data has learnt
+    from (the lineage) all count.
+
+    Raises:
+        LeakError: names the training set and the subjects.
+    """
+    check_test_set(test)
+    held_out = test.subjects()
+    for data in training:
+        shared = data.learnt_from() & held_out
+        if shared:
+            raise LeakError(
+                f"{data.info.name} has learnt from test subjects of {test.info.name}: {_name_some(shared)}; "
+                "give both datasets the same `split` (same seed and shares), or train the generators on "
+                "other subjects"
+            )

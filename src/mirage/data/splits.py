@@ -1,0 +1,88 @@
+"""Splits by subject, fixed before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mirage import seeds
+from mirage.config.datasets import SplitOptions
+from mirage.errors import LeakError
+
+
+def link_subjects(subjects: Iterable[str], hashes: Iterable[str]) -> dict[str, str]:
+    """Subject -> representative of the group of subjects that share an exact duplicate image.
+
+    Two subjects with a pixel-identical image are in truth one, or one's image was filed twice;
+    either way they must stay on one side of the split.
+    """
+    parent: dict[str, str] = {}
+
+    def find(subject: str) -> str:
+        while parent[subject] != subject:
+            parent[subject] = parent[parent[subject]]
+            subject = parent[subject]
+        return subject
+
+    first_with: dict[str, str] = {}
+    for subject, content in zip(subjects, hashes, strict=True):
+        parent.setdefault(subject, subject)
+        other = first_with.setdefault(content, subject)
+        low, high = sorted((find(subject), find(other)))
+        parent[high] = low
+    return {subject: find(subject) for subject in parent}
+
+
+def assign_splits(
+    native: Mapping[str, set[str]], groups: Mapping[str, str], options: SplitOptions, where: str
+) -> dict[str, str]:
+    """Split of every subject.
+
+    Subjects are ordered by a seeded hash of their group and cut at exact shares, so a dataset of ten
+    children really has two of them in a test share of 0.2, and the same subject gets the same split
+    however the dataset is prepared. A share above zero gets at least one group while one is left.
+
+    Args:
+        native: subject -> the source's own splits of its items (empty set: none given).
+        groups: subject -> group that must stay together, from :func:`link_subjects`.
+        options: shares and seed.
+        where: dataset name, for the messages.
+
+    Raises:
+        LeakError: the source itself puts one subject, or two with the same image, in two splits.
+    """
+    members: dict[str, list[str]] = {}
+    for subject, group in groups.items():
+        members.setdefault(group, []).append(subject)
+    result: dict[str, str] = {}
+    free: list[str] = []
+    has_native_test = options.by == "source" and any("test" in splits for splits in native.values())
+    has_native_val = options.by == "source" and any("val" in splits for splits in native.values())
+    for group, subjects in members.items():
+        given = set().union(*(native[subject] for subject in subjects))
+        if options.by == "random" or not given:
+            free.append(group)
+        elif len(given) > 1:
+            raise LeakError(
+                f"dataset {where}: subjects {sorted(subjects)} are in the splits {sorted(given)} at once; "
+                "a subject (or two with a pixel-identical image) must be in one. "
+                "Mend the split column, or set `split.by: random`"
+            )
+        elif given == {"train"}:
+            free.append(group)
+        else:
+            result[group] = given.pop()
+    free.sort(key=lambda group: seeds.integer(options.seed, f"split/{group}"))
+    total = len(members)
+    test = 0 if has_native_test else _share(options.test, total, len(free))
+    val = 0 if has_native_val else _share(options.val, total - test, len(free) - test)
+    for rank, group in enumerate(free):
+        result[group] = "test" if rank < test else "val" if rank < test + val else "train"
+    return {subject: result[group] for subject, group in groups.items()}
+
+
+def _share(share: float, total: int, available: int) -> int:
+    """Groups in a share: rounded, at least one if the share is above zero, and one left for training."""
+    wanted = max(1, round(share * total)) if share > 0 else 0
+    return int(np.clip(wanted, 0, max(available - 1, 0)))

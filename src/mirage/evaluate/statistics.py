@@ -1,0 +1,336 @@
+"""Intervals and tests on tidy metric rows. The unit is the subject: patient, child or animal.
+
+**What is estimated.** The values of a subject's items (two eyes, several views) are averaged first, then
+subjects, then training seeds, each with equal weight. Items are never counted as if they were patients.
+
+**Interval.** A bootstrap that draws seeds and, once for all of them, subjects, both with replacement. The
+draws are crossed because every seed is scored on the same test subjects: drawing other subjects for each
+seed would average the largest source of error away. The percentiles are then widened about the estimate by
+
+    t(1 - a/2, df) / z(1 - a/2)  x  sqrt(V / V*)
+
+where V is the unbiased variance of the estimate from subjects (n) and seeds (S), V* what a bootstrap of
+so few sees of it, (n-1)/n and (S-1)/S, and df the Satterthwaite degrees of freedom. With many subjects
+the factor is 1 and this is the percentile interval; with three it is 2.7, as Student's t demands.
+
+**Limits.** With few subjects no method can know the tails: at n = 3 the interval is about as honest as a
+t interval, hence right for roughly normal subject means and too short for heavy tails; it may pass 0 or 1.
+With one subject there is no interval (NaN), and with one seed it speaks of that trained model only: the
+variation of training is not in it. A sign-flip test over n subjects cannot give p below 2 / 2**n, so with
+3 subjects nothing can be significant, and the verdict never rests on p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from mirage import seeds
+from mirage.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Verdict = Literal["better", "worse", "inconclusive"]
+RESAMPLES = 2000
+EXACT_SUBJECTS = 14
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval.
+
+    Attributes:
+        estimate: the point estimate.
+        low, high: ends of the interval; NaN where there is none (one subject).
+        subjects, seeds: how many stand behind it.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    subjects: int
+    seeds: int
+
+
+def subject_matrix(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one metric of one arm as a table seeds x subjects, items averaged within a subject.
+
+    Args:
+        rows: columns ``seed`` (null: not trained, one row of the table), ``subject_id``, ``value``.
+            NaN values (undefined scores) are left out.
+
+    Returns:
+        float64 table; NaN where a seed has no defined value for a subject. Subjects without any are dropped.
+
+    Raises:
+        DataError: no value at all.
+    """
+    kept = rows.loc[rows["value"].notna(), ["subject_id", "value"]]
+    seed = rows.loc[kept.index, "seed"].astype("float64").fillna(-1)
+    table = kept.assign(seed=seed).groupby(["seed", "subject_id"])["value"].mean().unstack()
+    if table.empty:
+        raise DataError("no defined value to average: the metric is NaN for every item")
+    return table.astype("float64")
+
+
+def _weights(seed: int, resamples: int, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """How often each seed (B, S) and each subject (B, n) is drawn in each resample."""
+    rng = seeds.rng(seed, "bootstrap")
+    draws = [rng.multinomial(k, np.full(k, 1 / k), size=resamples).astype(np.float64) for k in shape]
+    return draws[0], draws[1]
+
+
+def _resampled_means(values: Floats, by_seed: Floats, by_subject: Floats) -> Floats:
+    """Mean (B,) of every resample: over the drawn subjects of a seed, then over the drawn seeds."""
+    known = ~np.isnan(values)
+    sums = by_subject @ np.where(known, values, 0.0).T
+    counts = by_subject @ known.T.astype(np.float64)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    weight = by_seed * ~np.isnan(means)
+    total = weight.sum(axis=1)
+    top = (weight * np.nan_to_num(means)).sum(axis=1)
+    return np.divide(top, total, out=np.full_like(top, np.nan), where=total > 0)
+
+
+def _mean(values: Floats) -> float:
+    return float(np.nanmean(np.nanmean(values, axis=1)))
+
+
+def _widening(values: Floats, level: float) -> float:
+    """Factor by which bootstrap percentiles fall short with few subjects or seeds; see the module."""
+    parts = []
+    for means in (np.nanmean(values, axis=0), np.nanmean(values, axis=1)):
+        n = len(means)
+        parts.append((float(np.var(means, ddof=1)) / n if n > 1 else 0.0, n))
+    total = sum(variance for variance, _ in parts)
+    if total == 0:
+        return 1.0
+    seen = sum(variance * (n - 1) / n for variance, n in parts)
+    freedom = total**2 / sum(variance**2 / (n - 1) for variance, n in parts if variance)
+    tail = (1 + level) / 2
+    return float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail) * np.sqrt(total / seen))
+
+
+def _interval(estimate: float, resampled: Floats, influence: Floats, level: float) -> tuple[float, float]:
+    """Percentiles of the resamples, widened about the estimate; NaN with one subject."""
+    if influence.shape[1] < 2:
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    factor = _widening(influence, level)
+    return float(estimate + (low - estimate) * factor), float(estimate + (high - estimate) * factor)
+
+
+def mean_interval(
+    rows: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Mean of one metric of one arm, with its interval over seeds and subjects.
+
+    Args:
+        rows: tidy rows of one metric and one arm, see :func:`subject_matrix`.
+        level: of the interval.
+        resamples: bootstrap resamples.
+        seed: of the resampling; the same input always gives the same interval.
+    """
+    values = subject_matrix(rows).to_numpy()
+    estimate = _mean(values)
+    resampled = _resampled_means(values, *_weights(seed, resamples, values.shape))
+    low, high = _interval(estimate, resampled, values, level)
+    return Estimate(estimate, low, high, values.shape[1], values.shape[0])
+
+
+def paired_matrices(rows: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of two arms on the same subjects and seeds.
+
+    An arm without seeds (a human observer) is repeated for every seed of the other.
+
+    Raises:
+        DataError: the arms were trained with different seeds, or share no subject.
+    """
+    a, b = subject_matrix(rows), subject_matrix(other)
+    if list(a.index) == [-1]:
+        a = a.loc[np.repeat(-1, len(b))].set_index(b.index)
+    elif list(b.index) == [-1]:
+        b = b.loc[np.repeat(-1, len(a))].set_index(a.index)
+    if list(a.index) != list(b.index):
+        raise DataError(
+            f"arms with seeds {list(a.index)} and {list(b.index)} cannot be paired; "
+            "run both with the same `seeds`"
+        )
+    subjects = a.columns.intersection(b.columns)
+    if subjects.empty:
+        raise DataError("the two arms were scored on different subjects; they must share one test set")
+    return a[subjects], b[subjects]
+
+
+def paired_difference(
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Mean of one metric of an arm minus that of the baseline, on the same subjects and seeds."""
+    a, b = paired_matrices(rows, baseline)
+    values = (a - b).to_numpy()
+    estimate = _mean(values)
+    resampled = _resampled_means(values, *_weights(seed, resamples, values.shape))
+    low, high = _interval(estimate, resampled, values, level)
+    return Estimate(estimate, low, high, values.shape[1], values.shape[0])
+
+
+def paired_ratio(
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Mean of an arm divided by the mean of the baseline ("synthetic reaches 97 % of real").
+
+    The interval is that of the logarithm. NaN unless both means are positive.
+    """
+    a, b = (table.to_numpy() for table in paired_matrices(rows, baseline))
+    top, bottom = _mean(a), _mean(b)
+    nan = float("nan")
+    if top <= 0 or bottom <= 0:
+        return Estimate(nan, nan, nan, a.shape[1], a.shape[0])
+    weights = _weights(seed, resamples, a.shape)
+    tops, bottoms = (_resampled_means(values, *weights) for values in (a, b))
+    good = (tops > 0) & (bottoms > 0)
+    resampled = np.log(tops[good] / bottoms[good])
+    low, high = _interval(np.log(top / bottom), resampled, a / top - b / bottom, level)
+    return Estimate(top / bottom, float(np.exp(low)), float(np.exp(high)), a.shape[1], a.shape[0])
+
+
+def verdict(difference: Estimate, *, higher_is_better: bool = True) -> Verdict:
+    """Whether an arm beats the baseline: inconclusive when the interval holds zero or does not exist."""
+    if difference.low > 0:
+        return "better" if higher_is_better else "worse"
+    if difference.high < 0:
+        return "worse" if higher_is_better else "better"
+    return "inconclusive"
+
+
+def equivalence(difference: Estimate, margin: float) -> Literal["equivalent", "different", "inconclusive"]:
+    """Whether two arms are the same within ``margin`` (> 0), in the metric's units.
+
+    Equivalent when the whole interval lies inside (-margin, margin), different when it lies outside. With
+    an interval of level 0.90 this is the two one-sided tests procedure at 5 % (Schuirmann 1987); at 0.95
+    it is stricter. A difference that is not significant is not thereby an equivalence.
+    """
+    if -margin < difference.low and difference.high < margin:
+        return "equivalent"
+    if difference.low > margin or difference.high < -margin:
+        return "different"
+    return "inconclusive"
+
+
+def sign_flip_p(
+    rows: pd.DataFrame, baseline: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0
+) -> float:
+    """Two-sided p of no difference, by flipping the signs of the subjects' differences.
+
+    Differences are averaged over seeds first. All 2**n sign patterns are tried up to 14 subjects, else
+    ``resamples`` random ones with the observed one counted in (Phipson and Smyth 2010). The smallest
+    possible p is 2 / 2**n: 0.25 with 3 subjects.
+    """
+    a, b = paired_matrices(rows, baseline)
+    differences = np.nanmean((a - b).to_numpy(), axis=0)
+    n = len(differences)
+    if n <= EXACT_SUBJECTS:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        extra = 0
+    else:
+        signs = 1 - 2 * seeds.rng(seed, "sign-flip").integers(0, 2, size=(resamples, n))
+        extra = 1
+    observed = abs(differences.sum())
+    reached = np.count_nonzero(np.abs(signs @ differences) >= observed * (1 - 1e-12) - 1e-300)
+    return float((reached + extra) / (len(signs) + extra))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p values, in the order given; a NaN stays NaN and is not counted."""
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def compare_arms(
+    rows: pd.DataFrame,
+    metric: str,
+    baseline: str,
+    *,
+    higher_is_better: bool = True,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every arm of one evaluation on one metric, and its paired comparison with the baseline.
+
+    Args:
+        rows: tidy rows of the evaluation, all arms, seeds and metrics.
+        metric: the metric compared.
+        baseline: arm that the others are compared with.
+
+    Returns:
+        One row an arm, the baseline first: ``arm, subjects, seeds, estimate, low, high`` and, NaN or None
+        for the baseline, ``difference, difference_low, difference_high, ratio, ratio_low, ratio_high,
+        p, p_holm, verdict``. An arm whose scores are all undefined has NaN throughout and no verdict.
+
+    Raises:
+        DataError: the baseline has no row of the metric.
+    """
+    chosen = rows[rows["metric"] == metric]
+    arms = dict(tuple(chosen.groupby("arm", sort=False)))
+    if baseline not in arms or arms[baseline]["value"].isna().all():
+        raise DataError(
+            f"baseline arm {baseline!r} has no value of {metric!r}; arms with one: {sorted(arms)}"
+        )
+    options = {"level": level, "resamples": resamples, "seed": seed}
+    names = [baseline, *(name for name in arms if name != baseline)]
+    table = pd.DataFrame([_row(name, arms[name], arms[baseline], baseline, options) for name in names])
+    table["p_holm"] = holm(table["p"].tolist())
+    table["verdict"] = pd.Series(
+        [_verdict(row, higher_is_better) for row in table.itertuples()], dtype=object
+    )
+    return table
+
+
+def _row(
+    name: str, rows: pd.DataFrame, base: pd.DataFrame, baseline: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    nothing = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
+    defined, compared = bool(rows["value"].notna().any()), name != baseline
+    own = mean_interval(rows, **options) if defined else nothing
+    row: dict[str, Any] = {
+        "arm": name,
+        "subjects": own.subjects,
+        "seeds": own.seeds,
+        "estimate": own.estimate,
+        "low": own.low,
+        "high": own.high,
+    }
+    for column, call in (("difference", paired_difference), ("ratio", paired_ratio)):
+        found = call(rows, base, **options) if defined and compared else nothing
+        row |= {column: found.estimate, f"{column}_low": found.low, f"{column}_high": found.high}
+    row["p"] = sign_flip_p(rows, base, seed=options["seed"]) if defined and compared else float("nan")
+    return row
+
+
+def _verdict(row: Any, higher_is_better: bool) -> Verdict | None:
+    if np.isnan(row.difference):
+        return None
+    found = Estimate(row.difference, row.difference_low, row.difference_high, row.subjects, row.seeds)
+    return verdict(found, higher_is_better=higher_is_better)

@@ -1,0 +1,163 @@
+"""The results tree: where every artefact lies and what it is made of. Imports nothing heavy.
+
+Paths are relative to the working directory and always name, then seed, then file, so that studies which
+name the same dataset or model share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mirage.config.evaluations import SegmentationEvaluation
+from mirage.config.model import Config, evaluation_data, model_refs
+from mirage.config.recipes import ModelRef, PseudoLabelRecipe
+from mirage.data.shards import shard_name
+from mirage.sources import open_source
+from mirage.sources.base import Source
+
+OBSERVER_ARM = "observer2"
+
+
+def simulated_folder(dataset: str) -> str:
+    """Raw data that a simulator writes in the reader's native layout."""
+    return f"results/simulated/{dataset}"
+
+
+def model_folder(ref: ModelRef) -> str:
+    """Folder of one trained generator."""
+    return f"results/models/{ref.generator}/seed-{ref.seed}"
+
+
+class Graph:
+    """Paths and edges of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def source(self, dataset: str) -> Source:
+        """Reader of a dataset, on its simulated or its real raw data."""
+        entry = self.config.datasets[dataset]
+        folder = Path(simulated_folder(dataset)) if entry.simulate else None
+        return open_source(entry.source, folder)
+
+    def raw_path(self, dataset: str) -> str:
+        """Folder of the raw data of a dataset."""
+        entry = self.config.datasets[dataset]
+        return simulated_folder(dataset) if entry.simulate else entry.source.path
+
+    def data_folder(self, name: str) -> str:
+        """Folder of a dataset or of what a recipe makes."""
+        return f"results/{'datasets' if name in self.config.datasets else 'synthetic'}/{name}"
+
+    def manifest(self, name: str) -> str:
+        """The file of a dataset that its consumers depend on."""
+        return f"{self.data_folder(name)}/manifest.parquet"
+
+    def shards(self, name: str) -> list[str]:
+        """Paths of a dataset's shards, without suffix."""
+        registry = self.config.datasets if name in self.config.datasets else self.config.recipes
+        total = registry[name].shards
+        return [f"{self.data_folder(name)}/{shard_name(index, total)}" for index in range(total)]
+
+    def recipe_inputs(self, recipe: str) -> list[str]:
+        """Weights and manifests that a recipe reads."""
+        entry = self.config.recipes[recipe]
+        files = [f"{model_folder(ref)}/weights.safetensors" for ref in model_refs(entry).values()]
+        if isinstance(entry, PseudoLabelRecipe):
+            files.append(self.manifest(entry.images))
+        return files
+
+    def arm_data(self, evaluation: str, arm: str) -> list[str]:
+        """Datasets and recipes that one arm reads, the test set among them."""
+        entry = self.config.evaluations[evaluation]
+        assert isinstance(entry, SegmentationEvaluation)
+        parts = [*entry.arms[arm].train, *entry.arms[arm].pretrain]
+        return list(dict.fromkeys([entry.test, *(part.data for part in parts)]))
+
+    def has_second_observer(self, evaluation: str) -> bool:
+        """Whether the test set of a segmentation evaluation was also drawn by a second observer."""
+        entry = self.config.evaluations[evaluation]
+        return (
+            isinstance(entry, SegmentationEvaluation)
+            and entry.test in self.config.datasets
+            and "observer2" in self.source(entry.test).mask_channels
+        )
+
+    def evaluation_folders(self, evaluation: str) -> list[str]:
+        """Folders with a `metrics.parquet` that one evaluation ends in."""
+        entry = self.config.evaluations[evaluation]
+        base = f"results/evaluations/{evaluation}"
+        if not isinstance(entry, SegmentationEvaluation):
+            return [base]
+        folders = [f"{base}/{arm}/seed-{seed}" for arm in entry.arms for seed in entry.seeds]
+        return [*folders, f"{base}/{OBSERVER_ARM}"] if self.has_second_observer(evaluation) else folders
+
+    def report_plan(self, study: str) -> dict[str, Any]:
+        """What a study's report shows, as plain data: folders by name, and the nodes and edges of its drawing."""
+        data = sorted(self.config.study_data(study))
+        models: dict[str, list[str]] = {}
+        for name, seed in sorted(self.config.study_models(study)):
+            models.setdefault(name, []).append(model_folder(ModelRef(generator=name, seed=seed)))
+        return {
+            "evaluations": {
+                name: self.evaluation_folders(name) for name in self.config.studies[study].evaluations
+            },
+            "datasets": {name: self.data_folder(name) for name in data},
+            "models": models,
+            "nodes": self._nodes(study),
+            "edges": sorted(self._edges(study)),
+        }
+
+    def report_inputs(self, study: str) -> dict[str, list[str]]:
+        """Files that a study's report depends on, by kind."""
+        plan = self.report_plan(study)
+        return {
+            "metrics": [f"{f}/metrics.parquet" for folders in plan["evaluations"].values() for f in folders],
+            "manifests": [f"{folder}/manifest.parquet" for folder in plan["datasets"].values()],
+            "weights": [f"{f}/weights.safetensors" for folders in plan["models"].values() for f in folders],
+        }
+
+    def _kind(self, name: str) -> str:
+        if name in self.config.recipes:
+            return "recipe"
+        return "simulated" if self.config.datasets[name].simulate else "dataset"
+
+    def _nodes(self, study: str) -> list[tuple[str, str]]:
+        """(id, kind) of all that a study is made of; an id is ``kind:name``."""
+        named = [(self._kind(name), name) for name in sorted(self.config.study_data(study))]
+        named += [("generator", name) for name in sorted({name for name, _ in self.config.study_models(study)})]
+        named += [("evaluation", name) for name in self.config.studies[study].evaluations]
+        return [(f"{kind}:{name}", kind) for kind, name in [*named, ("study", study)]]
+
+    def _edges(self, study: str) -> Iterator[tuple[str, str]]:
+        """(what is used, what uses it) between the nodes of a study."""
+
+        def data_id(name: str) -> str:
+            return f"{self._kind(name)}:{name}"
+
+        for node, kind in self._nodes(study):
+            name = node.partition(":")[2]
+            if kind == "generator":
+                yield data_id(self.config.generators[name].data), node
+            elif kind == "recipe":
+                recipe = self.config.recipes[name]
+                yield from ((f"generator:{ref.generator}", node) for ref in model_refs(recipe).values())
+                if isinstance(recipe, PseudoLabelRecipe):
+                    yield data_id(recipe.images), node
+            elif kind == "evaluation":
+                yield node, f"study:{study}"
+                for used in set(evaluation_data(self.config.evaluations[name]).values()):
+                    yield data_id(used), node
+
+    def check_layouts(self) -> None:
+        """Check the raw data of every dataset that the studies to be run need.
+
+        Raises:
+            LayoutError: names the missing piece.
+        """
+        needed = {name for study in self.config.run for name in self.config.study_data(study)}
+        for name in sorted(needed & self.config.datasets.keys()):
+            if not self.config.datasets[name].simulate:
+                self.source(name).check_layout()

@@ -1,0 +1,80 @@
+"""DCGAN: Radford et al., Unsupervised representation learning with deep convolutional GANs, 2015."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from mirage.networks.init import normal_init
+
+SIZES = (32, 64, 128, 256, 512)
+
+
+def stage_channels(size: int, features: int, max_features: int) -> list[int]:
+    """Channels at sides 4, 8, ..., size / 2: ``features`` at the last, doubled towards the first up to a cap.
+
+    Raises:
+        ValueError: a size outside 32, 64, ..., 512, or a cap below ``features``.
+    """
+    if size not in SIZES:
+        raise ValueError(f"DCGAN makes square images of side {SIZES}, not {size}")
+    if not 0 < features <= max_features:
+        raise ValueError(f"max_features ({max_features}) is below features ({features})")
+    stages = size.bit_length() - 3
+    return [min(features * 2**level, max_features) for level in reversed(range(stages))]
+
+
+class DCGANGenerator(nn.Module):
+    """Noise to images in [-1, 1] by 4x4 transposed convolutions, batch norm and ReLU.
+
+    Args:
+        size: side of the image, a power of two from 32 to 512.
+        channels: image channels.
+        latent: length of the noise vector.
+        features: channels of the layer before the output.
+        max_features: cap on the channels of the small layers.
+    """
+
+    def __init__(
+        self, size: int, channels: int, latent: int = 100, features: int = 64, max_features: int = 1024
+    ) -> None:
+        super().__init__()
+        widths = stage_channels(size, features, max_features)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent, widths[0], 4, bias=False)]
+        for width, following in zip(widths, [*widths[1:], channels], strict=True):
+            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [nn.ConvTranspose2d(width, following, 4, stride=2, padding=1, bias=False)]
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+        normal_init(self)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Noise (N, latent) to images (N, C, size, size)."""
+        return self.layers(noise[:, :, None, None])
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images to one logit each by strided 4x4 convolutions; batch norm in all layers but the first and last.
+
+    Args:
+        size: side of the image, a power of two from 32 to 512.
+        channels: image channels.
+        features: channels of the first layer.
+        max_features: cap on the channels of the small layers.
+    """
+
+    def __init__(self, size: int, channels: int, features: int = 64, max_features: int = 1024) -> None:
+        super().__init__()
+        widths = stage_channels(size, features, max_features)[::-1]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1, bias=False)]
+        for width, following in pairwise(widths):
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            layers += [nn.Conv2d(width, following, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(following)]
+        layers += [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(widths[-1], 1, 4, bias=False)]
+        self.layers = nn.Sequential(*layers)
+        normal_init(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images (N, C, size, size) to logits (N,)."""
+        return self.layers(image).flatten()

@@ -1,0 +1,132 @@
+"""Cutting and scaling: a box of the native image, in native pixels, becomes a stored square.
+
+Scaling down averages over the exact area of each stored pixel, also where that is no whole number of native
+pixels, so nothing aliases and a mask's average is the share of the area it covers. Scaling up interpolates
+linearly. Both are separable and linear, so each axis is one sparse matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in native pixels, half-open; it may reach beyond the image, where there is nothing."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def whole(shape: tuple[int, int]) -> Box:
+    """The image itself, (H, W)."""
+    return Box(0, 0, *shape)
+
+
+def padded_square(shape: tuple[int, int]) -> Box:
+    """Smallest square around an image (H, W), centred."""
+    return _square_at(shape[0] / 2, shape[1] / 2, max(shape))
+
+
+def centre_square(shape: tuple[int, int]) -> Box:
+    """Largest square inside an image (H, W), centred."""
+    return _square_at(shape[0] / 2, shape[1] / 2, min(shape))
+
+
+def bounding_square(mask: np.ndarray) -> Box:
+    """Smallest square around the non-zero part of a mask (H, W), centred on its bounding box.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        raise ValueError("the field-of-view mask is empty, there is nothing to crop to")
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    side = int(max(bottom - top, right - left))
+    return _square_at((top + bottom) / 2, (left + right) / 2, side)
+
+
+def _square_at(y: float, x: float, side: int) -> Box:
+    return Box(int(np.floor(y - side / 2)), int(np.floor(x - side / 2)), side, side)
+
+
+@lru_cache(maxsize=64)
+def _axis(native: int, start: int, length: int, size: int) -> tuple[sparse.csr_array, np.ndarray]:
+    """Weights (size, native) along an axis, and the share of each stored pixel that lies in the image.
+
+    Weights of a pixel that lies partly outside sum to 1 over the part inside; one wholly outside has none.
+    """
+    edges = start + np.arange(size + 1) * (length / size)
+    if length >= size:
+        first, last = np.floor(edges[:-1] + 1e-9).astype(int), np.ceil(edges[1:] - 1e-9).astype(int)
+        taps = first[:, None] + np.arange((last - first).max())
+        weights = np.clip(np.minimum(taps + 1, edges[1:, None]) - np.maximum(taps, edges[:-1, None]), 0, 1)
+    else:
+        centres = (edges[:-1] + edges[1:]) / 2 - 0.5
+        first = np.floor(centres).astype(int)
+        taps = np.stack([first, first + 1], axis=1)
+        weights = np.stack([1 - (centres - first), centres - first], axis=1)
+        inside = (centres > -0.5) & (centres < native - 0.5)
+        taps = np.where(inside[:, None], np.clip(taps, 0, native - 1), taps)
+    valid = (taps >= 0) & (taps < native) & (weights > 0)
+    total = np.where(valid, weights, 0).sum(axis=1)
+    share = total / weights.sum(axis=1)
+    rows = np.broadcast_to(np.arange(size)[:, None], taps.shape)[valid]
+    values = (weights / np.maximum(total, 1e-12)[:, None])[valid].astype(np.float32)
+    return sparse.csr_array((values, (rows, taps[valid])), shape=(size, native)), share
+
+
+def resize(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """Scale a box of an image to ``size``.
+
+    Args:
+        image: (C, H, W), any real type. Values to 2**24 (all 8 and 16 bit images) are averaged with a
+            relative error below 1e-6.
+        box: in native pixels.
+        size: stored height and width.
+
+    Returns:
+        float32 (C, *size); averages of what lies inside the image, 0 where nothing does.
+    """
+    channels, height, width = image.shape
+    rows, _ = _axis(height, box.top, box.height, size[0])
+    columns, _ = _axis(width, box.left, box.width, size[1])
+    # Interleaved colours, as decoders give them, keep the first product one pass over memory.
+    native = np.ascontiguousarray(np.moveaxis(image, 0, -1), dtype=np.float32).reshape(height, -1)
+    lines = (rows @ native).reshape(size[0], width, channels)
+    pixels = columns @ np.ascontiguousarray(lines.transpose(1, 0, 2)).reshape(width, -1)
+    return np.ascontiguousarray(pixels.reshape(size[1], size[0], channels).transpose(2, 1, 0))
+
+
+def inside(shape: tuple[int, int], box: Box, size: tuple[int, int]) -> np.ndarray:
+    """Stored pixels, boolean (H, W), at least half of whose area lies in the native image of (H, W) ``shape``."""
+    _, rows = _axis(shape[0], box.top, box.height, size[0])
+    _, columns = _axis(shape[1], box.left, box.width, size[1])
+    return np.outer(rows, columns) >= 0.5 - 1e-6
+
+
+def resize_binary(mask: np.ndarray, box: Box, size: tuple[int, int], threshold: float) -> np.ndarray:
+    """Scale a mask (H, W) of 0 and 1: uint8 1 where at least ``threshold`` of a stored pixel's area is 1."""
+    share = resize(mask[None], box, size)[0] * inside(mask.shape, box, size)
+    return (share >= threshold - 1e-5).astype(np.uint8)
+
+
+def resize_labels(mask: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """Scale a mask (H, W) of several labels: the native value at each stored pixel's centre, 0 outside."""
+    y = np.floor(box.top + (np.arange(size[0]) + 0.5) * (box.height / size[0])).astype(int)
+    x = np.floor(box.left + (np.arange(size[1]) + 0.5) * (box.width / size[1])).astype(int)
+    values = mask[np.clip(y, 0, mask.shape[0] - 1)[:, None], np.clip(x, 0, mask.shape[1] - 1)]
+    within = ((y >= 0) & (y < mask.shape[0]))[:, None] & ((x >= 0) & (x < mask.shape[1]))
+    return np.where(within, values, 0).astype(np.uint8)
+
+
+def spacing_after(spacing: tuple[float, ...], box: Box, size: tuple[int, int]) -> tuple[float, float]:
+    """Spacing in mm of the stored pixels, (H, W), from the native one."""
+    return spacing[0] * box.height / size[0], spacing[1] * box.width / size[1]

@@ -1,0 +1,151 @@
+"""What all recipes share: items with seeds of their own, written to one shard with its rows and facts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from mirage import seeds
+from mirage.config.recipes import ModelRef, RecipeEntry
+from mirage.data import Dataset, ItemRow, ShardWriter
+from mirage.data.manifest import to_table, write_manifest
+from mirage.data.shards import content_hash, shard_name
+from mirage.errors import DataError
+from mirage.files import write_json
+from mirage.generators.base import Generator, ImageSpec
+from mirage.preprocess.fov import derive_fov
+
+
+@dataclass
+class Made:
+    """One item of a recipe: its row, and its pixels unless it failed.
+
+    ``image`` is (C, H, W) in the stored type; ``masks`` maps mask channels to uint8 (H, W).
+    """
+
+    row: ItemRow
+    image: np.ndarray | None = None
+    masks: Mapping[str, np.ndarray] | None = None
+
+
+class Recipe(ABC):
+    """A way to make a labelled synthetic dataset.
+
+    Args:
+        options: the recipe's entry.
+        name: its name in the configuration.
+        models: trained generators by (name, seed).
+        datasets: datasets it reads, by name.
+        lineage: namespaced subjects that any of the models has learnt from.
+    """
+
+    batch: ClassVar[int] = 16
+
+    def __init__(
+        self,
+        options: Any,
+        name: str,
+        models: Mapping[tuple[str, int], Generator],
+        datasets: Mapping[str, Dataset],
+        lineage: set[str],
+    ) -> None:
+        self.options = options
+        self.name = name
+        self.datasets = datasets
+        self._models = models
+        self.lineage = lineage
+
+    def model(self, ref: ModelRef) -> Generator:
+        """The trained generator that a key of the recipe names."""
+        return self._models[ref.generator, ref.seed]
+
+    def seed_of(self, stage: str, *index: int) -> int:
+        """Seed of one item (and draw): the same however the items are cut into shards or batches."""
+        return seeds.integer(self.options.seed, f"recipe/{stage}", *index)
+
+    @property
+    def namespace(self) -> str:
+        """What the subjects of the items are unique within."""
+        return self.name
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Items in the whole dataset, over all shards."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> ImageSpec:
+        """Shape, type and labels of the images that are made."""
+
+    @property
+    @abstractmethod
+    def mask_channels(self) -> list[str]:
+        """Channels of the masks that are made."""
+
+    @abstractmethod
+    def make(self, indices: Sequence[int]) -> Iterator[Made]:
+        """Make the items with these indices, in this order."""
+
+    def row(self, index: int, **known: Any) -> ItemRow:
+        """Row of a synthetic item; a synthetic item is a subject of its own and belongs to training."""
+        item = f"{self.name}_{index:06d}"
+        return ItemRow(
+            **{"item_id": item, "subject_id": item, "origin": "synthetic", "split": "train", **known}
+        )
+
+    def with_fov(self, image: np.ndarray, masks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Masks with the field of view derived from the made image, where the real data have one."""
+        if "fov" in self.mask_channels:
+            masks["fov"] = derive_fov(image)
+        return masks
+
+
+def write_shard(recipe: Recipe, options: RecipeEntry, frozen: Any, shard: int, folder: Path) -> None:
+    """Write the items ``shard``, ``shard + shards``, ... of a recipe into one shard of ``folder``."""
+    indices = list(range(shard, recipe.count, options.shards))
+    spec, channels = recipe.spec, recipe.mask_channels
+    stem = folder / shard_name(shard, options.shards)
+    mask_shape = (len(channels), *spec.image_shape[1:]) if channels else None
+    rows: list[ItemRow] = []
+    with (
+        torch.inference_mode(),
+        ShardWriter(stem.with_suffix(".arrow"), spec.image_shape, spec.image_dtype, mask_shape) as writer,
+    ):
+        for start in range(0, len(indices), recipe.batch):
+            for made in recipe.make(indices[start : start + recipe.batch]):
+                row = made.row
+                row.shard = shard
+                if made.image is not None:
+                    row.content_hash = content_hash(made.image)
+                    row.row = writer.append(made.image, _stack(made.masks, channels))
+                rows.append(row)
+    write_manifest(stem.with_suffix(".parquet"), to_table(rows))
+    facts = {
+        "namespace": recipe.namespace,
+        "modality": spec.modality,
+        "image_shape": list(spec.image_shape),
+        "image_dtype": spec.image_dtype,
+        "value_range": list(spec.value_range),
+        "channel_names": list(spec.channel_names),
+        "mask_channels": channels,
+        "labels": {str(value): name for value, name in spec.labels.items()},
+        "spacing_mm": None if spec.spacing_mm is None else list(spec.spacing_mm),
+        "lineage": sorted(recipe.lineage),
+        "sampling": frozen,
+    }
+    write_json(stem.with_suffix(".json"), facts)
+
+
+def _stack(masks: Mapping[str, np.ndarray] | None, channels: Sequence[str]) -> np.ndarray | None:
+    if not channels:
+        return None
+    if masks is None or set(masks) != set(channels):
+        raise DataError(f"recipe made the masks {sorted(masks or ())}, its dataset stores {list(channels)}")
+    return np.stack([masks[channel] for channel in channels])

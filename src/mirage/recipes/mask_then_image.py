@@ -1,0 +1,70 @@
+"""Recipe `mask_then_image`: the two stages of the dual GAN (Guibas, Virdi, Li 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from mirage.generators.base import ImageSpec
+from mirage.preprocess.masks import remove_small_components
+from mirage.recipes.base import Made, Recipe
+
+
+class MaskThenImage(Recipe):
+    """Stage I draws a label mask, it is cleaned, stage II makes the photograph of it."""
+
+    @property
+    def count(self) -> int:
+        return int(self.options.count)
+
+    @property
+    def spec(self) -> ImageSpec:
+        return self.model(self.options.images).spec
+
+    @property
+    def mask_channels(self) -> list[str]:
+        return ["label", "fov"] if "fov" in self.spec.mask_channels else ["label"]
+
+    def make(self, indices: Sequence[int]) -> Iterator[Made]:
+        masks = self._draw_masks(indices)
+        drawn = [index for index in indices if masks[index] is not None]
+        images = self._draw_images(drawn, [masks[index] for index in drawn])
+        for index in indices:
+            label = masks[index]
+            if label is None:
+                reason = (
+                    f"no mask with {self.options.min_foreground:.2%} foreground in {self.options.max_draws} draws; "
+                    "train the mask generator longer or lower min_foreground"
+                )
+                yield Made(self.row(index, status="failed", reason=reason))
+            else:
+                image = images[index]
+                yield Made(
+                    self.row(index, mask_origin="synthetic"), image, self.with_fov(image, {"label": label})
+                )
+
+    def _draw_masks(self, indices: Sequence[int]) -> dict[int, np.ndarray | None]:
+        """A cleaned label mask (H, W) for each index; None where no draw had enough foreground."""
+        generator = self.model(self.options.masks)
+        found: dict[int, np.ndarray | None] = dict.fromkeys(indices)
+        for draw in range(self.options.max_draws):
+            missing = [index for index in indices if found[index] is None]
+            if not missing:
+                break
+            seeds = [self.seed_of("mask", index, draw) for index in missing]
+            for index, array in zip(missing, generator.decode(generator.sample(None, seeds)), strict=True):
+                label = remove_small_components(array[0], self.options.min_component)
+                if np.count_nonzero(label) >= max(1, self.options.min_foreground * label.size):
+                    found[index] = label
+        return found
+
+    def _draw_images(self, indices: Sequence[int], masks: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """The image (C, H, W) of each mask."""
+        if not indices:
+            return {}
+        generator = self.model(self.options.images)
+        conditions = torch.stack([generator.condition(mask) for mask in masks])
+        seeds = [self.seed_of("image", index) for index in indices]
+        return dict(zip(indices, generator.decode(generator.sample(conditions, seeds)), strict=True))

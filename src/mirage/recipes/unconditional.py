@@ -1,0 +1,57 @@
+"""Recipe `unconditional`: images, or masks, straight from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mirage.generators.base import ImageSpec
+from mirage.recipes.base import Made, Recipe
+
+
+class Unconditional(Recipe):
+    """One generator, one item a seed.
+
+    A generator of masks gives a dataset whose image is its mask, stretched over the grey values, so that it
+    can be looked at and compared like any other.
+    """
+
+    @property
+    def count(self) -> int:
+        return int(self.options.count)
+
+    @property
+    def _of_masks(self) -> bool:
+        return bool(self.model(self.options.generator).options.of == "mask")
+
+    @property
+    def spec(self) -> ImageSpec:
+        spec = self.model(self.options.generator).spec
+        if not self._of_masks:
+            return spec
+        return replace(
+            spec,
+            image_shape=(1, *spec.image_shape[1:]),
+            image_dtype="uint8",
+            value_range=(0.0, 255.0),
+            channel_names=["mask"],
+        )
+
+    @property
+    def mask_channels(self) -> list[str]:
+        if self._of_masks:
+            return ["label"]
+        return ["fov"] if "fov" in self.spec.mask_channels else []
+
+    def make(self, indices: Sequence[int]) -> Iterator[Made]:
+        generator = self.model(self.options.generator)
+        drawn = generator.sample(None, [self.seed_of("unconditional", index) for index in indices])
+        for index, array in zip(indices, generator.decode(drawn), strict=True):
+            if self._of_masks:
+                top = max(self.spec.labels, default=1)
+                image = (array.astype(np.uint16) * 255 // top).astype(np.uint8)
+                yield Made(self.row(index, mask_origin="synthetic"), image, {"label": array[0]})
+            else:
+                yield Made(self.row(index), array, self.with_fov(array, {}) or None)

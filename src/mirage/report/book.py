@@ -1,0 +1,241 @@
+"""Numbered figures and tables: each is written in full beside the page and in small into it."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mirage.files import atomic_path
+from mirage.report.figures import INK
+from mirage.report.images import Tile, outline_layer, plate, thumbnail
+
+THUMBNAIL = 168
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A tile as the page shows it: data URIs and words."""
+
+    source: str
+    alt: str
+    note: str
+    layer: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes:
+        text: as printed.
+        number: align right.
+        strong: printed bold; only for a difference whose interval excludes zero.
+        key: where the number stands in the summary (``evaluation/arm/metric/kind``), or empty.
+        note: second, smaller line.
+    """
+
+    text: str
+    number: bool = False
+    strong: bool = False
+    key: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure or table, ready for the template."""
+
+    id: str
+    kind: str
+    number: int
+    caption: str
+    form: str
+    alt: str = ""
+    svg: Markup = field(default_factory=Markup)
+    columns: Sequence[str] = ()
+    names: Sequence[str] = ()
+    pictures: Sequence[Sequence[Picture | None]] = ()
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[Cell]] = ()
+    outlines: bool = False
+    side: int = THUMBNAIL
+    links: Sequence[tuple[str, str]] = ()
+
+    @property
+    def label(self) -> str:
+        """``Figure 3`` or ``Table 1``."""
+        return f"{self.kind} {self.number}"
+
+    @property
+    def anchor(self) -> str:
+        """Id of the element on the page."""
+        return "fig-" + re.sub(r"[^a-z0-9]+", "-", self.id.lower()).strip("-")
+
+
+class Book:
+    """Numbers exhibits in the order they are made and writes their files below ``out/figures``.
+
+    Args:
+        out: folder of the report.
+        scale: pixels of a thumbnail for each pixel of the page; below 1 saves bytes.
+    """
+
+    def __init__(self, out: Path, scale: float = 1.0) -> None:
+        self.folder = out / "figures"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.scale = scale
+        self.exhibits: list[Exhibit] = []
+        self._figures, self._tables = itertools.count(1), itertools.count(1)
+
+    def chart(self, id: str, figure: Figure, data: pd.DataFrame, *, caption: str, alt: str) -> Exhibit:
+        """A matplotlib figure: SVG, PDF and the CSV behind it."""
+        number = next(self._figures)
+        stem = self._stem("figure", number, id)
+        drawn = _svg(figure)
+        self._write(f"{stem}.svg", drawn.encode())
+        self._write(f"{stem}.pdf", _pdf(figure))
+        self._csv(stem, data)
+        return self._add(
+            Exhibit(
+                id, "Figure", number, caption, "chart", alt,
+                svg=inline_svg(drawn, f"f{number}", alt),
+                links=self._links(stem, "csv", "svg", "pdf"),
+            )
+        )  # fmt: skip
+
+    def drawing(self, id: str, svg: str, data: pd.DataFrame, *, caption: str, alt: str) -> Exhibit:
+        """A ready SVG drawing and the CSV behind it."""
+        number = next(self._figures)
+        stem = self._stem("figure", number, id)
+        self._write(f"{stem}.svg", svg.encode())
+        self._csv(stem, data)
+        return self._add(
+            Exhibit(
+                id, "Figure", number, caption, "chart", alt,
+                svg=inline_svg(svg, f"f{number}", alt), links=self._links(stem, "csv", "svg"),
+            )
+        )  # fmt: skip
+
+    def plate(
+        self,
+        id: str,
+        rows: Sequence[Sequence[Tile | None]],
+        *,
+        columns: Sequence[str] = (),
+        names: Sequence[str] = (),
+        data: pd.DataFrame,
+        caption: str,
+        side: int = THUMBNAIL,
+    ) -> Exhibit:
+        """A sheet of pictures: small ones on the page, the whole at full size (with outlines too) beside it."""
+        number = next(self._figures)
+        stem = self._stem("figure", number, id)
+        tiles = [tile for row in rows for tile in row if tile is not None]
+        outlines = any(tile.outline is not None for tile in tiles)
+        full = max((max(tile.rgb.shape[:2]) for tile in tiles), default=side)
+        files = {f"{stem}.png": False} | ({f"{stem}_outlines.png": True} if outlines else {})
+        for name, drawn in files.items():
+            sheet = plate(rows, columns, names, side=min(max(full, 160), 512), outlines=drawn)
+            with atomic_path(self.folder / name) as path:
+                sheet.save(path, "PNG", optimize=True)
+        self._csv(stem, data)
+        links = [*self._links(stem, "csv"), ("full size", f"figures/{stem}.png")]
+        if outlines:
+            links.append(("with outlines", f"figures/{stem}_outlines.png"))
+        return self._add(
+            Exhibit(
+                id, "Figure", number, caption, "plate", caption,
+                columns=columns, names=names, outlines=outlines, side=side, links=links,
+                pictures=[[None if tile is None else _picture(tile, round(side * self.scale)) for tile in row] for row in rows],
+            )
+        )  # fmt: skip
+
+    def table(
+        self, id: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, caption: str, data: pd.DataFrame
+    ) -> Exhibit:
+        """A table and the CSV behind it."""
+        number = next(self._tables)
+        stem = self._stem("table", number, id)
+        self._csv(stem, data)
+        return self._add(
+            Exhibit(id, "Table", number, caption, "table", head=head, rows=rows, links=self._links(stem, "csv"))
+        )
+
+    def copy_picture(self, id: str, name: str, picture: Image.Image) -> tuple[str, str]:
+        """Write a picture that belongs to an exhibit; returns its link."""
+        file = f"{_slug(id)}_{_slug(name)}.png"
+        with atomic_path(self.folder / file) as path:
+            picture.save(path, "PNG")
+        return name, f"figures/{file}"
+
+    def _add(self, exhibit: Exhibit) -> Exhibit:
+        self.exhibits.append(exhibit)
+        return exhibit
+
+    def _stem(self, kind: str, number: int, id: str) -> str:
+        return f"{kind}-{number:02d}_{_slug(id)}"
+
+    def _links(self, stem: str, *suffixes: str) -> list[tuple[str, str]]:
+        return [(suffix.upper(), f"figures/{stem}.{suffix}") for suffix in suffixes]
+
+    def _write(self, name: str, content: bytes) -> None:
+        with atomic_path(self.folder / name) as path:
+            path.write_bytes(content)
+
+    def _csv(self, stem: str, data: pd.DataFrame) -> None:
+        with atomic_path(self.folder / f"{stem}.csv") as path:
+            data.to_csv(path, index=False)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
+
+
+def _picture(tile: Tile, side: int) -> Picture:
+    layer = "" if tile.outline is None else outline_layer(tile.outline, side)
+    return Picture(thumbnail(tile.rgb, side), tile.alt, tile.note, layer)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _pdf(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return buffer.getvalue()
+
+
+def inline_svg(svg: str, prefix: str, alt: str) -> Markup:
+    """An SVG file made fit to stand in a page.
+
+    Prolog, metadata and namespaces go, ids get a prefix so that charts do not share them, ``INK`` becomes the
+    page's text colour, and fonts the page's. The picture carries its description for those who hear the page.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
+    body = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", body)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
+    body = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", body)
+    body = body.replace(INK, "currentColor")
+    return _described(body, alt)
+
+
+def _described(body: str, alt: str) -> Markup:
+    opening, rest = body.split(">", 1)
+    opening = re.sub(r'\s(role|aria-label|color)="[^"]*"', "", opening)
+    return Markup(opening) + Markup(' role="img" aria-label="{}">').format(alt) + Markup(rest)

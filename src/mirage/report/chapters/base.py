@@ -1,0 +1,72 @@
+"""A chapter is a title over blocks; blocks are what the template knows to print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirage.report.book import Exhibit
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a chapter: text, remark, heading, list, facts, verdicts or exhibit."""
+
+    kind: str
+    text: str = ""
+    items: Sequence[Any] = ()
+    exhibit: Exhibit | None = None
+
+
+@dataclass
+class Chapter:
+    """A numbered section of the page."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """Id of the section on the page."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    def text(self, text: str) -> None:
+        """Add a paragraph."""
+        self.blocks.append(Block("text", text))
+
+    def remark(self, text: str) -> None:
+        """Add a paragraph set apart."""
+        self.blocks.append(Block("remark", text))
+
+    def heading(self, text: str) -> None:
+        """Add a sub-heading."""
+        self.blocks.append(Block("heading", text))
+
+    def points(self, items: Sequence[str]) -> None:
+        """Add a bullet list."""
+        self.blocks.append(Block("list", items=items))
+
+    def facts(self, items: Sequence[tuple[str, str]]) -> None:
+        """Add terms and their values."""
+        self.blocks.append(Block("facts", items=items))
+
+    def show(self, exhibit: Exhibit) -> None:
+        """Add a figure or table."""
+        self.blocks.append(Block("exhibit", exhibit=exhibit))
+
+
+def words(name: str) -> str:
+    """A configured name for prose: underscores as blanks."""
+    return name.replace("_", " ")
+
+
+def listing(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """``1 subject``, ``2 subjects``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

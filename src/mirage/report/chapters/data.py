@@ -1,0 +1,158 @@
+"""What the study is made of: the pipeline drawing, the data table, failed items, example pairs."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mirage.data import Dataset
+from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.graph import TITLES, draw
+from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
+from mirage.report.inputs import ReportInputs
+
+SPLITS = ("train", "val", "test")
+EXAMPLES = 2
+REASONS = 20
+
+
+def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
+    """The drawn graph of the study; None without one."""
+    graph = inputs.graph
+    if not graph.nodes:
+        return None
+    chapter = Chapter("Pipeline")
+    kinds = pd.Series([kind for _, kind in graph.nodes]).value_counts()
+    counted = ", ".join(f"{kinds[kind]} {TITLES[kind]}" for kind in TITLES if kind in kinds and kind != "study")
+    edges = pd.DataFrame(list(graph.edges), columns=["from", "to"])
+    alt = f"Directed graph of {counted}; arrows: " + "; ".join(f"{a} to {b}" for a, b in graph.edges)
+    chapter.show(
+        book.drawing(
+            "pipeline", draw(graph, alt), edges, alt=alt,
+            caption=f"The study's pipeline, drawn from its configuration ({counted}). An arrow runs from what "
+            "is used to what uses it: data train generators, generators make synthetic data, evaluations "
+            "compare them on held-out real images.",
+        )
+    )  # fmt: skip
+    return chapter
+
+
+def data_chapter(data: dict[str, Dataset], book: Book) -> Chapter:
+    """Datasets, splits, failed items, and example pairs of the data that were not generated."""
+    chapter = Chapter("Data")
+    chapter.text(
+        "Splits are by subject and were fixed before anything was trained. Generators and judges learn from "
+        "training subjects only, checkpoints are chosen on validation subjects, and everything reported "
+        "below under utility is measured on test subjects."
+    )
+    chapter.show(_table(data, book))
+    failures = pd.concat(
+        [dataset.failures.assign(dataset=name) for name, dataset in data.items()], ignore_index=True
+    )
+    if len(failures):
+        chapter.show(_failures(failures, book))
+    else:
+        chapter.text("No item of any dataset failed.")
+    shown = {name: dataset for name, dataset in data.items() if len(dataset) and origin(dataset) != "synthetic"}
+    if shown:
+        chapter.show(_examples(shown, book))
+    return chapter
+
+
+def origin(dataset: Dataset) -> str:
+    """``real``, ``simulated``, ``synthetic``, or ``mixed``."""
+    found = set(dataset.items["origin"]) | set(dataset.failures["origin"])
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
+    records, rows = [], []
+    for name, dataset in data.items():
+        items, info = dataset.items, dataset.info
+        subjects = [items[items["split"] == split]["subject_id"].nunique() for split in SPLITS]
+        counts = [int((items["split"] == split).sum()) for split in SPLITS]
+        mask = sorted(set(items["mask_origin"].dropna())) if "label" in info.mask_channels else []
+        record = {
+            "dataset": name,
+            "origin": origin(dataset),
+            "modality": info.modality,
+            "image_shape": "×".join(str(side) for side in info.image_shape),
+            "masks": " / ".join(mask) or "none",
+            **{f"subjects_{split}": number for split, number in zip(SPLITS, subjects, strict=True)},
+            **{f"items_{split}": number for split, number in zip(SPLITS, counts, strict=True)},
+            "failed": info.failed,
+            "fingerprint": info.fingerprint,
+        }
+        records.append(record)
+        synthetic = record["origin"] == "synthetic"
+        rows.append(
+            [
+                Cell(words(name), note=f"{record['origin']}, {info.modality}"),
+                Cell(f"{record['image_shape']}", note=info.image_dtype),
+                Cell(str(record["masks"])),
+                Cell("–" if synthetic else " / ".join(map(str, subjects)), number=True),
+                Cell(" / ".join(map(str, counts)), number=True),
+                Cell(str(info.failed), number=True),
+            ]
+        )
+    head = ["dataset", "image (C×H×W, pixels)", "label masks", "subjects train / val / test", "items train / val / test", "failed"]
+    total = sum(len(dataset) for dataset in data.values())
+    caption = (
+        f"Datasets of the study, {count(total, 'item')} in {count(len(data), 'dataset')}. Synthetic items have no "
+        "subjects of their own. Failed items were left out and are listed with their reasons."
+    )
+    return book.table("data", head, rows, caption=caption, data=pd.DataFrame(records))
+
+
+def _failures(failures: pd.DataFrame, book: Book) -> Exhibit:
+    grouped = (
+        failures.groupby(["dataset", "reason"], dropna=False, sort=False)["item_id"]
+        .agg(["size", "first"])
+        .reset_index()
+        .sort_values("size", ascending=False)
+    )
+    rows = [
+        [Cell(words(row.dataset)), Cell(str(row.reason)), Cell(str(row.size_), number=True), Cell(str(row.first_))]
+        for row in grouped.rename(columns={"size": "size_", "first": "first_"}).head(REASONS).itertuples()
+    ]
+    more = f" The {REASONS} commonest reasons of {len(grouped)}." if len(grouped) > REASONS else ""
+    caption = f"Items that failed, n = {len(failures)}, by reason.{more}"
+    data = failures[["dataset", "item_id", "subject_id", "reason"]]
+    return book.table("failed", ["dataset", "reason", "items", "first item"], rows, caption=caption, data=data)
+
+
+def _examples(data: dict[str, Dataset], book: Book) -> Exhibit:
+    rows, names, records = [], [], []
+    for name, dataset in data.items():
+        view = dataset.select("train") if len(dataset.select("train")) else dataset
+        picks = sorted({round(i * (len(view) - 1) / max(EXAMPLES - 1, 1)) for i in range(EXAMPLES)})
+        row: list[Tile | None] = []
+        for index in picks:
+            row += pair(view, index)
+            records.append({"dataset": name, "item_id": view.items["item_id"].iat[index]})
+        rows.append(row)
+        names.append(words(name))
+    masks = any("label" in dataset.info.mask_channels for dataset in data.values())
+    caption = (
+        f"Examples of the images the study starts from{' and their label masks' if masks else ''}, "
+        f"{EXAMPLES} training items of each dataset (first and last by id). "
+        f"{'Masks are the annotation as stored; a gap means that there is none.' if masks else ''}"
+    )
+    columns = ["image", "mask"] * EXAMPLES if masks else []
+    return book.plate(
+        "examples", rows, columns=columns, names=names, data=pd.DataFrame(records), caption=caption.strip()
+    )
+
+
+def pair(dataset: Dataset, index: int, note: str = "") -> list[Tile | None]:
+    """An item's image (with its mask's outline) and mask; None stands for a missing mask."""
+    info = dataset.info
+    item = dataset.items["item_id"].iat[index]
+    rgb = to_rgb(dataset.image(index), info.value_range)
+    if "label" not in info.mask_channels:
+        return [Tile(rgb, f"{info.modality} image {item} of {info.name}", note), None]
+    mask = dataset.mask(index)
+    return [
+        Tile(rgb, f"{info.modality} image {item} of {info.name}", note, outline(mask)),
+        Tile(mask_to_rgb(mask), f"label mask of {item}: {100 * (mask > 0).mean():.1f} % foreground"),
+    ]

@@ -1,0 +1,160 @@
+"""How the generators were trained: curves with the chosen step, and previews along the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from mirage.errors import DataError
+from mirage.files import read_json
+from mirage.report import figures
+from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.images import Tile
+from mirage.report.inputs import ReportInputs
+
+PREVIEWS = 4
+SHEET_SIDE = 1024
+
+
+def training_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
+    """Table of models, and curves and previews of each generator; None without models."""
+    models = {name: [read_model(folder) for folder in folders] for name, folders in inputs.models.items()}
+    if not models:
+        return None
+    chapter = Chapter("Generators")
+    chapter.show(_table(models, book))
+    for name, runs in models.items():
+        chapter.heading(words(name))
+        curves = _curves(name, runs, book)
+        if curves is not None:
+            chapter.show(curves)
+        previews = _previews(name, inputs.models[name][0], runs[0], book)
+        if previews is not None:
+            chapter.show(previews)
+    return chapter
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """``model.json`` of a model folder with its history under ``history``.
+
+    Raises:
+        DataError: the folder holds no readable model.
+    """
+    try:
+        model: dict[str, Any] = read_json(folder / "model.json")
+        history = pd.read_parquet(folder / "history.parquet")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder}: not a readable model folder ({error}); expected model.json and history.parquet"
+        ) from error
+    return {**model, "history": history}
+
+
+def metric_name(model: Mapping[str, Any]) -> str:
+    """The validation metric a model was chosen by, or an empty string."""
+    metric = model.get("metric")
+    return str(metric.get("name") or "") if isinstance(metric, Mapping) else str(metric or "")
+
+
+def _table(models: Mapping[str, Sequence[Mapping[str, Any]]], book: Book) -> Exhibit:
+    records, rows = [], []
+    for name, runs in models.items():
+        for model in runs:
+            training = model.get("training") or {}
+            last = model["history"]["step"].max()
+            record = {
+                "generator": name,
+                "arch": model.get("arch"),
+                "trained_on": training.get("dataset") or training.get("name"),
+                "seed": model.get("seed"),
+                "step": model.get("step"),
+                "last_step": None if pd.isna(last) else int(last),
+                "chosen_because": model.get("chosen_because"),
+            }
+            records.append(record)
+            rows.append(
+                [
+                    Cell(words(name), note=str(record["arch"])),
+                    Cell(words(str(record["trained_on"] or "–"))),
+                    Cell(str(record["seed"]), number=True),
+                    Cell(f"{record['step']} of {record['last_step']}", number=True),
+                    Cell(str(record["chosen_because"] or "–")),
+                ]
+            )
+    caption = (
+        f"Trained generators, n = {len(records)}. The weights kept are those of the chosen step; "
+        "it is chosen on validation subjects, never on test subjects."
+    )
+    head = ["generator", "trained on", "seed", "chosen step", "why"]
+    return book.table("generators", head, rows, caption=caption, data=pd.DataFrame(records))
+
+
+def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]]:
+    """Panels of the training figure: what precedes a slash names the panel; the selection metric has its own."""
+    groups: dict[str, list[str]] = {}
+    for metric in metrics:
+        title = short_title(metric, chosen_by)
+        groups.setdefault(title, []).append(metric)
+    return groups
+
+
+def short_title(metric: str, chosen_by: str) -> str:
+    """Title of the panel a metric is drawn in."""
+    if chosen_by and metric.rsplit("/", 1)[-1] == chosen_by.rsplit("/", 1)[-1]:
+        return f"validation: {figures.short(metric)}"
+    return metric.rsplit("/", 1)[0].replace("_", " ") if "/" in metric else "losses"
+
+
+def _curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit | None:
+    histories = {int(model.get("seed") or 0): model["history"] for model in runs}
+    data = pd.concat([history.assign(seed=seed) for seed, history in histories.items()], ignore_index=True)
+    if data.empty:
+        return None
+    chosen = {int(model.get("seed") or 0): int(model["step"]) for model in runs if model.get("step") is not None}
+    metric = metric_name(runs[0])
+    groups = metric_groups(list(dict.fromkeys(data["metric"])), metric)
+    window = figures.smoothing_window(int(data.groupby(["seed", "metric"]).size().max()))
+    steps = ", ".join(f"{step:,}".replace(",", "\u202f") for step in sorted(set(chosen.values())))
+    smoothed = f" Strong lines are moving averages over {window} logged values." if window > 1 else ""
+    caption = (
+        f"Training of {words(name)}, {count(len(runs), 'seed')}.{smoothed} The dashed line marks the step whose "
+        f"weights were kept ({steps or 'none'}{f', by {words(metric)}' if metric else ''}). "
+        "Losses of adversarial training need not fall; look for one that runs off or stands still."
+    )
+    alt = f"Training curves of {words(name)}: {', '.join(groups)} against the optimiser step, kept step {steps}"
+    return book.chart(
+        f"training/{name}", figures.training_curves(histories, groups, chosen), data, caption=caption, alt=alt
+    )
+
+
+def _previews(name: str, folder: Path, model: Mapping[str, Any], book: Book) -> Exhibit | None:
+    files = sorted((folder / "previews").glob("*.png"), key=lambda path: (preview_step(path), path.name))
+    if not files:
+        return None
+    picks = [files[i] for i in sorted({round(i) for i in np.linspace(0, len(files) - 1, PREVIEWS)})]
+    tiles: list[Tile | None] = []
+    for path in picks:
+        with Image.open(path) as picture:
+            sheet = picture.convert("RGB")
+        sheet.thumbnail((SHEET_SIDE, SHEET_SIDE))
+        tiles.append(Tile(np.asarray(sheet), f"preview of {words(name)} after step {preview_step(path)}"))
+    data = pd.DataFrame({"file": [path.name for path in picks], "step": [preview_step(path) for path in picks]})
+    caption = (
+        f"What {words(name)} (seed {model.get('seed')}) drew from the same fixed noise or conditions as training "
+        f"went on; {len(picks)} of {count(len(files), 'preview')}. Look for repeated pictures (mode collapse)."
+    )
+    columns = [f"step {preview_step(path)}" for path in picks]
+    return book.plate(f"previews/{name}", [tiles], columns=columns, data=data, caption=caption, side=236)
+
+
+def preview_step(path: Path) -> int:
+    """Step in a preview's file name: its last number; 0 without one."""
+    numbers = re.findall(r"\d+", path.stem)
+    return int(numbers[-1]) if numbers else 0

@@ -1,0 +1,176 @@
+"""Pictures for people: stored arrays to RGB, outlines, thumbnails in data URIs, labelled plates."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
+
+from mirage.errors import DataError
+
+THUMBNAIL_BYTES = 40_000
+LABEL_COLOURS = np.array(
+    [[0, 0, 0], [255, 255, 255], [230, 159, 0], [86, 180, 233], [0, 158, 115], [204, 121, 167], [213, 94, 0]],
+    dtype=np.uint8,
+)
+OUTLINE = (255, 176, 0)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a plate.
+
+    Attributes:
+        rgb: uint8 (H, W, 3).
+        alt: what a reader who cannot see it should know.
+        note: short line under the picture, such as an id or a score.
+        outline: bool (H, W), drawn over the picture when the reader asks for outlines; or None.
+    """
+
+    rgb: np.ndarray
+    alt: str
+    note: str = ""
+    outline: np.ndarray | None = None
+
+
+def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Stored image as uint8 (H, W, 3).
+
+    Args:
+        image: (C, H, W) or (C, D, H, W); of a volume the middle slice is shown. One or two channels show
+            the first as grey, three or more the first three as red, green and blue.
+        value_range: lowest and highest possible stored value, mapped to 0 and 255 for every image alike.
+    """
+    if image.ndim == 4:
+        image = image[:, image.shape[1] // 2]
+    if image.ndim != 3:
+        raise DataError(f"image of shape {image.shape}: expected (C, H, W) or (C, D, H, W)")
+    channels = image[:3] if len(image) >= 3 else np.repeat(image[:1], 3, axis=0)
+    low, high = value_range
+    scaled = (channels.astype(np.float32) - low) * (255.0 / (high - low))
+    return np.ascontiguousarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def mask_to_rgb(mask: np.ndarray) -> np.ndarray:
+    """Label mask (H, W) or (D, H, W) as uint8 (H, W, 3): background black, label 1 white, others coloured."""
+    plane = _plane(mask)
+    colours = np.where(plane == 0, 0, (plane.astype(int) - 1) % (len(LABEL_COLOURS) - 1) + 1)
+    return LABEL_COLOURS[colours]
+
+
+def _plane(mask: np.ndarray) -> np.ndarray:
+    return mask[mask.shape[0] // 2] if mask.ndim == 3 else mask
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """Boundary of the foreground, bool (H, W): background pixels that touch foreground in 4 directions.
+
+    Drawn outside the foreground, so that a vessel one pixel wide stays visible between its two lines.
+    """
+    inside = _plane(mask) > 0
+    padded = np.pad(inside, 1)
+    near = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return near & ~inside
+
+
+def with_outline(rgb: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """``rgb`` with the pixels of ``edge`` (bool, same height and width) in the outline colour."""
+    return np.where(edge[..., None], np.array(OUTLINE, np.uint8), rgb)
+
+
+def difference_rgb(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Two bool masks (H, W) as uint8 RGB: both white, missed orange, false alarms blue, neither black."""
+    rgb = np.zeros((*truth.shape, 3), np.uint8)
+    rgb[truth & predicted] = (255, 255, 255)
+    rgb[truth & ~predicted] = (230, 120, 0)
+    rgb[~truth & predicted] = (60, 150, 255)
+    return rgb
+
+
+def fit(rgb: np.ndarray, side: int) -> Image.Image:
+    """Picture resized so that its longer side is ``side``; small ones grow by whole pixels, unsmoothed."""
+    picture = Image.fromarray(rgb)
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+
+
+def thumbnail(rgb: np.ndarray, side: int = 168) -> str:
+    """Data URI of a JPEG of at most ``THUMBNAIL_BYTES``."""
+    picture = fit(rgb, side)
+    for quality in (85, 75, 60, 45, 30):
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= THUMBNAIL_BYTES:
+            return _uri("image/jpeg", buffer.getvalue())
+    return thumbnail(rgb, side * 3 // 4)
+
+
+def outline_layer(edge: np.ndarray, side: int = 168) -> str:
+    """Data URI of a transparent one-colour PNG of ``edge`` (bool), resized like its picture."""
+    grey = fit(np.repeat(np.where(edge, 255, 0).astype(np.uint8)[..., None], 3, axis=2), side).convert("L")
+    picture = Image.new("P", grey.size)
+    picture.putpalette([0, 0, 0, *OUTLINE])
+    picture.paste(1, mask=grey.point(lambda value: 255 if value > 70 else 0))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=0, bits=1, optimize=True)
+    return _uri("image/png", buffer.getvalue())
+
+
+def strip(picture: Image.Image, side: int) -> str:
+    """Data URI of a whole picture file, such as a preview grid, at most ``side`` wide."""
+    return thumbnail(np.asarray(picture.convert("RGB")), min(side, max(picture.size)))
+
+
+def _uri(media: str, content: bytes) -> str:
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def plate(
+    rows: Sequence[Sequence[Tile | None]],
+    columns: Sequence[str],
+    names: Sequence[str],
+    *,
+    side: int = 256,
+    outlines: bool = False,
+) -> Image.Image:
+    """All tiles on one labelled sheet, for print.
+
+    Args:
+        rows: tiles row by row; None leaves a gap.
+        columns: heading of each column; empty for none.
+        names: name of each row, written at its left; empty for none.
+        side: side of a tile, pixels.
+        outlines: draw the outlines of tiles that have one.
+    """
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(12, side // 16))
+    line, gap = int(font.size * 1.5), 8
+    left = gap + max((int(font.getlength(name)) + 2 * gap for name in names), default=0)
+    top = gap + (line if any(columns) else 0)
+    notes = line if any(tile is not None and tile.note for row in rows for tile in row) else 0
+    width = max((len(row) for row in rows), default=0)
+    size = (left + width * (side + gap), top + len(rows) * (side + notes + gap))
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, title in enumerate(columns):
+        x = left + index * (side + gap) + side / 2
+        pen.text((x, top - line / 2 - gap / 2), title, "black", font, anchor="mm")
+    for y_index, row in enumerate(rows):
+        y = top + y_index * (side + notes + gap)
+        if y_index < len(names):
+            pen.text((gap, y + side / 2), names[y_index], "black", font, anchor="lm")
+        for x_index, tile in enumerate(row):
+            if tile is None:
+                continue
+            x = left + x_index * (side + gap)
+            drawn = with_outline(tile.rgb, tile.outline) if outlines and tile.outline is not None else tile.rgb
+            picture = fit(drawn, side)
+            sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
+            if tile.note:
+                pen.text((x + side / 2, y + side + line / 2), tile.note, "#444444", font, anchor="mm")
+    return sheet

@@ -1,0 +1,52 @@
+"""What a report is made from: folders of results, and a few facts about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation
+
+KINDS = ("dataset", "simulated", "generator", "recipe", "evaluation", "study")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The study as a directed acyclic graph.
+
+    Attributes:
+        nodes: (id, kind), kind one of ``KINDS``. Ids are unique; where two registries share a name, write
+            ``generator:retina`` and ``recipe:retina``: what follows the first colon is shown.
+        edges: (id of what is used, id of what uses it).
+    """
+
+    nodes: Sequence[tuple[str, str]] = ()
+    edges: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything a report reads. All but ``evaluations`` and ``datasets`` may be empty.
+
+    Attributes:
+        evaluations: name -> (its configuration, its result folders). Segmentation: one folder an arm and
+            seed (``<evaluation>/<arm>/seed-<n>``) and, where there is one, ``<evaluation>/observer2``.
+            Fidelity: the evaluation's one folder.
+        datasets: name -> dataset folder, in the order they should be listed; every dataset and recipe that
+            an evaluation names must be among them for its pictures to be shown.
+        models: generator name -> model folders, one a training seed.
+        benchmarks: Snakemake benchmark files (tab-separated ``s``, ``h:m:s``, ``max_rss`` ...); the path
+            below the last folder named ``benchmarks`` names the job.
+        config_hash: digest of the study's slice of the configuration.
+        commit: version-control commit of the code, empty when unknown.
+        graph: the drawn pipeline.
+    """
+
+    evaluations: Mapping[str, tuple[SegmentationEvaluation | FidelityEvaluation, Sequence[Path]]]
+    datasets: Mapping[str, Path]
+    models: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    benchmarks: Sequence[Path] = ()
+    config_hash: str = ""
+    commit: str = ""
+    graph: Graph = field(default_factory=Graph)

@@ -1,0 +1,135 @@
+"""Assembles the report: chapters, page, tables of numbers."""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+import mirage
+from mirage.config.evaluations import StudyConfig
+from mirage.data import Dataset
+from mirage.errors import DataError
+from mirage.files import atomic_path, write_json
+from mirage.report import verdicts
+from mirage.report.book import THUMBNAIL, Book
+from mirage.report.chapters.base import Block, Chapter, listing, words
+from mirage.report.chapters.closing import correspondence_chapter, limits_chapter, provenance_chapter
+from mirage.report.chapters.data import data_chapter, origin, pipeline_chapter
+from mirage.report.chapters.fidelity import fidelity_chapter, gallery_chapter, novelty_chapter
+from mirage.report.chapters.training import training_chapter
+from mirage.report.chapters.utility import utility_chapter
+from mirage.report.inputs import ReportInputs
+from mirage.report.summary import nested, summarise
+
+PAGE_BYTES = 5_000_000
+SHRINK = (1.0, 0.75, 0.5, 0.35)
+
+
+def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path) -> None:
+    """Write the report of one study into a folder.
+
+    Writes ``report.html`` (one self-contained page under 5 MB), ``figures/`` (every figure in full and the CSV
+    behind it), ``summary.parquet`` (the tidy table of :func:`mirage.report.summary.summarise`) and
+    ``summary.json`` (the same, nested, for ``dvc metrics``).
+
+    Args:
+        study: title, question, notes, publication followed.
+        name: the study's name in the configuration.
+        inputs: folders of results.
+        out: folder, made when missing; files of an earlier report are overwritten.
+
+    Raises:
+        DataError: a result is missing or breaks its contract, or even the smallest page is too big.
+    """
+    summary = summarise(inputs)
+    data = {key: Dataset(folder) for key, folder in inputs.datasets.items()}
+    page = _page_in_budget(study, name, inputs, data, summary, out)
+    with atomic_path(out / "summary.parquet") as path:
+        summary.to_parquet(path, index=False)
+    write_json(out / "summary.json", nested(summary))
+    with atomic_path(out / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+
+
+def _page_in_budget(
+    study: StudyConfig, name: str, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame, out: Path
+) -> str:
+    """The page with thumbnails as large as the budget of bytes allows."""
+    for scale in SHRINK:
+        chapters = assemble(study, inputs, data, summary, Book(out, scale))
+        page = render(study, name, inputs, chapters)
+        if len(page.encode()) < PAGE_BYTES:
+            return page
+    raise DataError(
+        f"report {name}: the page has {len(page.encode()) / 1e6:.1f} MB, at most {PAGE_BYTES / 1e6:.0f} are allowed; "
+        "split the study into two with fewer evaluations each"
+    )
+
+
+def assemble(
+    study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame, book: Book
+) -> list[Chapter]:
+    """All chapters in their order; those that a study has nothing for are left out."""
+    chapters = [
+        _findings(study, inputs, data, summary),
+        pipeline_chapter(inputs, book),
+        data_chapter(data, book) if data else None,
+        training_chapter(inputs, book),
+        gallery_chapter(data, book),
+        fidelity_chapter(inputs, data, summary, book),
+        novelty_chapter(inputs, data, summary, book),
+        utility_chapter(inputs, data, summary, book),
+        limits_chapter(inputs, data, summary),
+        provenance_chapter(inputs, data, book),
+        correspondence_chapter(study, book),
+    ]
+    return [chapter for chapter in chapters if chapter is not None]
+
+
+def _findings(study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame) -> Chapter:
+    chapter = Chapter("Findings")
+    simulated = [words(name) for name, dataset in data.items() if origin(dataset) == "simulated"]
+    if simulated:
+        chapter.remark(
+            f"This run uses simulated data ({listing(simulated)}). It shows that the pipeline works; it says nothing "
+            "about patients."
+        )
+    made = {name for name, dataset in data.items() if origin(dataset) not in ("real", "simulated")}
+    axes = [
+        verdicts.utility(inputs, made, summary),
+        verdicts.fidelity(inputs, summary),
+        verdicts.novelty(inputs, summary),
+    ]
+    chapter.blocks.append(Block("verdicts", items=axes))
+    chapter.text(
+        "Each verdict follows the rule printed below it and is inconclusive unless a 95 % interval decides. "
+        "Privacy was not assessed."
+    )
+    for note in study.notes:
+        chapter.remark(note)
+    return chapter
+
+
+def render(study: StudyConfig, name: str, inputs: ReportInputs, chapters: list[Chapter]) -> str:
+    """The page as HTML text."""
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        study=study,
+        name=name,
+        chapters=chapters,
+        commit=inputs.commit,
+        config_hash=inputs.config_hash,
+        version=mirage.__version__,
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(str(files("mirage.report") / "templates"))
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )

@@ -1,0 +1,194 @@
+"""Any folder of images, with masks found by a name pattern and attributes from a table."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from mirage.config.datasets import FolderSource
+from mirage.errors import DataError, LayoutError
+from mirage.sources.base import RawImage, Source, SourceItem
+from mirage.sources.images import CHANNEL_NAMES, check_same_size, read_image, read_mask
+from mirage.sources.layout import require_directories, visible_names
+from mirage.sources.table import Table, read_table
+
+
+class Folder(Source):
+    """Reader of a folder of images and its sub-folders.
+
+    Every visible file that ``images`` matches is an item, except masks, the table and what ``exclude``
+    matches; a file that turns out to be no image fails when it is loaded, and is thus reported.
+    """
+
+    def __init__(self, options: FolderSource, folder: Path | None = None) -> None:
+        self.options = options
+        self.root = Path(options.path) if folder is None else folder
+        self.modality = options.modality
+        self.channel_names = CHANNEL_NAMES[options.channels]
+        self.labels = dict(options.labels) if options.masks else {}
+        self.mask_channels = [name for name, pattern in self._patterns().items() if pattern]
+
+    def _patterns(self) -> dict[str, str | None]:
+        return {"label": self.options.masks, "fov": self.options.fov}
+
+    @property
+    def namespace(self) -> str:
+        """``folder@`` and the path, as it is written in the config."""
+        return f"folder@{self.root.as_posix()}"
+
+    def check_layout(self) -> None:
+        """Check for the folder, the table, and the fixed part of the patterns' folders."""
+        fixed = [str(PurePosixPath(pattern).parent) for pattern in self._patterns().values() if pattern]
+        require_directories(
+            self.root,
+            [name for name in fixed if "{" not in name and name != "."],
+            "Image folder",
+            "wherever your images are",
+        )
+        if self.options.table and not (self.root / self.options.table).is_file():
+            raise LayoutError(
+                f"Image folder: the table {self.root / self.options.table} is missing; expected a CSV with a "
+                "column `file`. Write it there, or drop `source.table`"
+            )
+
+    def items(self) -> Iterator[SourceItem]:
+        """Items by path.
+
+        Raises:
+            LayoutError: no file is left to be an item.
+            DataError: the table names a file that is no item, or is damaged.
+        """
+        files = self._files()
+        if not files:
+            raise LayoutError(
+                f"Image folder: no file in {self.root} matches `images: {self.options.images}` and is not a "
+                "mask, the table, or excluded"
+            )
+        table = read_table(self.root / self.options.table) if self.options.table else None
+        if table is not None:
+            table.check_files(files)
+        ids = Counter(_identifier(file) for file in files)
+        for file in files:
+            item_id = _identifier(file)
+            yield self._item(file, item_id if ids[item_id] == 1 else _safe(file), table)
+
+    def _files(self) -> list[str]:
+        wanted, excluded = _glob(self.options.images), [_glob(glob) for glob in self.options.exclude]
+        masks = [_mask_regex(pattern) for pattern in self._patterns().values() if pattern]
+        table = PurePosixPath(self.options.table).as_posix() if self.options.table else None
+        files = [
+            file
+            for file in _walk(self.root)
+            if file != table
+            and wanted.fullmatch(file)
+            and not any(expression.fullmatch(file) for expression in [*excluded, *masks])
+        ]
+        patterns = [pattern for pattern in self._patterns().values() if pattern and ".." in pattern]
+        up = {os.path.normpath(_expand(pattern, file)) for pattern in patterns for file in files}
+        return [file for file in files if os.path.normpath(file) not in up]
+
+    def _item(self, file: str, item_id: str, table: Table | None) -> SourceItem:
+        listed = table.row(file) if table else {}
+        subject, problem = listed.pop("subject_id", None), None
+        if subject is None and self.options.subject:
+            match = re.search(self.options.subject, file)
+            subject = match[1] if match else None
+            if not subject:
+                problem = f"the `subject` expression {self.options.subject!r} finds no subject in {file!r}"
+        split = listed.pop("split", None)
+        return SourceItem(
+            item_id=item_id,
+            subject_id=str(subject) if subject is not None else item_id,
+            split=split,
+            attributes={"file": file, **listed},
+            load=partial(self._load, file, problem),
+        )
+
+    def _load(self, file: str, problem: str | None) -> RawImage:
+        if problem:
+            raise DataError(f"{self.root / file}: {problem}")
+        raw = read_image(self.root / file, self.options.channels)
+        for channel, pattern in self._patterns().items():
+            path = self.root / _expand(pattern, file) if pattern else None
+            if path is not None and path.exists():
+                raw.masks[channel] = check_same_size(self._mask(path, channel), raw.image, path)
+        return raw
+
+    def _mask(self, path: Path, channel: str) -> np.ndarray:
+        if channel == "fov":
+            return read_mask(path)
+        polarity = self.options.mask_polarity
+        mask = read_mask(path, polarity)
+        if polarity != "labels":
+            return mask * np.uint8(next(iter(self.labels)))
+        unknown = set(np.unique(mask).tolist()) - {0, *self.labels}
+        if unknown:
+            raise DataError(
+                f"{path}: holds the labels {sorted(unknown)}, which `labels` does not name "
+                f"(it names {sorted(self.labels)})"
+            )
+        return mask
+
+
+def _walk(root: Path, below: str = "") -> Iterator[str]:
+    """Visible files below ``root`` as paths with ``/``, in a fixed order; follows links to folders."""
+    for name in visible_names(root / below):
+        path = f"{below}/{name}" if below else name
+        if os.path.isdir(root / path):
+            yield from _walk(root, path)
+        else:
+            yield path
+
+
+def _stem(file: str) -> str:
+    name = PurePosixPath(file).name
+    return name[:-7] if name.lower().endswith(".nii.gz") else PurePosixPath(name).stem
+
+
+def _identifier(file: str) -> str:
+    """Path without its suffix, in the letters an item id may have."""
+    return _safe((PurePosixPath(file).parent / _stem(file)).as_posix())
+
+
+def _safe(text: str) -> str:
+    """``text`` with other letters replaced, and marked by a checksum then, so that it stays unique."""
+    safe = re.sub(r"[^A-Za-z0-9_./-]", "_", text)
+    return safe if safe == text else f"{safe}-{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
+
+
+def _expand(pattern: str, file: str) -> str:
+    path = PurePosixPath(file)
+    return pattern.format(stem=_stem(file), parent=path.parent.as_posix(), name=path.name)
+
+
+def _mask_regex(pattern: str) -> re.Pattern[str]:
+    """Every path that a mask pattern can give, also for masks whose image is not there."""
+    fields = {"{parent}": ".*", "{stem}": "[^/]+", "{name}": "[^/]+"}
+    parts = re.split(r"(\{parent\}/|\{\w+\})", PurePosixPath(pattern).as_posix())
+    return re.compile(
+        "".join("(?:.+/)?" if part == "{parent}/" else fields.get(part, re.escape(part)) for part in parts)
+    )
+
+
+def _glob(glob: str) -> re.Pattern[str]:
+    """Glob of a relative path: ``*`` and ``?`` stop at ``/``, ``**/`` is any folders, none included.
+
+    A glob without ``/`` matches names in every folder.
+    """
+    if "/" not in glob:
+        glob = f"**/{glob}"
+    tokens = {"**/": "(?:.+/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", glob)
+    return re.compile(
+        "".join(
+            tokens.get(part) or (part.replace("[!", "[^") if part.startswith("[") else re.escape(part))
+            for part in parts
+        )
+    )

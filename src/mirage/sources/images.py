@@ -1,0 +1,304 @@
+"""One image file of any kind, as a channel-first array with what its header says about it.
+
+PNG (1 to 16 bit, palette, alpha), JPEG, TIFF (8, 16, 32 bit and float), BMP, GIF and whatever else Pillow
+knows, NIfTI and DICOM. The kind is told by the content, and by the name for NIfTI only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mirage.errors import DataError
+from mirage.sources.base import RawImage
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+Channels = Literal["grey", "rgb"]
+Polarity = Literal["bright", "dark", "labels"]
+CHANNEL_NAMES: dict[Channels, list[str]] = {"grey": ["grey"], "rgb": ["red", "green", "blue"]}
+
+
+def read_image(path: Path | str, channels: Channels) -> RawImage:
+    """Read one image.
+
+    Colours become grey by ITU-R BT.601 luma, grey becomes colour by repetition. An opaque alpha channel
+    is dropped, any other is composited on black. JPEG and TIFF orientation tags are applied.
+
+    Args:
+        path: file. A NIfTI slice (one axis of length 1) is 2D, other NIfTI images are volumes.
+        channels: ``grey`` gives C = 1, ``rgb`` gives C = 3.
+
+    Returns:
+        Image (C, H, W) or, for a NIfTI volume, (C, D, H, W), in the file's own type; without masks.
+        ``full_range`` is the range of the file's unsigned integer type; DICOM: of its stored bits after
+        rescale; None for signed and float values.
+
+    Raises:
+        DataError: missing, empty, damaged or cut off; no image; several pages or frames; 2 or > 4 channels.
+    """
+    raw = _decode(Path(path), indices=False)
+    raw.image = _as_channels(raw.image, channels, Path(path))
+    return raw
+
+
+def read_mask(path: Path | str, polarity: Polarity = "bright") -> np.ndarray:
+    """Read one mask as uint8 (H, W) or (D, H, W).
+
+    Args:
+        path: file.
+        polarity: ``bright``: values above half the file's range are 1; ``dark``: values below it are 1.
+            A file that holds 0 and 1 only is taken as it is, whatever its type. ``labels``: values
+            (palette indices, in a palette file) are the labels.
+
+    Raises:
+        DataError: as for ``read_image``; also a binary mask that holds neither 0 and 1 nor anything
+            bright, and labels that are no whole numbers in 0..254.
+    """
+    path = Path(path)
+    raw = _decode(path, indices=polarity == "labels")
+    if polarity == "labels":
+        return _labels(raw.image, path)
+    values = _as_channels(raw.image, "grey", path)[0]
+    bright = values > _half(values, raw.full_range, path)
+    return (bright if polarity == "bright" else ~bright).astype(np.uint8)
+
+
+def check_same_size(mask: np.ndarray, image: np.ndarray, path: Path | str) -> np.ndarray:
+    """Return ``mask``, or raise DataError when its size is not that of the (C, ...) image."""
+    if mask.shape != image.shape[1:]:
+        raise DataError(
+            f"{path}: mask is {_size(mask.shape)}, its image is {_size(image.shape[1:])}; they must agree"
+        )
+    return mask
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, reversed(shape))) + " (width x height)"
+
+
+def _half(values: np.ndarray, full_range: tuple[float, float] | None, path: Path) -> float:
+    highest = float(values.max())
+    if highest <= 1:
+        return 0.5
+    half = sum(full_range) / 2 if full_range else highest / 2
+    if highest <= half:
+        raise DataError(
+            f"{path}: a binary mask must hold 0 and 1, or 0 and values above {half:g}; its highest value is "
+            f"{highest:g}. If its values are labels, set `mask_polarity: labels`"
+        )
+    return half
+
+
+def _labels(image: np.ndarray, path: Path) -> np.ndarray:
+    if len(image) > 1 and (image != image[:1]).any():
+        raise DataError(
+            f"{path}: a label mask must be grey or palette, this one has {len(image)} channels that differ"
+        )
+    values = image[0]
+    if values.min() < 0 or values.max() > 254 or (values.dtype.kind == "f" and (values % 1).any()):
+        raise DataError(
+            f"{path}: labels must be whole numbers in 0..254, found {values.min():g}..{values.max():g}"
+        )
+    return values.astype(np.uint8)
+
+
+def _as_channels(image: np.ndarray, channels: Channels, path: Path) -> np.ndarray:
+    wanted = len(CHANNEL_NAMES[channels])
+    if len(image) == wanted:
+        return image
+    if len(image) == 1:
+        return np.repeat(image, wanted, axis=0)
+    if len(image) == 3:
+        return _luma(image)
+    raise DataError(f"{path}: has {len(image)} channels, expected 1 (grey) or 3 (red, green, blue)")
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    """(3, ...) to (1, ...) of the same type; whole-number weights, so equal channels stay as they are."""
+    red, green, blue = image.astype(np.float64 if image.dtype.kind == "f" else np.int64)
+    weighted = 299 * red + 587 * green + 114 * blue
+    grey = weighted / 1000 if image.dtype.kind == "f" else (weighted + 500) // 1000
+    return grey.astype(image.dtype)[None]
+
+
+def _decode(path: Path, *, indices: bool) -> RawImage:
+    """Image of 1, 3 or any number of channels; every failure of any library becomes a DataError."""
+    try:
+        with open(path, "rb") as handle:
+            head = handle.read(132)
+        if not head:
+            raise DataError(f"{path}: the file is empty")
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            raw = _read_nifti(path)
+        elif head[128:] == b"DICM":
+            raw = _read_dicom(path)
+        else:
+            raw = _read_raster(path, indices)
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file does not exist") from error
+    except Exception as error:  # parsers of damaged files raise anything, from struct.error to IndexError
+        if type(error).__name__ == "UnidentifiedImageError":
+            raise DataError(
+                f"{path}: not an image of a known kind (PNG, TIFF, JPEG, NIfTI, DICOM ...)"
+            ) from error
+        raise DataError(
+            f"{path}: cannot be read, it may be damaged or cut off ({type(error).__name__}: {error})"
+        ) from error
+    if raw.image.size == 0:
+        raise DataError(f"{path}: the image has no pixels (shape {raw.image.shape})")
+    if raw.image.dtype.kind == "f" and not np.isfinite(raw.image).all():
+        raise DataError(f"{path}: the image holds NaN or infinite values")
+    return raw
+
+
+def _read_raster(path: Path, indices: bool) -> RawImage:
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as picture:
+        if _pages(picture, path) > 1:
+            raise DataError(f"{path}: has several pages or frames; split it into one image a file")
+        if picture.format == "PNG" and ";16B" in str(picture.tile[0][3]) and picture.mode != "I;16":
+            from mirage.sources.png16 import read_png16
+
+            return _from_hwc(read_png16(path), (0, 65535), path)
+        if picture.format == "TIFF" and _needs_tifffile(picture):
+            return _read_tiff(path)
+        if indices and picture.mode == "P":
+            return _from_hwc(np.asarray(picture), (0, 255), path)
+        return _from_picture(ImageOps.exif_transpose(picture), path)
+
+
+def _pages(picture: Picture, path: Path) -> int:
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format == "TIFF":  # thumbnails are pages too, but no images of their own
+        import tifffile
+
+        with tifffile.TiffFile(path) as tiff:
+            return sum(not page.is_reduced for page in tiff.pages)
+    return 1 if picture.format == "MPO" else frames
+
+
+def _needs_tifffile(picture: Any) -> bool:
+    """Pillow keeps 8-bit colours only, and leaves planar 16-bit files unread."""
+    bits = picture.tag_v2.get(258, (1,))
+    return max(bits) > 8 and len(bits) > 1
+
+
+def _read_tiff(path: Path) -> RawImage:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        values = page.asarray()
+        if page.axes.startswith("S"):
+            values = np.moveaxis(values, 0, -1)
+    return _from_hwc(values, _type_range(values.dtype), path)
+
+
+def _from_picture(picture: Picture, path: Path) -> RawImage:
+    mode = picture.mode
+    if "transparency" in picture.info or mode in ("PA", "La", "RGBa"):
+        picture = picture.convert("RGBA")
+    elif mode == "1":
+        picture = picture.convert("L")
+    elif mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not mode.startswith("I;16"):
+        picture = picture.convert("RGB")
+    values = np.asarray(picture)
+    if picture.mode == "I" and picture.format == "PNG":
+        values = values.astype(np.uint16)
+    return _from_hwc(
+        values.astype(values.dtype.newbyteorder("="), copy=False), _type_range(values.dtype), path
+    )
+
+
+def _type_range(dtype: np.dtype) -> tuple[float, float] | None:
+    if dtype.kind != "u":
+        return None
+    return 0.0, float(np.iinfo(dtype).max)
+
+
+def _from_hwc(values: np.ndarray, full_range: tuple[float, float] | None, path: Path) -> RawImage:
+    """(H, W) or (H, W, C), C = 2 and 4 being alpha last, to a RawImage of (C, H, W)."""
+    if values.ndim == 2:
+        return RawImage(values[None], full_range=full_range)
+    if values.ndim != 3 or values.shape[-1] > 4:
+        raise DataError(f"{path}: has shape {values.shape}, expected height x width with 1 to 4 channels")
+    if values.shape[-1] in (2, 4):
+        values = _flatten_alpha(values)
+    return RawImage(np.moveaxis(values, -1, 0), full_range=full_range)
+
+
+def _flatten_alpha(values: np.ndarray) -> np.ndarray:
+    colour, alpha = values[..., :-1], values[..., -1:]
+    opaque = float(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else 1.0
+    if (alpha == opaque).all():
+        return colour
+    flat = colour.astype(np.float32) * (alpha.astype(np.float32) / np.float32(opaque))
+    return (np.rint(flat) if values.dtype.kind == "u" else flat).astype(values.dtype)
+
+
+def _read_nifti(path: Path) -> RawImage:
+    """Voxel axes (i, j, k) become width, height, depth in stored order; further axes are channels."""
+    import nibabel
+
+    volume: Any = nibabel.load(path)
+    values = np.asanyarray(volume.dataobj)
+    if values.dtype.names:
+        values = np.stack([values[name] for name in values.dtype.names], axis=-1)
+        spatial = values.shape[:-1]
+    else:
+        spatial = values.shape[:3]
+    if values.dtype == np.float64:
+        values = values.astype(np.float32)
+    spatial = (*spatial, 1, 1)[:3]
+    values = values.reshape(*spatial, -1)
+    zooms = [float(zoom) for zoom in volume.header.get_zooms()[:3]]
+    zooms += [1.0] * (3 - len(zooms))
+    kept = [axis for axis in range(3) if spatial[axis] > 1] if 1 in spatial else [0, 1, 2]
+    kept = kept if len(kept) >= 2 else [0, 1]
+    values = values.reshape(*(spatial[axis] for axis in kept), values.shape[-1])
+    return RawImage(
+        values.transpose(),
+        full_range=_type_range(values.dtype),
+        spacing_mm=tuple(zooms[axis] for axis in reversed(kept)),
+    )
+
+
+def _read_dicom(path: Path) -> RawImage:
+    """Rescale is applied and MONOCHROME1 inverted, so that high is bright; the display window is not."""
+    import pydicom
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    header = pydicom.dcmread(path)
+    if int(header.get("NumberOfFrames", 1) or 1) > 1:
+        raise DataError(f"{path}: holds {header.NumberOfFrames} frames; split it into one image a file")
+    values = pixel_array(header)
+    photometric = str(header.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
+        values = apply_color_lut(values, header)
+    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    spacing_mm = tuple(float(step) for step in spacing) if spacing else None
+    if values.ndim == 3:
+        raw = _from_hwc(values, _type_range(values.dtype), path)
+        raw.spacing_mm = spacing_mm
+        return raw
+    low, high = _stored_range(header)
+    if photometric == "MONOCHROME1":
+        values = (low + high - values.astype(np.int32)).astype(values.dtype)
+    slope, intercept = float(header.get("RescaleSlope", 1)), float(header.get("RescaleIntercept", 0))
+    if (slope, intercept) != (1.0, 0.0):
+        values = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    bounds = sorted((low * slope + intercept, high * slope + intercept))
+    full_range = None if bounds[0] < 0 else (bounds[0], bounds[1])
+    return RawImage(values[None], full_range=full_range, spacing_mm=spacing_mm)
+
+
+def _stored_range(header: Any) -> tuple[int, int]:
+    bits = int(header.BitsStored)
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if header.PixelRepresentation else (0, (1 << bits) - 1)

@@ -1,0 +1,58 @@
+"""Random changes of training items, the same for an image and its masks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from mirage.config.generators import Augment
+
+
+def augment(
+    image: Tensor, masks: Tensor | None, options: Augment, rng: np.random.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Flip, rotate and zoom image and masks together; change gamma and brightness of the image.
+
+    The same number of draws is made whatever the options, so that switching one on leaves the others'
+    values as they were.
+
+    Args:
+        image: (C, H, W), float32 in [0, 1]; pixels from outside become 0.
+        masks: (M, H, W), uint8, resampled by nearest neighbour; pixels from outside become 0.
+        options: which changes, and how strong.
+        rng: the item's random numbers.
+
+    Returns:
+        Image (C, H, W) in [0, 1] and masks (M, H, W), uint8.
+    """
+    flips, (angle, zoom, gamma, brightness) = rng.random(2) < 0.5, rng.uniform(-1, 1, 4)
+    axes = [axis for axis, wanted in ((-1, options.hflip), (-2, options.vflip)) if wanted and flips[axis]]
+    if axes:
+        image = image.flip(axes)
+        masks = None if masks is None else masks.flip(axes)
+    if options.rotate_deg or options.scale:
+        turn = math.radians(angle * options.rotate_deg)
+        image, masks = _rotate_and_zoom(image, masks, turn, 1 + zoom * options.scale)
+    if options.gamma:
+        image = image.pow(1 + gamma * options.gamma)
+    if options.brightness:
+        image = (image * (1 + brightness * options.brightness)).clamp(0, 1)
+    return image, masks
+
+
+def _rotate_and_zoom(
+    image: Tensor, masks: Tensor | None, turn: float, zoom: float
+) -> tuple[Tensor, Tensor | None]:
+    """Rotate by ``turn`` radians and magnify by ``zoom`` about the centre."""
+    height, width = image.shape[-2:]
+    cos, sin = math.cos(turn) / zoom, math.sin(turn) / zoom
+    matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
+    grid = F.affine_grid(matrix[None], [1, 1, height, width], align_corners=False)
+    image = F.grid_sample(image[None], grid, "bilinear", "zeros", align_corners=False)[0].clamp(0, 1)
+    if masks is not None:
+        masks = F.grid_sample(masks[None].float(), grid, "nearest", "zeros", align_corners=False)[0].byte()
+    return image, masks

@@ -1,0 +1,103 @@
+"""The stream of batches: what a step sees is a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mirage import seeds
+from mirage.config.generators import Augment, TrainingOptions
+from mirage.errors import ConfigError, DataError
+from mirage.training.trainable import Items, Trainable
+
+Ticket = tuple[int, int, int]
+"""Step, position in the step's batch, item."""
+
+
+def step_items(seed: int, step: int, batch_size: int, items: int) -> np.ndarray:
+    """Items of a step: consecutive pieces of an endless row of shuffled epochs.
+
+    Returns:
+        (batch_size,) item numbers; within an epoch every item comes once.
+    """
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = {
+        int(epoch): seeds.rng(seed, "epoch", int(epoch)).permutation(items)
+        for epoch in np.unique(places // items)
+    }
+    return np.array([epochs[int(place // items)][place % items] for place in places])
+
+
+class Examples(Dataset):
+    """Training examples of a model, one for each ticket."""
+
+    def __init__(self, model: Trainable, data: Items, augment: Augment, seed: int) -> None:
+        self.model, self.data, self.augment, self.seed = model, data, augment, seed
+
+    def __getitem__(self, ticket: Ticket) -> dict[str, Tensor]:
+        step, position, index = ticket
+        rng = seeds.rng(self.seed, "augment", step, position)
+        return self.model.example(*stored(self.model, self.data, index), rng, self.augment)
+
+
+def stored(model: Trainable, data: Items, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Stored image and masks of an item; masks are None where the model's data have none."""
+    return data.image(index), data.masks(index) if model.mask_channels else None
+
+
+def tickets(
+    seed: int, start: int, options: TrainingOptions, items: int, rank: int, ranks: int
+) -> Iterator[list[Ticket]]:
+    """Micro-batches of one rank from step ``start`` on, ``options.accumulate`` of them a step.
+
+    A step's batch is cut into ``ranks * accumulate`` chunks; rank r takes chunks r, r + ranks, ...
+    """
+    size = options.batch_size // (ranks * options.accumulate)
+    for step in range(start, options.steps):
+        batch = step_items(seed, step, options.batch_size, items)
+        for chunk in range(rank, ranks * options.accumulate, ranks):
+            yield [(step, place, int(batch[place])) for place in range(chunk * size, (chunk + 1) * size)]
+
+
+def batches(
+    model: Trainable,
+    data: Items,
+    options: TrainingOptions,
+    seed: int,
+    start: int = 0,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[tuple[int, list[dict[str, Tensor]]]]:
+    """Yield (step, micro-batches of this rank) for every step from ``start`` on.
+
+    Raises:
+        DataError: no items, or items of another shape than the model's.
+        ConfigError: the batch cannot be cut evenly.
+    """
+    if len(data) == 0:
+        raise DataError("the training split has no items; check `split` of the dataset and its failed rows")
+    if data.image(0).shape != model.image_shape:
+        raise DataError(f"training images are {data.image(0).shape}, the model is for {model.image_shape}")
+    if options.batch_size % (ranks * options.accumulate):
+        raise ConfigError(
+            f"training.batch_size: {options.batch_size} cannot be cut into {ranks} device(s) x "
+            f"{options.accumulate} micro-batch(es); make it a multiple of {ranks * options.accumulate}"
+        )
+    chunks: Iterable[dict[str, Tensor]] = DataLoader(
+        Examples(model, data, options.augment, seed),
+        batch_sampler=tickets(seed, start, options, len(data), rank, ranks),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # Otherwise the loader draws its workers' seed from the global random numbers.
+        generator=torch.Generator(),
+    )
+    stream = iter(chunks)
+    for step in range(start, options.steps):
+        yield step, [next(stream) for _ in range(options.accumulate)]

@@ -1,0 +1,99 @@
+"""Where a training runs: one Lightning Fabric, told its environment explicitly."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from mirage.config.base import Runtime
+from mirage.errors import ConfigError
+
+
+def accelerator(wanted: str) -> str:
+    """``cuda``, ``mps`` or ``cpu`` for ``auto``, ``gpu``, ``mps`` or ``cpu``.
+
+    Raises:
+        ConfigError: the machine has no such device.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if wanted == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    found = {"cpu": "cpu", "gpu": "cuda" if cuda else None, "mps": "mps" if mps else None}[wanted]
+    if found is None:
+        raise ConfigError(
+            f"runtime.accelerator: {wanted!r} asked for, but PyTorch {torch.__version__} finds none on this "
+            "machine; use auto or cpu, or check the driver and the PyTorch build"
+        )
+    return found
+
+
+def launch(runtime: Runtime, precision: str) -> Fabric:
+    """Fabric of this process: torchrun's ranks where it was started by torchrun, else one device.
+
+    Slurm's variables are not looked at: inside a job they describe the allocation, not our processes.
+
+    Raises:
+        ConfigError: no such device, or it cannot compute in this precision.
+    """
+    device = accelerator(runtime.accelerator)
+    if (device, precision) == ("cpu", "16-mixed") or (device == "mps" and precision != "32-true"):
+        raise ConfigError(
+            f"training.precision: {precision} is not available on {device}; "
+            f"use 32-true{' or bf16-mixed' if device == 'cpu' else ''}"
+        )
+    if TorchElasticEnvironment.detect():
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        fabric = Fabric(
+            accelerator=device,
+            devices=local,
+            num_nodes=int(os.environ["WORLD_SIZE"]) // local,
+            strategy=DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo"),
+            precision=precision,
+            plugins=[TorchElasticEnvironment()],
+        )
+    else:
+        fabric = Fabric(accelerator=device, devices=1, precision=precision, plugins=[LightningEnvironment()])
+    fabric.launch()
+    return fabric
+
+
+def average_gradients(parameters: list[nn.Parameter], ranks: int) -> None:
+    """Replace gradients by their mean over the ranks."""
+    if ranks == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= ranks
+    pieces = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, piece in zip(gradients, pieces, strict=True):
+        gradient.copy_(piece.view(gradient.shape))
+
+
+def average(values: Tensor, ranks: int) -> Tensor:
+    """Mean of a tensor over the ranks, on the CPU."""
+    if ranks > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+        values /= ranks
+    return values.cpu()
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def gather(value: object, ranks: int) -> list[object]:
+    """``value`` of every rank, on every rank."""
+    if ranks == 1:
+        return [value]
+    values: list[object] = [None] * ranks
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,138 @@
+"""A model with its optimisers, averaged weights and precision: one training step, and its state."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from mirage import seeds
+from mirage.config.generators import TrainingOptions
+from mirage.training.devices import average_gradients, gather
+from mirage.training.ema import EMA
+from mirage.training.trainable import Trainable
+
+
+class Learner:
+    """Trains a model's networks in turn.
+
+    Args:
+        fabric: device, precision and ranks.
+        model: moved to the device.
+        options: accumulation and averaging.
+        seed: the training seed.
+    """
+
+    def __init__(self, fabric: Fabric, model: Trainable, options: TrainingOptions, seed: int) -> None:
+        self.fabric, self.model, self.options, self.seed = fabric, model, options, seed
+        self.layout = torch.channels_last if model.channels_last else torch.contiguous_format
+        model.to(device=fabric.device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.networks = {name: list(model.get_submodule(name).parameters()) for name in model.phases}
+        self.optimisers = {
+            name: fabric.setup_optimizers(model.configure_optimizer(name, parameters))
+            for name, parameters in self.networks.items()
+        }
+        self.ema = EMA(model, model.sampling_modules, options.ema_decay) if options.ema_decay else None
+
+    def step(self, step: int, micro_batches: list[dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """Train every network once and return phase -> losses, still on the device.
+
+        A chunk of the batch has the same noise whether it is a micro-batch here or a rank elsewhere.
+        """
+        self.model.train()
+        micro_batches = [self._on_device(batch) for batch in micro_batches]
+        rank, ranks = self.fabric.global_rank, self.fabric.world_size
+        means: dict[str, dict[str, Tensor]] = {}
+        for number, phase in enumerate(self.model.phases):
+            for name, parameters in self.networks.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == phase)
+            means[phase] = {}
+            for piece, batch in enumerate(micro_batches):
+                torch.manual_seed(seeds.integer(self.seed, "noise", step, number, piece * ranks + rank))
+                with self.fabric.autocast():
+                    losses = self.model.training_step(batch, phase)
+                self.fabric.backward(sum(losses.values()) / len(micro_batches))
+                for name, loss in losses.items():
+                    means[phase][name] = means[phase].get(name, 0) + loss.detach() / len(micro_batches)
+            average_gradients(self.networks[phase], ranks)
+            self.optimisers[phase].step()
+            self.optimisers[phase].zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(step)
+        return means
+
+    def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        device = self.fabric.device
+        return {
+            key: value.to(device, memory_format=self.layout, non_blocking=True)
+            if value.ndim == 4
+            else value.to(device, non_blocking=True)
+            for key, value in batch.items()
+        }
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within the block the model holds the averaged weights, where there are any."""
+        return self.ema.applied() if self.ema else nullcontext()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Present weights of the sampling modules."""
+        return sampling_weights(self.model)
+
+    def finish(self, weights: dict[str, Tensor] | None) -> None:
+        """Leave the model with the given sampling weights, else the averaged or last ones."""
+        if weights is None and self.ema:
+            weights = self.ema.average
+        if weights is not None:
+            load_sampling_weights(self.model, weights)
+        self.model.requires_grad_(True)
+        self.model.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on; every rank must call it."""
+        return {
+            "model": self.model.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "ema": self.ema.average if self.ema else None,
+            "extra": gather(self.model.extra_state(), self.fabric.world_size),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self.model.load_state_dict(state["model"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.optimizer.load_state_dict(state["optimisers"][name])
+        if self.ema:
+            self.ema.load(state["ema"])
+        extra = state["extra"]
+        self.model.load_extra_state(extra[self.fabric.global_rank % len(extra)])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+def sampling_weights(model: Trainable) -> dict[str, Tensor]:
+    """Weights of the sampling modules under names such as ``generator.layers.0.weight``."""
+    return {
+        f"{name}.{key}": value
+        for name in model.sampling_modules
+        for key, value in model.get_submodule(name).state_dict().items()
+    }
+
+
+def load_sampling_weights(model: Trainable, weights: dict[str, Tensor]) -> None:
+    """Load what ``sampling_weights`` gave, strictly.
+
+    Raises:
+        ValueError: names or shapes that are not the model's.
+    """
+    own = sampling_weights(model)
+    if own.keys() != weights.keys():
+        odd = sorted(own.keys() ^ weights.keys())
+        raise ValueError(f"weights are not this model's: {len(odd)} names differ, the first is {odd[0]}")
+    for key, value in own.items():
+        if value.shape != weights[key].shape:
+            raise ValueError(f"weight {key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}")
+        value.copy_(weights[key])

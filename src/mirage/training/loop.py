@@ -1,0 +1,201 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirage.config.base import Runtime
+from mirage.config.generators import TrainingOptions
+from mirage.training.batches import batches, stored
+from mirage.training.devices import average, launch
+from mirage.training.history import History
+from mirage.training.learner import Learner
+from mirage.training.previews import write_grid
+from mirage.training.progress import Progress
+from mirage.training.selection import Selection
+from mirage.training.state import TrainingState
+from mirage.training.trainable import Items, Trainable
+
+PREVIEW_ITEMS = 4
+STEPS_BETWEEN_AGREEMENTS = 10
+"""Several ranks agree whether to save or stop only so often, because asking makes a GPU wait."""
+
+
+class TimeBudgetReached(Exception):  # noqa: N818 - an outcome, not a fault
+    """Training saved its state and stopped before its wall time, or on SIGTERM; run again to go on."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished training hands over, beside the weights that the model then holds.
+
+    Attributes:
+        step: steps behind the chosen weights.
+        chosen_because: why these weights, in words.
+        metric_name: validation metric that chooses.
+        metric: its best value, or None.
+        history: rows of (step, metric, value).
+        seconds: wall time of this run, without earlier runs of a resumed training.
+    """
+
+    step: int
+    chosen_because: str
+    metric_name: str
+    metric: float | None
+    history: list[tuple[int, str, float]]
+    seconds: float
+
+
+def train(
+    model: Trainable,
+    data: Items,
+    validation: Items | None,
+    options: TrainingOptions,
+    runtime: Runtime,
+    *,
+    seed: int,
+    state_dir: Path,
+    fingerprint: str,
+    previews: Path | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train from the model's present weights, or go on where a training of the same fingerprint stopped.
+
+    Step k's batch, augmentation and noise are a pure function of (seed, k), so a resumed training needs no
+    random state and, on a CPU, ends with the same bits as an uninterrupted one. Two ranks compute what one
+    rank with twice the micro-batches computes.
+
+    Args:
+        model: trained in place; afterwards its sampling modules hold the chosen weights.
+        data: training items.
+        validation: items the validation metric is computed on; None or empty: the last weights are kept.
+        options: what changes the result.
+        runtime: device, workers, and how often the state is saved.
+        seed: the training seed, >= 0.
+        state_dir: folder of the resumable state.
+        fingerprint: digest of config, data and stage version; a state of another is moved aside.
+        previews: folder for preview grids, or None.
+        minutes: wall time of this run, or None for no limit.
+        progress: show a bar, or log lines where there is no terminal.
+
+    Raises:
+        TimeBudgetReached: stopped early, its state saved.
+        TrainingDivergedError: a loss is no longer finite.
+        CheckpointError: another process trains here, or the state is damaged.
+        ConfigError: batch size, device and precision do not fit together.
+        DataError: no training items, or of another shape than the model's.
+    """
+    began = time.monotonic()
+    fabric = launch(runtime, options.precision)
+    ranks, first = fabric.world_size, fabric.global_rank == 0
+    learner = Learner(fabric, model, options, seed)
+    selection = Selection(model.metric_name, model.metric_mode, options.select)
+    history, state, start = History(lambda values: average(values, ranks)), TrainingState(state_dir), 0
+    held_out = validation if validation is not None and len(validation) else None
+    shown_items = held_out if held_out is not None else data
+
+    with state.locked() if first else nullcontext(), stop_requests() as stop_requested:
+        if first:
+            state.claim(fingerprint)
+        fabric.barrier()
+        saved = state.load()
+        if saved is not None:
+            start = saved["step"]
+            learner.load_state_dict(saved["learner"])
+            selection.load_state_dict(saved["selection"])
+            history.load_state_dict(saved["history"])
+            del saved
+
+        def save(step: int) -> None:
+            contents = {
+                "step": step,
+                "learner": learner.state_dict(),
+                "selection": selection.state_dict(),
+                "history": history.state_dict(),
+            }
+            if first:
+                state.save(contents, best=selection.step)
+
+        last_save = step_began = time.monotonic()
+        slowest = 0.0
+        placed = {"rank": fabric.global_rank, "ranks": ranks, "pin_memory": fabric.device.type == "cuda"}
+        stream = batches(model, data, options, seed, start, workers=runtime.workers, **placed)
+        with Progress(start, options.steps, progress and first) as shown:
+            for step, micro_batches in stream:
+                for phase, losses in learner.step(step, micro_batches).items():
+                    history.record(step, phase, losses)
+                done, last = step + 1, step + 1 == options.steps
+                shown.step()
+
+                if done % options.log_every == 0 or last:
+                    shown.losses(done, history.close_window(done))
+
+                if held_out is not None and (done % options.validate_every == 0 or last):
+                    metrics: dict[str, float] = {}
+                    if first:
+                        with learner.averaged():
+                            metrics = model.validation_metric(held_out, data)
+                            if selection.offer(done, metrics[model.metric_name]) and options.select == "best":
+                                state.save_best(done, learner.weights())
+                    history.append(done, metrics)
+                    shown.say(f"step {done}: {metrics}")
+
+                if previews is not None and first and (done % options.preview_every == 0 or last):
+                    items = [
+                        stored(model, shown_items, i) for i in range(min(PREVIEW_ITEMS, len(shown_items)))
+                    ]
+                    with learner.averaged():
+                        write_grid(previews / f"step-{done:07d}.png", model.preview(items))
+
+                now = time.monotonic()
+                slowest, step_began = max(slowest, now - step_began), now
+                if last or (ranks > 1 and done % STEPS_BETWEEN_AGREEMENTS):
+                    continue
+                over = minutes is not None and now - began > 60 * minutes - reserve(minutes, slowest)
+                due = now - last_save > 60 * runtime.state_minutes
+                stop, due = fabric.broadcast((over or stop_requested(), due))
+                if stop or due:
+                    save(done)
+                    last_save = time.monotonic()
+                if stop:
+                    why = f"the budget of {minutes:g} minutes" if over and minutes else "SIGTERM"
+                    raise TimeBudgetReached(
+                        f"stopped by {why} after step {done} of {options.steps}; state saved"
+                    )
+
+        if start < options.steps:
+            save(options.steps)
+        selection = fabric.broadcast(selection)
+        chosen, because = selection.choice(options.steps)
+        kept_best = options.select == "best" and selection.step is not None
+        learner.finish(state.load_best(chosen) if kept_best else None)
+        fabric.barrier()
+
+    metric = None if selection.step is None else selection.value
+    return TrainingResult(chosen, because, model.metric_name, metric, history.rows, time.monotonic() - began)
+
+
+def reserve(minutes: float, slowest: float) -> float:
+    """Seconds kept back from the budget for the next step (with validation) and for saving the state."""
+    return min(60.0, 6 * minutes) + 1.5 * slowest
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGTERM has come; outside the main thread it never does."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

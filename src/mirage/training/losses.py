@@ -1,0 +1,47 @@
+"""Losses shared by generators."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def generator_loss(logits: Tensor) -> Tensor:
+    """Non-saturating loss -log D(fake) of a generator (Goodfellow 2014), from the critic's logits."""
+    return F.softplus(-logits.float()).mean()
+
+
+def real_loss(logits: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross entropy of real images' logits with target 1 - ``smoothing`` (one-sided, Salimans 2016)."""
+    logits = logits.float()
+    return (F.softplus(-logits) + smoothing * logits).mean()
+
+
+def fake_loss(logits: Tensor) -> Tensor:
+    """Cross entropy of fake images' logits with target 0."""
+    return F.softplus(logits.float()).mean()
+
+
+def dice_loss(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+    """1 - soft Dice of each item within a region, averaged over items.
+
+    Args:
+        logits: (N, 1, H, W).
+        target: (N, 1, H, W), 0 or 1.
+        inside: (N, 1, H, W), 1 where the loss counts.
+    """
+    probability = torch.sigmoid(logits.float()) * inside
+    target = target * inside
+    overlap = (probability * target).sum(dim=(1, 2, 3))
+    total = probability.sum(dim=(1, 2, 3)) + target.sum(dim=(1, 2, 3))
+    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+def cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+    """Binary cross entropy per pixel of the region, averaged over pixels, then over items.
+
+    Arguments as for ``dice_loss``.
+    """
+    pixels = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none") * inside
+    return (pixels.sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)).mean()

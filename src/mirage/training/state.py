@@ -1,0 +1,186 @@
+"""The resumable training state: whole or absent, owned by one process, never mixed between settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mirage.errors import CheckpointError
+from mirage.files import atomic_path, read_json, write_json
+
+LOG = logging.getLogger("mirage.training")
+HEARTBEAT_SECONDS = 10.0
+SILENCE_SECONDS = 45.0
+
+
+class TrainingState:
+    """A folder with ``last.pt``, ``best-<step>.safetensors``, ``fingerprint.json`` and ``lock.json``.
+
+    Args:
+        folder: made when absent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the folder; a heartbeat tells others that the owner lives.
+
+        A lock of a process of this host that is gone is taken over at once. Another host's is watched
+        (without trusting clocks) until it beats or has been silent for 45 s, as after a pre-emption.
+
+        Raises:
+            CheckpointError: another process trains here.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / "lock.json"
+        self._wait_for(lock)
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+        write_json(lock, {**owner, "beat": 0})
+        if read_json(lock)["token"] != owner["token"]:
+            raise CheckpointError(f"{lock}: another process has just begun to train here; let it finish")
+        done = threading.Event()
+        thread = threading.Thread(target=_beat, args=(lock, owner, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            lock.unlink(missing_ok=True)
+
+    def _wait_for(self, lock: Path) -> None:
+        seen, began = _read_lock(lock), time.monotonic()
+        while seen is not None and not _dead(seen):
+            if time.monotonic() - began > SILENCE_SECONDS:
+                LOG.warning("%s: its owner has been silent for %.0f s; taking over", lock, SILENCE_SECONDS)
+                return
+            time.sleep(0.5)
+            now = _read_lock(lock)
+            if now is not None and now != seen:
+                owner = f"process {now.get('pid')} on {now.get('host')}"
+                raise CheckpointError(f"{lock}: {owner} is training here; let it finish or stop it")
+            seen = now
+
+    def claim(self, fingerprint: str) -> None:
+        """Make the folder belong to these settings; a state of others is moved to ``state.old-<hash>``."""
+        path = self.folder / "fingerprint.json"
+        found = read_json(path)["fingerprint"] if path.exists() else None
+        if found not in (None, fingerprint):
+            aside = self.folder.with_name(f"{self.folder.name}.old-{found[:8]}")
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = self.folder.with_name(f"{self.folder.name}.old-{found[:8]}-{number}")
+            aside.mkdir()
+            for file in self.folder.iterdir():
+                if file.name != "lock.json":
+                    file.rename(aside / file.name)
+            LOG.warning(
+                "%s holds a training with other settings or data (%s, not %s); moved to %s, starting afresh",
+                self.folder,
+                found[:8],
+                fingerprint[:8],
+                aside,
+            )
+        if found != fingerprint:
+            write_json(path, {"fingerprint": fingerprint})
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state on the CPU, or None.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: damaged ({error}); delete {self.folder} to train from the start"
+            ) from error
+        return state
+
+    def save(self, state: dict[str, Any], best: int | None) -> None:
+        """Write the state, then remove all best weights but those of step ``best``, which it refers to."""
+        with atomic_path(self.folder / "last.pt") as temporary:
+            torch.save(state, temporary)
+        kept = None if best is None else best_name(best)
+        for file in self.folder.glob("best-*.safetensors"):
+            if file.name != kept:
+                file.unlink()
+
+    def save_best(self, step: int, weights: dict[str, Tensor]) -> None:
+        """Write the weights of the best step so far."""
+        with atomic_path(self.folder / best_name(step)) as temporary:
+            save_file({key: value.contiguous().cpu() for key, value in weights.items()}, temporary)
+
+    def load_best(self, step: int) -> dict[str, Tensor]:
+        """Weights of the best step.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
+        path = self.folder / best_name(step)
+        try:
+            weights: dict[str, Tensor] = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{path}: not readable ({error}); delete {self.folder} to train from the start"
+            ) from error
+        return weights
+
+
+def best_name(step: int) -> str:
+    """File of the best weights."""
+    return f"best-{step:08d}.safetensors"
+
+
+def _read_lock(lock: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = read_json(lock)
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError:
+        return {}
+    return found
+
+
+def _dead(owner: dict[str, Any]) -> bool:
+    """Whether the owner ran on this host and is gone."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _beat(lock: Path, owner: dict[str, Any], done: threading.Event) -> None:
+    beat = 0
+    while not done.wait(HEARTBEAT_SECONDS):
+        beat += 1
+        try:
+            write_json(lock, {**owner, "beat": beat})
+        except OSError as error:
+            LOG.warning("%s: heartbeat not written (%s)", lock, error)

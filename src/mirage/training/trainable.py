@@ -1,0 +1,81 @@
+"""What the training loop asks of a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mirage.config.generators import Augment
+
+
+class Items(Protocol):
+    """Stored items by number; `mirage.data.Dataset` is one."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int, /) -> np.ndarray:
+        """Stored image (C, H, W)."""
+        ...
+
+    def masks(self, index: int, /) -> np.ndarray:
+        """Stored mask channels (M, H, W), uint8."""
+        ...
+
+
+class Trainable(nn.Module, ABC):
+    """A module of several networks, each with its own optimiser.
+
+    Class attributes:
+        phases: submodules that are trained, in this order, in every step. A phase may leave tensors in the
+            batch for the phases after it.
+        sampling_modules: submodules that sampling needs; averaged weights and checkpoints hold these.
+        channels_last: memory layout; pays for plain convolution stacks.
+        metric_name, metric_mode: what ``validation_metric`` returns first and whether less is better.
+    """
+
+    phases: ClassVar[tuple[str, ...]]
+    sampling_modules: ClassVar[tuple[str, ...]]
+    channels_last: ClassVar[bool] = False
+    metric_name: ClassVar[str]
+    metric_mode: ClassVar[Literal["min", "max"]]
+
+    image_shape: tuple[int, ...]
+    mask_channels: tuple[str, ...]
+
+    @abstractmethod
+    def example(
+        self,
+        image: np.ndarray,
+        masks: np.ndarray | None = None,
+        rng: np.random.Generator | None = None,
+        augment: Augment | None = None,
+    ) -> dict[str, Tensor]:
+        """Stored arrays of one item to float32 tensors in model range; without ``rng`` nothing is random."""
+
+    @abstractmethod
+    def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
+        """Losses (scalars) of one phase; the loop minimises their sum."""
+
+    @abstractmethod
+    def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """Optimiser of one phase."""
+
+    @abstractmethod
+    def validation_metric(self, validation: Items, training: Items) -> dict[str, float]:
+        """Metrics of the present weights on held-out items; ``metric_name`` must be among them."""
+
+    @abstractmethod
+    def preview(self, items: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
+        """Panels (rows, columns, H, W, 3), uint8, for stored items (image, masks) and fixed noise."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """State beside weights that resuming needs: tensors, numbers, strings and containers of them."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what ``extra_state`` gave."""

@@ -1,0 +1,180 @@
+"""Intervals and tests: what they cover, what they refuse to claim, and that they are reproducible."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mirage.errors import DataError
+from mirage.evaluate import statistics
+
+
+def rows(values: np.ndarray, arm: str = "real", items: int = 1, trained: bool = True) -> pd.DataFrame:
+    """Tidy rows of one metric from a (seeds, subjects) array."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                "seed": seed if trained else None,
+                "subject_id": f"s{subject:02d}",
+                "item_id": f"s{subject:02d}-{item}",
+                "metric": "f1",
+                "value": values[seed, subject],
+            }
+            for seed, subject, item in itertools.product(
+                range(values.shape[0]), range(values.shape[1]), range(items)
+            )
+        ]
+    )
+
+
+def simulate(rng: np.random.Generator, seeds: int, subjects: int, by_seed: float = 0.3) -> np.ndarray:
+    """Scores with true mean 0: subjects vary by 1, seeds by ``by_seed``, residuals by 0.2."""
+    return (
+        rng.normal(0, 1, (1, subjects))
+        + rng.normal(0, by_seed, (seeds, 1))
+        + rng.normal(0, 0.2, (seeds, subjects))
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "subjects", "by_seed"), [(1, 3, 0.0), (3, 3, 0.1), (3, 6, 0.3), (5, 20, 0.5)]
+)
+def test_interval_covers_the_truth_as_often_as_it_says(seeds: int, subjects: int, by_seed: float) -> None:
+    """95 % intervals of 300 simulated experiments hold the true mean in 92 to 99 % of them."""
+    rng = np.random.default_rng(7)
+    held = 0
+    for _ in range(300):
+        found = statistics.mean_interval(rows(simulate(rng, seeds, subjects, by_seed)), resamples=300)
+        held += found.low <= 0 <= found.high
+    assert 0.92 <= held / 300 <= 0.99
+
+
+def test_two_eyes_of_a_child_do_not_narrow_the_interval() -> None:
+    """Copies of an item add no information: the interval is by subject."""
+    values = simulate(np.random.default_rng(1), 3, 3)
+    assert statistics.mean_interval(rows(values)) == statistics.mean_interval(rows(values, items=2))
+
+
+def test_estimate_weighs_subjects_equally() -> None:
+    """A subject with many items counts as much as a subject with one."""
+    table = pd.DataFrame(
+        {"arm": "a", "seed": 0, "metric": "f1", "subject_id": ["x"] * 9 + ["y"], "value": [1.0] * 9 + [0.0]}
+    )
+    assert statistics.mean_interval(table).estimate == 0.5
+
+
+def test_many_subjects_give_the_plain_percentile_interval() -> None:
+    """The widening for few subjects vanishes: the half width is 1.96 standard errors."""
+    values = np.random.default_rng(2).normal(0, 1, (1, 400))
+    found = statistics.mean_interval(rows(values), resamples=4000)
+    error = values.std(ddof=1) / 20
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.04)
+
+
+def test_one_subject_gives_no_interval_and_no_verdict() -> None:
+    """Nothing is claimed from a single patient."""
+    better, worse = rows(np.array([[0.9]])), rows(np.array([[0.1]]))
+    found = statistics.paired_difference(better, worse)
+    assert found.estimate == pytest.approx(0.8)
+    assert np.isnan(found.low)
+    assert statistics.verdict(found) == "inconclusive"
+
+
+def test_intervals_are_deterministic() -> None:
+    """The same rows give the same interval, another seed a slightly different one."""
+    table = rows(simulate(np.random.default_rng(3), 3, 6))
+    assert statistics.mean_interval(table) == statistics.mean_interval(table.sample(frac=1, random_state=0))
+    assert statistics.mean_interval(table, seed=1) != statistics.mean_interval(table)
+
+
+def test_pairing_removes_what_subjects_have_in_common() -> None:
+    """A constant gain is found among subjects that differ far more than the gain."""
+    rng = np.random.default_rng(4)
+    base = simulate(rng, 3, 8)
+    gain = base + 0.1 + rng.normal(0, 0.01, base.shape)
+    found = statistics.paired_difference(rows(gain), rows(base))
+    assert found.low > 0
+    assert statistics.verdict(found) == "better"
+    assert statistics.verdict(found, higher_is_better=False) == "worse"
+
+
+def test_no_difference_is_inconclusive() -> None:
+    """Two arms of equal truth are not told apart, nor called equivalent within a margin below the noise."""
+    rng = np.random.default_rng(5)
+    found = statistics.paired_difference(rows(simulate(rng, 3, 6)), rows(simulate(rng, 3, 6)))
+    assert statistics.verdict(found) == "inconclusive"
+    assert statistics.equivalence(found, 0.01) == "inconclusive"
+    assert statistics.equivalence(found, 100) == "equivalent"
+
+
+def test_ratio_of_scaled_scores() -> None:
+    """An arm that reaches 97 % of the baseline on every subject has the ratio 0.97 without spread."""
+    base = np.random.default_rng(6).uniform(0.6, 0.9, (3, 6))
+    found = statistics.paired_ratio(rows(base * 0.97), rows(base))
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.97, 0.97, 0.97))
+
+
+def test_arms_with_other_seeds_are_refused_but_an_observer_is_repeated() -> None:
+    """Only an arm without any seed pairs with every seed."""
+    base = np.random.default_rng(8).uniform(0.6, 0.9, (3, 6))
+    with pytest.raises(DataError, match="cannot be paired"):
+        statistics.paired_difference(rows(base[:2]), rows(base))
+    observer = rows(base[:1], trained=False)
+    found = statistics.paired_difference(observer, rows(base))
+    assert found.estimate == pytest.approx((base[0] - base.mean(axis=0)).mean())
+    assert found.seeds == 3
+
+
+def test_undefined_scores_are_left_out() -> None:
+    """A NaN of one seed leaves the subject's other values."""
+    values = np.array([[1.0, 2.0, 3.0], [1.0, np.nan, 3.0]])
+    assert statistics.mean_interval(rows(values)).estimate == pytest.approx(2.0)
+
+
+def test_sign_flip_p_of_few_subjects_is_exact() -> None:
+    """All of three subjects better: 2 of 8 patterns are as extreme."""
+    base = np.zeros((1, 3))
+    assert statistics.sign_flip_p(rows(np.array([[1.0, 2.0, 3.0]])), rows(base)) == 0.25
+    assert statistics.sign_flip_p(rows(base), rows(base)) == 1.0
+
+
+def test_sign_flip_p_of_many_subjects_agrees_with_a_t_test() -> None:
+    """Monte Carlo sign flips come close to the t test where that is right."""
+    from scipy import stats
+
+    values = np.random.default_rng(9).normal(0.4, 1, (1, 40))
+    expected = stats.ttest_1samp(values[0], 0).pvalue
+    assert statistics.sign_flip_p(rows(values), rows(values * 0)) == pytest.approx(expected, rel=0.25)
+
+
+def test_holm_by_hand() -> None:
+    """The textbook example, with an undefined p left alone."""
+    adjusted = statistics.holm([0.01, float("nan"), 0.04, 0.03, 0.005])
+    assert adjusted[0] == pytest.approx(0.03)
+    assert np.isnan(adjusted[1])
+    assert adjusted[2:] == pytest.approx([0.06, 0.06, 0.02])
+
+
+def test_compare_arms_puts_the_baseline_first_and_adjusts_over_the_others() -> None:
+    """One row an arm; the baseline is compared with nothing; an undefined arm has no verdict."""
+    rng = np.random.default_rng(10)
+    base = rng.uniform(0.6, 0.7, (2, 8))
+    table = pd.concat(
+        [
+            rows(base + 0.2 + rng.normal(0, 0.01, base.shape), "both"),
+            rows(base, "real"),
+            rows(base - 0.2 + rng.normal(0, 0.01, base.shape), "synthetic"),
+            rows(base * np.nan, "broken"),
+        ]
+    )
+    found = statistics.compare_arms(table, "f1", "real").set_index("arm")
+    assert list(found.index) == ["real", "both", "synthetic", "broken"]
+    assert found["verdict"].tolist() == [None, "better", "worse", None]
+    assert found.loc["both", "p_holm"] == pytest.approx(2 * found.loc["both", "p"])
+    assert np.isnan(found.loc["broken", "estimate"])
+    with pytest.raises(DataError, match="baseline"):
+        statistics.compare_arms(table, "f1", "nothing")

@@ -1,0 +1,52 @@
+"""The report of a study.
+
+Input: the metrics, manifests and weights of everything the study names.
+Output: results/studies/{study}/{report.html,summary.parquet,summary.json,figures/}
+"""
+
+
+def report_inputs(wildcards):
+    """Everything the report reads."""
+    return GRAPH.report_inputs(wildcards.study)
+
+
+def report_options(wildcards):
+    """What the report prints that is not in its inputs."""
+    return slices.report_slice(CONFIG, wildcards.study)
+
+
+def report_plan(wildcards):
+    """Folders, and nodes and edges of the drawing."""
+    return GRAPH.report_plan(wildcards.study)
+
+
+rule report_study:
+    """Write the page that answers a study's question, with every figure, table and its provenance."""
+    input:
+        unpack(report_inputs),
+    output:
+        page=report(
+            "results/studies/{study}/report.html",
+            caption="../report/study.rst",
+            category="{study}",
+            labels={"what": "report"},
+        ),
+        table=report(
+            "results/studies/{study}/summary.csv",
+            caption="../report/summary.rst",
+            category="{study}",
+            labels={"what": "numbers"},
+        ),
+        summary="results/studies/{study}/summary.json",
+        figures=directory("results/studies/{study}/figures"),
+    log:
+        "logs/report_study/{study}.log",
+    conda:
+        "../../envs/mirage.yaml"
+    params:
+        options=report_options,
+        plan=report_plan,
+    message:
+        "Writing the report of {wildcards.study}"
+    script:
+        "../scripts/report_study.py"

@@ -1,0 +1,82 @@
+"""Recipes: synthetic datasets out of datasets and trained generators.
+
+Input: the weights and datasets that the recipe names.
+Output: results/synthetic/{recipe}/{manifest.parquet,dataset.json,shard-*.arrow}
+"""
+
+
+def synthesise_options(wildcards):
+    """What decides a synthetic dataset, beside its models and inputs."""
+    return slices.synthesise_slice(CONFIG, wildcards.recipe)
+
+
+def recipe_inputs(wildcards):
+    """Weights and manifests that the recipe reads."""
+    return GRAPH.recipe_inputs(wildcards.recipe)
+
+
+rule freeze_recipe:
+    """Write the options that decide a synthetic dataset."""
+    output:
+        config="results/synthetic/{recipe}/config.yaml",
+    log:
+        "logs/freeze_recipe/{recipe}.log",
+    localrule: True
+    conda:
+        "../../envs/mirage.yaml"
+    params:
+        options=synthesise_options,
+    script:
+        "../scripts/freeze.py"
+
+
+rule synthesise_shard:
+    """Make the items of one shard of a synthetic dataset."""
+    input:
+        parts=recipe_inputs,
+        config="results/synthetic/{recipe}/config.yaml",
+    output:
+        tensors="results/synthetic/{recipe}/{shard}.arrow",
+        rows="results/synthetic/{recipe}/{shard}.parquet",
+        facts="results/synthetic/{recipe}/{shard}.json",
+    log:
+        "logs/synthesise_shard/{recipe}/{shard}.log",
+    benchmark:
+        "results/benchmarks/synthesise_shard/{recipe}/{shard}.tsv"
+    conda:
+        "../../envs/mirage.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus_of,
+        mem_mb=memory_of,
+        runtime=minutes_of,
+        accelerator=accelerator_of,
+    message:
+        "Synthesising {wildcards.shard} of {wildcards.recipe}"
+    shell:
+        "mirage synthesise {input.parts:q}"
+        " --config {input.config:q}"
+        " --shard {output.tensors:q}"
+        " --accelerator {resources.accelerator} --threads {threads}"
+        " > {log:q} 2>&1"
+
+
+rule gather_synthetic:
+    """Check the rows and write the manifest of a synthetic dataset."""
+    input:
+        tensors=shards_of("arrow"),
+        rows=shards_of("parquet"),
+        facts=shards_of("json"),
+    output:
+        manifest="results/synthetic/{recipe}/manifest.parquet",
+        info="results/synthetic/{recipe}/dataset.json",
+    log:
+        "logs/gather_synthetic/{recipe}.log",
+    conda:
+        "../../envs/mirage.yaml"
+    params:
+        options=gather_options,
+    message:
+        "Gathering {wildcards.recipe}"
+    script:
+        "../scripts/gather_dataset.py"
