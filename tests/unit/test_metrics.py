@@ -317,20 +317,23 @@ def test_excluded_references_are_passed_over() -> None:
 
 def test_exact_duplicates_share_a_group_in_every_orientation() -> None:
     """A flipped twin has the digest of its original; another item has not."""
-    items = list(blobs(3)) + [neighbours.orient(blobs(3)[1], 7)]
+    items = [*blobs(3), neighbours.orient(blobs(3)[1], 7)]
     groups = neighbours.exact_groups(neighbours.canonical_hash(item) for item in items)
     assert groups.tolist() == [0, 1, 2, 1]
 
 
-def test_near_duplicates_are_pairs_below_the_distance() -> None:
-    """A noisy turned copy across blocks is one pair; groups join chains of pairs."""
+def test_near_duplicates_are_found_among_earlier_items() -> None:
+    """A noisy turned copy across blocks points back to its original, and not the other way round."""
     items = blobs(50)
     noise = np.random.default_rng(5).normal(0, 0.01, items[0].shape).astype(np.float32)
     items[45] = neighbours.orient(items[2], 3) + noise
-    pairs = neighbours.near_pairs(items, "rms", below=0.05)
-    assert [(i, j) for i, j, _ in pairs] == [(2, 45)]
-    assert pairs[0][2] == pytest.approx(0.01, rel=0.3)
-    assert neighbours.group_pairs(6, [(0, 3), (3, 5), (1, 2)]).tolist() == [0, 1, 1, 0, 4, 0]
+    found = neighbours.nearest_earlier(items, "rms")
+    assert found.index[0] == -1
+    assert np.isnan(found.distance[0])
+    assert np.flatnonzero(found.distance < 0.05).tolist() == [45]
+    assert found.index[45] == 2
+    assert found.distance[45] == pytest.approx(0.01, rel=0.3)
+    assert (found.index < np.arange(50)).all()
 
 
 def test_masks_of_several_labels_compare_label_by_label() -> None:

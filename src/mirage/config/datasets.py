@@ -122,7 +122,7 @@ class SimulateOptions(Options):
 
     subjects: int = Field(20, ge=1, description="patients, children or animals to simulate")
     size: int = Field(256, ge=32, description="side of a simulated image, pixels")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of the phantoms")
 
 
 class Intensity(Options):
@@ -181,7 +181,7 @@ class SplitOptions(Options):
     test: float = Field(
         0.2, ge=0, lt=1, description="share of all subjects; unused where the source has a test set"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of the order of subjects")
 
 
 class DatasetConfig(Entry):

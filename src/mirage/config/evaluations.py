@@ -44,7 +44,7 @@ class SegmentationEvaluation(Entry):
     seeds: list[int] = Field([0, 1, 2], min_length=1, description="one judge is trained for each")
     label: str | None = Field(None, description="name of the label scored; none: all foreground")
     steps: int = Field(2000, ge=2, description="optimiser steps of every judge, whatever its arm")
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(8, ge=1, description="patches a step")
     augment: Augment = Field(
         default_factory=lambda: Augment(hflip=True, vflip=True, rotate_deg=180, scale=0.1, gamma=0.2, brightness=0.2),
         description="what arms with `augment: true` get",
@@ -78,7 +78,7 @@ class FidelityEvaluation(Entry):
         "both", description="which tensors have a counterpart on both sides"
     )
     bootstrap: int = Field(1000, ge=50, description="resamples behind every interval and reference")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of the resampling")
 
 
 EvaluationConfig = Annotated[
@@ -89,7 +89,7 @@ EvaluationConfig = Annotated[
 class StudyConfig(Options):
     """One question, the evaluations that answer it, and the report."""
 
-    title: str
+    title: str = Field(description="title of the report")
     question: str = Field(description="what the study asks, in one sentence")
     evaluations: list[str] = Field(min_length=1, description="names under `evaluations`")
     reference: str | None = Field(None, description="the publication that the study follows")

@@ -26,7 +26,9 @@ class TrainingOptions(Options):
     steps: int = Field(10_000, ge=1, description="optimiser steps of each network")
     batch_size: int = Field(16, ge=1, description="items a step, over all devices and micro-batches")
     accumulate: int = Field(1, ge=1, description="micro-batches a step; divides batch_size")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="number format of the forward pass; weights stay 32 bit"
+    )
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="decay per step of the averaged weights that are kept; none: the raw ones"
     )
@@ -46,9 +48,9 @@ class DCGANOptions(Options):
     latent: int = Field(100, ge=1, description="length of the noise vector")
     features: int = Field(64, ge=2, description="channels of the layer before the output")
     max_features: int = Field(1024, ge=2, description="cap on channels of the small layers")
-    lr_generator: float = Field(2e-4, gt=0)
-    lr_discriminator: float = Field(2e-4, gt=0)
-    beta1: float = Field(0.5, ge=0, lt=1)
+    lr_generator: float = Field(2e-4, gt=0, description="Adam's learning rate, generator")
+    lr_discriminator: float = Field(2e-4, gt=0, description="Adam's learning rate, discriminator")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="one-sided: real target is 1 - x")
 
 
@@ -61,11 +63,11 @@ class Pix2PixOptions(Options):
     norm: Literal["instance", "batch"] = Field(
         "instance", description="affine; instance equals the published batch norm at batch size 1"
     )
-    l1_weight: float = Field(100.0, ge=0)
+    l1_weight: float = Field(100.0, ge=0, description="weight of the L1 loss beside the adversarial one")
     dropout: float = Field(0.5, ge=0, lt=1, description="in the three innermost up blocks, also at sampling: the noise")
     pool: int = Field(0, ge=0, description="past fakes the discriminator is shown half of the time; 0: none")
-    lr: float = Field(2e-4, gt=0)
-    beta1: float = Field(0.5, ge=0, lt=1)
+    lr: float = Field(2e-4, gt=0, description="Adam's learning rate, both networks")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
 
 
 class SegmenterOptions(Options):
@@ -75,27 +77,35 @@ class SegmenterOptions(Options):
     features: int = Field(32, ge=4, description="channels of the first level; doubled three times, then kept")
     patch: int = Field(0, ge=0, description="side of training patches, pixels, a multiple of 16; 0: whole image")
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of inference windows")
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-5, ge=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    lr: float = Field(1e-3, gt=0, description="AdamW's learning rate")
+    weight_decay: float = Field(1e-5, ge=0, description="AdamW's weight decay")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
 
 
 class GeneratorEntry(Entry):
+    """A named generator."""
+
     data: str = Field(description="dataset or recipe whose training split is learnt")
     training: TrainingOptions = Field(default_factory=TrainingOptions)
 
 
 class DCGANConfig(GeneratorEntry):
+    """Images or masks from noise."""
+
     arch: Literal["dcgan"]
     options: DCGANOptions = Field(default_factory=DCGANOptions)
 
 
 class Pix2PixConfig(GeneratorEntry):
+    """Images from label masks."""
+
     arch: Literal["pix2pix"]
     options: Pix2PixOptions = Field(default_factory=Pix2PixOptions)
 
 
 class SegmenterConfig(GeneratorEntry):
+    """Label masks from images."""
+
     arch: Literal["segmenter"]
     options: SegmenterOptions = Field(default_factory=SegmenterOptions)
 

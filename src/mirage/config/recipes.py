@@ -22,9 +22,13 @@ class ModelRef(Options):
 
 
 class RecipeEntry(Entry):
+    """A named recipe."""
+
     seed: int = Field(0, ge=0, description="sampling seed")
     shards: int = Field(1, ge=1, le=9999, description="jobs and files the dataset is cut into")
-    max_failed_fraction: float = Field(0.0, ge=0, le=1)
+    max_failed_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of failed items above which the dataset is refused"
+    )
 
 
 class UnconditionalRecipe(RecipeEntry):

@@ -38,6 +38,7 @@ class DatasetInfo(BaseModel):
     shards: int
     items: dict[str, int] = Field(default_factory=dict, description="ok items per split")
     failed: int = 0
+    duplicates: int = Field(0, description="ok items whose stored image occurs earlier in the dataset")
     lineage: list[str] = Field(
         default_factory=list,
         description="namespaced subjects that any model behind this dataset has learnt from",

@@ -59,6 +59,7 @@ def gather(
         shards=shards,
         items={str(key): int(value) for key, value in counts.sort_index().items()},
         failed=table.num_rows - ok.num_rows,
+        duplicates=ok.num_rows - len(ok["content_hash"].unique()),
         fingerprint=_fingerprint(folder, stems),
         provenance=provenance,
         **facts,

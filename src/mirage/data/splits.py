@@ -76,7 +76,8 @@ def assign_splits(
     free.sort(key=lambda group: seeds.integer(options.seed, f"split/{group}"))
     total = len(members)
     test = 0 if has_native_test else _share(options.test, total, len(free))
-    val = 0 if has_native_val else _share(options.val, total - test, len(free) - test)
+    held_out = test + sum(split == "test" for split in result.values())
+    val = 0 if has_native_val else _share(options.val, total - held_out, len(free) - test)
     for rank, group in enumerate(free):
         result[group] = "test" if rank < test else "val" if rank < test + val else "train"
     return {subject: result[group] for subject, group in groups.items()}

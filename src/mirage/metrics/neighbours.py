@@ -173,36 +173,10 @@ def exact_groups(hashes: Iterable[str]) -> npt.NDArray[np.int64]:
     return np.array([first.setdefault(key, position) for position, key in enumerate(hashes)], np.int64)
 
 
-def near_pairs(items: Floats, kind: Kind, below: float) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, distance), i < j, of items (N, C, s, s) closer than ``below`` in some orientation.
+def nearest_earlier(items: Floats, kind: Kind) -> Neighbours:
+    """For every item of one set (N, C, s, s) the nearest among those before it, over the eight orientations.
 
-    Each pair is measured once, with the orientation of ``i`` that lies nearest to ``j``.
+    The first item has none: index -1, distance NaN. An item closer than some bound to an earlier one is a
+    near duplicate; the others are the distinct items.
     """
-    flat = np.ascontiguousarray(items.reshape(len(items), -1))
-    found: list[tuple[int, int, float]] = []
-    start = 0
-    for block in _blocks(items):
-        size = len(block)
-        rest = flat[start:]
-        by_item = _products(rest, block.reshape(size * ORIENTATIONS, -1), kind).reshape(len(rest), size, -1)
-        # A margin for float32; every candidate is then measured exactly.
-        rows, columns = np.nonzero(by_item.min(axis=2) < below * 1.01 + 1e-2)
-        later = rows > columns
-        rows, columns = rows[later], columns[later]
-        for row, column in zip(rows, columns, strict=True):
-            turned = int(by_item[row, column].argmin())
-            exact = float(_distances(rest[None, row], block[None, column, turned], kind)[0])
-            if exact < below:
-                found.append((start + int(column), start + int(row), exact))
-        start += size
-    return sorted(found)
-
-
-def group_pairs(count: int, pairs: Iterable[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """For every one of ``count`` items the first item of its connected group."""
-    leader = np.arange(count)
-    for first, second in pairs:
-        a, b = leader[first], leader[second]
-        if a != b:
-            leader[leader == max(a, b)] = min(a, b)
-    return leader
+    return nearest(items, iter(items), kind, exclude=np.triu(np.ones((len(items), len(items)), bool)))

@@ -13,6 +13,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
+BAND = 1 << 20
+"""Native values converted to float at a time; a few MB stay in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -98,15 +101,28 @@ def resize(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
     channels, height, width = image.shape
     rows, _ = _axis(height, box.top, box.height, size[0])
     columns, _ = _axis(width, box.left, box.width, size[1])
-    # Interleaved colours, as decoders give them, keep the first product one pass over memory.
-    native = np.ascontiguousarray(np.moveaxis(image, 0, -1), dtype=np.float32).reshape(height, -1)
-    lines = (rows @ native).reshape(size[0], width, channels)
+    lines = _resize_rows(np.moveaxis(image, 0, -1), rows).reshape(size[0], width, channels)
     pixels = columns @ np.ascontiguousarray(lines.transpose(1, 0, 2)).reshape(width, -1)
     return np.ascontiguousarray(pixels.reshape(size[1], size[0], channels).transpose(2, 1, 0))
 
 
+def _resize_rows(image: np.ndarray, rows: sparse.csr_array) -> np.ndarray:
+    """(H, W, C) to float32 (stored rows, W * C), a band at a time: a whole float copy would be large."""
+    count = max(1, BAND * rows.shape[0] // image.size)
+    bands = []
+    for start in range(0, rows.shape[0], count):
+        band = rows[start : start + count]
+        if not band.nnz:
+            bands.append(np.zeros((band.shape[0], image.size // len(image)), np.float32))
+            continue
+        first, last = band.indices.min(), band.indices.max() + 1
+        native = np.ascontiguousarray(image[first:last], dtype=np.float32).reshape(last - first, -1)
+        bands.append(band[:, first:last] @ native)
+    return np.concatenate(bands)
+
+
 def inside(shape: tuple[int, int], box: Box, size: tuple[int, int]) -> np.ndarray:
-    """Stored pixels, boolean (H, W), at least half of whose area lies in the native image of (H, W) ``shape``."""
+    """Stored pixels, boolean (H, W), with at least half of their area in the image of (H, W) ``shape``."""
     _, rows = _axis(shape[0], box.top, box.height, size[0])
     _, columns = _axis(shape[1], box.left, box.width, size[1])
     return np.outer(rows, columns) >= 0.5 - 1e-6

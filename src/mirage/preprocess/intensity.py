@@ -34,7 +34,8 @@ def bounds(
                 "with low and high in native units, or to kind: percentile"
             )
         return full_range
-    assert intensity.low is not None and intensity.high is not None  # by the config model
+    assert intensity.low is not None  # by the config model
+    assert intensity.high is not None
     if intensity.kind == "window":
         return intensity.low, intensity.high
     low, high = np.percentile(image[:, inside], [intensity.low, intensity.high])

@@ -15,7 +15,7 @@ def binarise(probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 
 
 def remove_small(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Drop components (8- or 26-connected) of fewer than ``pixels`` pixels from a mask (H, W) or (D, H, W)."""
+    """Drop components (8- or 26-connected) of fewer than ``pixels`` pixels; (H, W) or (D, H, W)."""
     labels, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
     large = np.bincount(labels.ravel()) >= pixels
     large[0] = False

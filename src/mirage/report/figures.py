@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 INK = "#010203"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-WIDTH = 9.2
+WIDTH = 10.2
 """Width of a full chart, inches; the page shows it at 1:1."""
 
 
@@ -107,7 +107,8 @@ def training_curves(
                 )
             for step in sorted(set(chosen.values())):
                 axis.axvline(step, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-            axis.set_title(title)
+            axis.set_title(title if len(metrics) > 1 or ":" in title else f"{title}: {short(metrics[0])}")
+            axis.set_xlim(left=0)
             axis.set_xlabel("optimiser step")
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             if len(metrics) > 1:

@@ -12,7 +12,7 @@ from scipy.optimize import isotonic_regression
 from mirage.errors import DataError
 from mirage.report.inputs import KINDS, Graph
 
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, LEGEND = 132.0, 46.0, 44.0, 20.0, 40.0
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, LEGEND = 120.0, 48.0, 50.0, 20.0, 40.0
 COLOURS = {
     "dataset": "#0072B2",
     "simulated": "#56B4E9",
@@ -28,6 +28,13 @@ TITLES = {
     "recipe": "synthetic data",
     "evaluation": "evaluation",
     "study": "report",
+}
+PLURALS = {
+    "dataset": "real datasets",
+    "simulated": "simulated datasets",
+    "generator": "generators",
+    "recipe": "synthetic datasets",
+    "evaluation": "evaluations",
 }
 Edge = tuple[str, str]
 
@@ -214,12 +221,12 @@ def _arrow(svg: ET.Element, points: list[tuple[float, float]]) -> None:
     x += half
     path = f"M{x:.1f} {y:.1f}"
     for index, (next_x, next_y) in enumerate(points[1:], start=1):
-        enter = next_x - half if index == len(points) - 1 else next_x - half / 2
+        enter = next_x - half
         bend = (enter - x) / 2
         path += f"C{x + bend:.1f} {y:.1f} {enter - bend:.1f} {next_y:.1f} {enter:.1f} {next_y:.1f}"
         x, y = enter, next_y
         if index < len(points) - 1:
-            x = next_x + half / 2
+            x = next_x + half
             path += f"H{x:.1f}"
     attributes = {
         "d": path,
@@ -255,7 +262,7 @@ def _box(svg: ET.Element, x: float, y: float, label: str, kind: str) -> None:
     _text(svg, x, start + 13 * len(lines) + 1, TITLES[kind], size=9.5, opacity="0.75")
 
 
-def _wrap(label: str, width: int = 19) -> list[str]:
+def _wrap(label: str, width: int = 15) -> list[str]:
     """One or two lines, broken after an underscore; a name that is still too long ends in an ellipsis."""
     if len(label) <= width:
         return [label]

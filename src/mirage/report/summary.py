@@ -55,7 +55,10 @@ def read_metrics(folders: Sequence[Path]) -> pd.DataFrame:
             tables.append(pd.read_parquet(folder / "metrics.parquet"))
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: no readable metrics.parquet ({error})") from error
-    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        raise DataError(f"{folders[0].parent}: every metrics.parquet is empty; nothing was scored")
+    return pd.concat(filled, ignore_index=True)
 
 
 def segmentation_summary(name: str, config: SegmentationEvaluation, rows: pd.DataFrame) -> pd.DataFrame:

@@ -29,8 +29,8 @@ class Verdict:
 
 UTILITY_RULE = (
     "each arm with synthetic data is compared with the baseline on F1, paired over test subjects and seeds. Pass: at "
-    "least one such arm is better and none worse; fail: at least one is worse and none better; “better” and “worse” "
-    "need a 95 % interval of the difference that excludes zero. Otherwise inconclusive."
+    "least one is better and none worse. Fail: all are worse. “Better” and “worse” need a 95 % interval of the "
+    "difference that excludes zero. Otherwise inconclusive."
 )
 
 
@@ -74,11 +74,11 @@ def utility_sentence(evaluation: str, row: "pd.Series", baseline: str) -> str:
 
 
 def combine(found: list[str], good: str, bad: str) -> Word:
-    """Pass when something is good and nothing bad, fail the other way round, untested when nothing was found."""
+    """Pass when something is good and nothing bad, fail when all is bad, untested when nothing was found."""
     if not found:
         return "untested"
     if good in found and bad not in found:
         return "pass"
-    if bad in found and good not in found:
-        return "fail"
-    return "inconclusive"
+    return "fail" if set(found) == {bad} else "inconclusive"
+def fidelity(inputs, summary): return Verdict("Fidelity", "untested", [NO_EVALUATION], "x")
+def novelty(inputs, summary): return Verdict("Novelty", "untested", [NO_EVALUATION], "x")

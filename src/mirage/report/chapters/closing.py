@@ -64,7 +64,7 @@ def _simulated(data: Mapping[str, Dataset]) -> list[str]:
 
 def _small(judged: Mapping[str, SegmentationEvaluation], summary: pd.DataFrame) -> list[str]:
     points = []
-    for name in judged:
+    for name, config in judged.items():
         own = summary[(summary["evaluation"] == name) & (summary["kind"] == "absolute")]
         own = own[own["arm"] != OBSERVER]
         subjects, seeds = int(own["n_subjects"].max()), int(own["n_seeds"].max())
@@ -72,6 +72,11 @@ def _small(judged: Mapping[str, SegmentationEvaluation], summary: pd.DataFrame) 
             points.append(
                 f"{words(name)}: {count(subjects, 'test subject')}. With so few, intervals rest on roughly normal "
                 "subject means, and effects smaller than the intervals cannot be seen."
+            )
+        if len(config.arms) > 2:
+            points.append(
+                f"{words(name)}: {len(config.arms) - 1} arms are compared with “{words(config.baseline)}”; intervals are "
+                "not adjusted for making several comparisons."
             )
         if seeds < FEW_SEEDS:
             points.append(
@@ -105,6 +110,7 @@ def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: 
     """Commit, configuration, fingerprints, seeds, versions, time and memory."""
     chapter = Chapter("Provenance")
     records = [read_json(folder / "provenance.json") for folder in _with_provenance(inputs)]
+    records += [read_json(path).get("provenance") or {} for path in _arm_files(inputs)]
     records += [dataset.info.provenance for dataset in data.values()]
     chapter.facts(_facts(inputs, records))
     chapter.show(_artefacts(inputs, data, book))
@@ -119,6 +125,11 @@ def _with_provenance(inputs: ReportInputs) -> list[Path]:
     folders = [folder for folders in inputs.models.values() for folder in folders]
     folders += [folder for _, folders in inputs.evaluations.values() for folder in folders]
     return [folder for folder in folders if (folder / "provenance.json").is_file()]
+
+
+def _arm_files(inputs: ReportInputs) -> list[Path]:
+    files = [folder / "arm.json" for _, folders in inputs.evaluations.values() for folder in folders]
+    return [path for path in files if path.is_file()]
 
 
 def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

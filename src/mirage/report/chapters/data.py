@@ -6,8 +6,8 @@ import pandas as pd
 
 from mirage.data import Dataset
 from mirage.report.book import Book, Cell, Exhibit
-from mirage.report.chapters.base import Chapter, count, words
-from mirage.report.graph import TITLES, draw
+from mirage.report.chapters.base import Chapter, count, listing, words
+from mirage.report.graph import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
 
@@ -23,7 +23,9 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
         return None
     chapter = Chapter("Pipeline")
     kinds = pd.Series([kind for _, kind in graph.nodes]).value_counts()
-    counted = ", ".join(f"{kinds[kind]} {TITLES[kind]}" for kind in TITLES if kind in kinds and kind != "study")
+    counted = listing(
+        [count(int(kinds[kind]), many.removesuffix("s"), many) for kind, many in PLURALS.items() if kind in kinds]
+    )
     edges = pd.DataFrame(list(graph.edges), columns=["from", "to"])
     alt = f"Directed graph of {counted}; arrows: " + "; ".join(f"{a} to {b}" for a, b in graph.edges)
     chapter.show(

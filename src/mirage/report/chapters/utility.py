@@ -67,9 +67,10 @@ def _evaluation(
     chapter.text(
         f"One U-Net (a judge) was trained on each arm with each of {count(len(config.seeds), 'seed')}, always for "
         f"{config.steps} optimiser steps, and scored on {count(int(base.n_subjects), 'test subject')} of "
-        f"{words(config.test)} that no generator has seen. The threshold on the predicted probability is chosen on "
-        "validation images. Arms share test subjects and seeds, so differences are paired. Intervals "
-        "(95 %) come from a bootstrap over seeds and subjects, widened for small numbers of either."
+        f"{words(config.test)} that nothing behind any arm has learnt from. A judge keeps its last weights, and its threshold is the one "
+        "of highest F1 on its own training images, so that a purely synthetic arm knows no real image. Arms share test "
+        "subjects and seeds, so differences are paired. Intervals (95 %) come from a bootstrap over seeds and "
+        "subjects, widened for small numbers of either."
     )
     chapter.show(_headline_table(name, config, own, book))
     chapter.show(_headline_figure(name, config, own, book))
@@ -220,7 +221,7 @@ def _panel(
     scores = rows[rows["metric"] == HEADLINE].set_index(["arm", "item_id"])["value"]
     items = spread_by_score(scores.get(config.baseline, scores.groupby("item_id").mean()), PANEL_IMAGES)
     predictions = {arm: ShardReader(folder / "predictions.arrow") for arm, folder in arms.items()}
-    thresholds = {arm: int(read_json(folder / "arm.json")["threshold"]) for arm, folder in arms.items()}
+    thresholds = {arm: round(read_json(folder / "arm.json")["threshold"] * 255) for arm, folder in arms.items()}
     places = {item: index for index, item in enumerate(test.items["item_id"])}
     wanted = [value for value, label in test.info.labels.items() if config.label in (None, label)]
     tiles: list[list[Tile | None]] = []

@@ -1,0 +1,114 @@
+"""Several datasets, or views of them, read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from mirage.data.dataset import Dataset
+from mirage.errors import DataError
+
+
+class Pool(Dataset):
+    """Items of several datasets in a row, copying none of them.
+
+    ``info`` is that of the first part, with the name of all and the mask channels that all share, in the
+    first one's order. ``items`` is the parts' manifests below one another with a column ``dataset``.
+
+    Args:
+        parts: at least one, with images of one shape, type and value range, and one label table.
+        foreground: values of mask channel ``label`` that become 1, all others 0; None leaves labels alone.
+        foreground_name: name of that one label.
+
+    Raises:
+        DataError: the parts differ in shape, type, range, channels or labels, or lack labels to binarise.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Dataset],
+        foreground: Collection[int] | None = None,
+        foreground_name: str = "foreground",
+    ) -> None:
+        if not parts:
+            raise DataError("a pool of no dataset; name at least one")
+        first = parts[0].info
+        for part in parts[1:]:
+            _check_alike(parts[0], part)
+        channels = [name for name in first.mask_channels if all(name in p.info.mask_channels for p in parts)]
+        if foreground is not None and "label" not in channels:
+            lacking = sorted({p.info.name for p in parts if "label" not in p.info.mask_channels})
+            raise DataError(f"{', '.join(lacking)}: no mask channel `label` to learn from or to score")
+        self.parts = tuple(parts)
+        self.folder = parts[0].folder
+        self.failures = pd.concat([part.failures for part in parts], ignore_index=True)
+        self.items = pd.concat(
+            [part.items.assign(dataset=part.info.name) for part in parts if len(part)] or [parts[0].items],
+            ignore_index=True,
+        )
+        self.info = first.model_copy(
+            update={
+                "name": "+".join(dict.fromkeys(part.info.name for part in parts)),
+                "mask_channels": channels,
+                "labels": first.labels if foreground is None else {1: foreground_name},
+                "lineage": sorted({subject for part in parts for subject in part.info.lineage}),
+            }
+        )
+        self._foreground = None if foreground is None else np.isin(np.arange(256), list(foreground))
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def select(
+        self, split: Literal["train", "val", "test"] | None = None, images: int | None = None
+    ) -> Dataset:
+        """Not offered: select from the datasets, then pool them."""
+        raise NotImplementedError("select from the datasets first, then pool the views")
+
+    def _locate(self, index: int) -> tuple[Dataset, int]:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[number], index - int(self._starts[number])
+
+    def image(self, index: int) -> np.ndarray:
+        """Stored image of an item, a read-only view."""
+        part, local = self._locate(index)
+        return part.image(local)
+
+    def masks(self, index: int) -> np.ndarray:
+        """Mask channels (M, H, W) that all parts share, uint8."""
+        if not self.info.mask_channels:
+            raise DataError(f"{self.info.name}: no mask channel that all parts share")
+        part, local = self._locate(index)
+        stored = part.masks(local)
+        channels = part.info.mask_channels
+        if self._foreground is None and channels == self.info.mask_channels:
+            return stored
+        masks = stored[[channels.index(name) for name in self.info.mask_channels]]
+        if self._foreground is not None:
+            label = self.info.mask_channels.index("label")
+            masks[label] = self._foreground[masks[label]]
+        return masks
+
+    def subjects(self) -> set[str]:
+        """Namespaced subjects of all parts."""
+        return set().union(*(part.subjects() for part in self.parts))
+
+    def learnt_from(self) -> set[str]:
+        """Every namespaced subject that training on any part would leak."""
+        return set().union(*(part.learnt_from() for part in self.parts))
+
+
+def _check_alike(first: Dataset, other: Dataset) -> None:
+    for key in ("image_shape", "image_dtype", "value_range", "channel_names"):
+        expected, found = getattr(first.info, key), getattr(other.info, key)
+        if expected != found:
+            raise DataError(
+                f"{other.info.name} has {key} {found}, {first.info.name} {expected}; only datasets prepared "
+                "alike can be pooled or compared: give them the same `prepare`"
+            )
+    labels = first.info.labels, other.info.labels
+    if all("label" in data.info.mask_channels for data in (first, other)) and labels[0] != labels[1]:
+        raise DataError(
+            f"{other.info.name} has labels {labels[1]}, {first.info.name} {labels[0]}; they cannot be pooled"
+        )

@@ -1,0 +1,299 @@
+"""Downstream segmentation: a judge is trained on one arm's images and scored on held-out real ones.
+
+Every arm gets the same number of optimiser steps and the same batch size, whatever it is trained on, and
+keeps its last weights: choosing a checkpoint on real validation images would give a purely synthetic arm
+real knowledge. For the same reason the operating threshold is the one of highest mean F1 on the arm's own
+training images. The metrics table holds one row an item and metric; means and intervals come later.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mirage import seeds
+from mirage.config.base import Runtime
+from mirage.config.evaluations import SegmentationEvaluation, TrainingSet
+from mirage.config.generators import Augment, SegmenterConfig, TrainingOptions
+from mirage.config.slices import normalise
+from mirage.data import Dataset, ShardWriter
+from mirage.data.leaks import check_test_set, check_training
+from mirage.data.pool import Pool
+from mirage.errors import ConfigError, DataError
+from mirage.evaluate.table import COLUMNS, write_table
+from mirage.files import digest, write_json
+from mirage.generators import create
+from mirage.generators.base import Generator, ImageSpec
+from mirage.metrics import segmentation as scores
+from mirage.provenance import describe
+from mirage.training.loop import train
+from mirage.versions import STAGES
+
+OBSERVER_ARM = "observer2"
+MAX_THRESHOLD_IMAGES = 200
+"""Training images that the threshold is chosen on; larger training sets are sampled."""
+
+logger = logging.getLogger(__name__)
+
+
+def run_arm(
+    config: SegmentationEvaluation,
+    evaluation: str,
+    arm: str,
+    seed: int,
+    datasets: Mapping[str, Dataset],
+    out: Path,
+    state: Path,
+    runtime: Runtime,
+    minutes: float | None = None,
+) -> None:
+    """Train one judge on one arm and score it on the test split.
+
+    Args:
+        config: the evaluation; only ``arm`` of its arms is looked at.
+        evaluation: its name.
+        arm: which arm.
+        seed: training seed of the judge.
+        datasets: whole datasets by name: the test set and all that the arm names.
+        out: folder that gets ``metrics.parquet``, ``predictions.arrow`` and ``arm.json``.
+        state: folder of the resumable training state.
+        runtime: device, threads and workers.
+        minutes: wall time, or None for no limit.
+
+    Writes:
+        ``metrics.parquet``: evaluation, arm, seed, fold (null), subject_id, item_id, metric, label, value;
+        metrics as in :func:`mirage.metrics.segmentation.probability_scores`, inside the field of view
+        where the test set stores one. An undefined value is null.
+        ``predictions.arrow``: uint8 (1, H, W), probability x 255, row = position in the test split.
+        ``arm.json``: threshold, numbers of images and subjects, times and provenance.
+
+    Raises:
+        LeakError: the arm knows test subjects, or the test set is not real.
+        DataError: datasets that do not fit together, or fewer images than the arm asks for.
+        TimeBudgetReached: training was stopped and can be resumed.
+    """
+    began = time.monotonic()
+    training = config.arms[arm]
+    test = _foreground_view([datasets[config.test].select("test")], config.label)
+    parts = {kind: _views(getattr(training, kind), datasets) for kind in ("pretrain", "train")}
+    check_training([*parts["pretrain"], *parts["train"]], test)
+    pools = {kind: _foreground_view(views, config.label) for kind, views in parts.items() if views}
+    _check_test_fits(pools["train"], test)
+
+    options = normalise(config, exclude={"arms", "seeds", "baseline"}) | {"arm": normalise(training)}
+    prints = {
+        name: datasets[name].info.fingerprint
+        for name in sorted({config.test, *(part.data for part in [*training.pretrain, *training.train])})
+    }
+    judge = _train_judge(
+        config, pools, training.augment, seed, state, runtime, minutes, {"options": options, "data": prints}
+    )
+    trained = time.monotonic()
+
+    threshold, train_f1, sampled = choose_threshold(judge, pools["train"], seed)
+    rows = _score_and_store(judge, test, threshold, out / "predictions.arrow")
+    named = {"evaluation": evaluation, "arm": arm, "seed": seed, "label": test.info.labels[1]}
+    write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(fold=None, **named), COLUMNS)
+    write_json(
+        out / "arm.json",
+        {
+            **named,
+            "threshold": threshold / 255,
+            "threshold_from": f"highest mean F1 on {sampled} training images",
+            "train_f1": train_f1,
+            "field_of_view": "fov" in test.info.mask_channels,
+            "steps": {kind: steps for kind, steps in step_budget(config.steps, bool(parts["pretrain"])).items()},
+            "train": [_describe_view(view) for view in parts["train"]],
+            "pretrain": [_describe_view(view) for view in parts["pretrain"]],
+            "test": _describe_view(test),
+            "seconds": {"training": trained - began, "scoring": time.monotonic() - trained},
+            "provenance": describe("evaluate_segmentation", options, seed=seed, **prints),
+        },
+    )
+
+
+def observer_metrics(test: Dataset, evaluation: str, label: str | None, out: Path) -> None:
+    """Score the second observer's masks against the first's, as if they were an arm's predictions.
+
+    The estimate of what a human reaches. Items that the second observer has not drawn (an empty
+    ``observer2`` beside a label that is not) are left out, and their number is logged.
+
+    Args:
+        test: the test split, with mask channels ``label`` and ``observer2``.
+        evaluation: name of the evaluation.
+        label: name of the label scored; None: all foreground.
+        out: folder that gets ``metrics.parquet``, with arm ``observer2`` and null seed.
+
+    Raises:
+        LeakError: the items are not real.
+        DataError: no second observer in the dataset.
+    """
+    check_test_set(test)
+    if "observer2" not in test.info.mask_channels:
+        raise DataError(f"{test.info.name}: no mask channel `observer2`; it has {test.info.mask_channels}")
+    view = _foreground_view([test], label)
+    rows: list[dict[str, Any]] = []
+    missing = 0
+    for index, item in enumerate(view.items.itertuples()):
+        truth, second = view.mask(index), view.mask(index, "observer2")
+        if truth.any() and not second.any():
+            missing += 1
+            continue
+        found = scores.mask_scores(truth, second, _fov(view, index))
+        rows += _item_rows(item, found)
+    if not rows:
+        raise DataError(f"{test.info.name}: the second observer has drawn none of the test items")
+    if missing:
+        logger.warning("%s: %d of %d test items have no second observer", test.info.name, missing, len(view))
+    named = {"evaluation": evaluation, "arm": OBSERVER_ARM, "seed": None, "fold": None}
+    table = pd.DataFrame(rows).assign(label=view.info.labels[1], **named)
+    write_table(out / "metrics.parquet", table, COLUMNS)
+
+
+def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
+    """Optimiser steps of each stage; pretraining takes the first half of the same total."""
+    first = steps // 2 if pretrained else 0
+    return {"pretrain": first, "train": steps - first}
+
+
+def _foreground_view(parts: Sequence[Dataset], label: str | None) -> Pool:
+    """The parts as one dataset whose label is 1 on the scored label and 0 elsewhere."""
+    labels = parts[0].info.labels
+    values = [value for value, name in labels.items() if value and label in (None, name)]
+    if not values:
+        raise ConfigError(f"label: {parts[0].info.name} has no label {label!r}; it has {sorted(labels.values())}")
+    only = [labels[value] for value in values]
+    return Pool(parts, foreground=values, foreground_name=only[0] if len(only) == 1 else "foreground")
+
+
+def _views(sets: Sequence[TrainingSet], datasets: Mapping[str, Dataset]) -> list[Dataset]:
+    """Training split of every set, cut to the images asked for.
+
+    Raises:
+        DataError: there are fewer, or none.
+    """
+    views = []
+    for wanted in sets:
+        whole = datasets[wanted.data].select("train")
+        if len(whole) == 0 or len(whole) < (wanted.images or 0):
+            raise DataError(
+                f"{wanted.data}: the arm asks for {wanted.images or 'its'} training images, "
+                f"the training split has {len(whole)}"
+            )
+        views.append(datasets[wanted.data].select("train", images=wanted.images))
+    return views
+
+
+def _check_test_fits(train_set: Dataset, test: Dataset) -> None:
+    if len(test) == 0:
+        raise DataError(f"{test.info.name}: the test split is empty; give `split.test` a share")
+    Pool([train_set, test])
+
+
+def _train_judge(
+    config: SegmentationEvaluation,
+    pools: Mapping[str, Pool],
+    augment: bool,
+    seed: int,
+    state: Path,
+    runtime: Runtime,
+    minutes: float | None,
+    decided_by: dict[str, Any],
+) -> Generator:
+    """Train (or finish training) the judge through its stages, on the generators' own loop."""
+    began = time.monotonic()
+    spec = ImageSpec.of(pools["train"].info)
+    torch.manual_seed(seeds.integer(seed, "judge/init"))
+    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=config.judge), spec)
+    budget = step_budget(config.steps, "pretrain" in pools)
+    for stage in ("pretrain", "train"):
+        if stage not in pools:
+            continue
+        options = TrainingOptions(
+            steps=budget[stage],
+            batch_size=config.batch_size,
+            augment=config.augment if augment else Augment(),
+            select="last",
+        )
+        left = None if minutes is None else minutes - (time.monotonic() - began) / 60
+        train(
+            judge,
+            pools[stage],
+            None,
+            options,
+            runtime,
+            seed=seeds.integer(seed, f"judge/{stage}"),
+            state_dir=state / stage,
+            fingerprint=digest(
+                {**decided_by, "stage": stage, "seed": seed, "version": STAGES["evaluate_segmentation"]}
+            ),
+            minutes=left,
+        )
+    return judge
+
+
+def predict(judge: Generator, data: Dataset, indices: Collection[int]) -> Iterator[np.ndarray]:
+    """Foreground probability of items, uint8 (H, W), probability x 255 rounded; one item in memory."""
+    judge.eval()
+    device = next(judge.parameters()).device
+    for index in indices:
+        with torch.inference_mode():
+            condition = judge.condition(data.image(index))[None].to(device)
+            probability = judge.sample(condition, [0])[0, 0].float().cpu().numpy()
+        yield np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+
+
+def choose_threshold(judge: Generator, data: Dataset, seed: int) -> tuple[int, float, int]:
+    """Threshold (uint8) of highest mean F1 on the arm's own training images.
+
+    Returns:
+        threshold, its mean F1, and the number of images it was chosen on: all, or a sample of 200.
+    """
+    count = min(len(data), MAX_THRESHOLD_IMAGES)
+    chosen = np.sort(seeds.rng(seed, "threshold").permutation(len(data))[:count])
+    counts = [
+        scores.class_counts(data.mask(int(index)), probability, _fov(data, int(index)))
+        for index, probability in zip(chosen, predict(judge, data, chosen.tolist()), strict=True)
+    ]
+    threshold, f1 = scores.best_threshold(counts)
+    return threshold, f1, count
+
+
+def _score_and_store(judge: Generator, test: Dataset, threshold: int, path: Path) -> list[dict[str, Any]]:
+    """Predict and score the test items one by one, writing each prediction as it is made."""
+    rows: list[dict[str, Any]] = []
+    with ShardWriter(path, (1, *test.info.image_shape[1:]), np.uint8) as writer:
+        predictions = predict(judge, test, range(len(test)))
+        for index, (item, probability) in enumerate(zip(test.items.itertuples(), predictions, strict=True)):
+            writer.append(probability[None])
+            truth, fov = test.mask(index), _fov(test, index)
+            rows += _item_rows(item, scores.probability_scores(truth, probability, threshold, fov))
+    return rows
+
+
+def _fov(data: Dataset, index: int) -> np.ndarray | None:
+    return data.mask(index, "fov") if "fov" in data.info.mask_channels else None
+
+
+def _item_rows(item: Any, values: Mapping[str, float]) -> list[dict[str, Any]]:
+    named = {"subject_id": item.subject_id, "item_id": item.item_id}
+    return [{**named, "metric": metric, "value": value} for metric, value in values.items()]
+
+
+def _describe_view(view: Dataset) -> dict[str, Any]:
+    """Numbers of one training or test set; ``learnt_from`` also counts donors and the generators' subjects."""
+    return {
+        "data": view.info.name,
+        "images": len(view),
+        "subjects": len(view.subjects()),
+        "learnt_from": len(view.learnt_from()),
+        "origins": {str(k): int(v) for k, v in view.items["origin"].value_counts().sort_index().items()},
+        "fingerprint": view.info.fingerprint,
+    }
