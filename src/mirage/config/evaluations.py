@@ -75,9 +75,16 @@ class FidelityEvaluation(Entry):
     real: str = Field(description="dataset whose training split the generator has seen")
     synthetic: str = Field(description="recipe that is judged")
     compare: Literal["both", "image", "mask"] = Field(
-        "both", description="which tensors have a counterpart on both sides"
+        "both", description="what is compared; both: whichever of images and masks both sides have"
     )
     bootstrap: int = Field(1000, ge=50, description="resamples behind every interval and reference")
+    near: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="a near copy is closer than this share of the median distance between a held-out real "
+        "item and its nearest training item",
+    )
     seed: int = Field(0, ge=0, description="seed of the resampling")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mirage.config.base import Entry
 from mirage.config.datasets import SimulateOptions
 from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation
 from mirage.config.model import Config
@@ -52,8 +51,9 @@ def prepare_slice(config: Config, dataset: str) -> dict[str, Any]:
 
 def gather_slice(config: Config, name: str) -> dict[str, Any]:
     """What decides the splits and the acceptance of a dataset, real or synthetic."""
-    entry: Entry = config.datasets[name] if name in config.datasets else config.recipes[name]
-    split = normalise(config.datasets[name].split) if name in config.datasets else None
+    dataset = config.datasets.get(name)
+    entry = dataset or config.recipes[name]
+    split = normalise(dataset.split) if dataset else None
     return _versioned(
         "gather",
         {

@@ -19,6 +19,21 @@ from mirage.data.splits import assign_splits, link_subjects
 from mirage.errors import DataError
 from mirage.files import file_digest, read_json
 
+FACTS = (
+    "namespace",
+    "modality",
+    "image_shape",
+    "image_dtype",
+    "value_range",
+    "channel_names",
+    "mask_channels",
+    "labels",
+    "spacing_mm",
+    "lineage",
+    "sampling",
+)
+"""What a shard's facts say about the dataset, as in ``dataset.json``."""
+
 
 def gather(
     folder: Path,
@@ -68,20 +83,19 @@ def gather(
     return info
 
 
-def _merge_facts(facts: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+def _merge_facts(shards: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """Facts that all shards agree on; spacing becomes None where images differ in it."""
-    merged = dict(facts[0])
-    for other in facts[1:]:
-        for key, value in other.items():
-            if key == "spacing_mm" and merged[key] != value:
-                merged[key] = None
-            elif key == "lineage":
-                merged[key] = sorted(set(merged[key]) | set(value))
-            elif merged[key] != value:
+    merged = {key: value for key, value in shards[0].items() if key in FACTS}
+    for shard in shards[1:]:
+        for key in merged:
+            if merged[key] == shard[key]:
+                continue
+            if key != "spacing_mm":
                 raise DataError(
-                    f"dataset {name}: shards disagree on {key}: {merged[key]!r} and {value!r}; "
+                    f"dataset {name}: shards disagree on {key}: {merged[key]!r} and {shard[key]!r}; "
                     "delete the dataset's folder and run again"
                 )
+            merged[key] = None
     return merged
 
 

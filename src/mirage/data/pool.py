@@ -22,6 +22,7 @@ class Pool(Dataset):
         parts: at least one, with images of one shape, type and value range, and one label table.
         foreground: values of mask channel ``label`` that become 1, all others 0; None leaves labels alone.
         foreground_name: name of that one label.
+        mask_channels: mask channels to offer, those of them that all parts share; None: all that they share.
 
     Raises:
         DataError: the parts differ in shape, type, range, channels or labels, or lack labels to binarise.
@@ -32,13 +33,19 @@ class Pool(Dataset):
         parts: Sequence[Dataset],
         foreground: Collection[int] | None = None,
         foreground_name: str = "foreground",
+        mask_channels: Collection[str] | None = None,
     ) -> None:
         if not parts:
             raise DataError("a pool of no dataset; name at least one")
         first = parts[0].info
         for part in parts[1:]:
             _check_alike(parts[0], part)
-        channels = [name for name in first.mask_channels if all(name in p.info.mask_channels for p in parts)]
+        channels = [
+            name
+            for name in first.mask_channels
+            if (mask_channels is None or name in mask_channels)
+            and all(name in part.info.mask_channels for part in parts)
+        ]
         if foreground is not None and "label" not in channels:
             lacking = sorted({p.info.name for p in parts if "label" not in p.info.mask_channels})
             raise DataError(f"{', '.join(lacking)}: no mask channel `label` to learn from or to score")

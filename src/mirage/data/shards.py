@@ -21,7 +21,7 @@ def shard_name(index: int, total: int) -> str:
 def content_hash(image: np.ndarray) -> str:
     """Digest (16 hex digits) of an array's shape, type and values."""
     digest = hashlib.blake2b(f"{image.dtype.str}{image.shape}".encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mirage import seeds
 from mirage.config.base import Runtime
@@ -32,6 +31,7 @@ from mirage.files import digest, write_json
 from mirage.generators import create
 from mirage.generators.base import Generator, ImageSpec
 from mirage.metrics import segmentation as scores
+from mirage.preprocess.masks import ABSENT
 from mirage.provenance import describe
 from mirage.training.loop import train
 from mirage.versions import STAGES
@@ -84,7 +84,9 @@ def run_arm(
     test = _foreground_view([datasets[config.test].select("test")], config.label)
     parts = {kind: _views(getattr(training, kind), datasets) for kind in ("pretrain", "train")}
     check_training([*parts["pretrain"], *parts["train"]], test)
-    pools = {kind: _foreground_view(views, config.label) for kind, views in parts.items() if views}
+    # One judge reads both stages, so both offer the same mask channels.
+    shared = {"label", "fov"}.intersection(*(v.info.mask_channels for views in parts.values() for v in views))
+    pools = {kind: _foreground_view(views, config.label, shared) for kind, views in parts.items() if views}
     _check_test_fits(pools["train"], test)
 
     options = normalise(config, exclude={"arms", "seeds", "baseline"}) | {"arm": normalise(training)}
@@ -109,7 +111,7 @@ def run_arm(
             "threshold_from": f"highest mean F1 on {sampled} training images",
             "train_f1": train_f1,
             "field_of_view": "fov" in test.info.mask_channels,
-            "steps": {kind: steps for kind, steps in step_budget(config.steps, bool(parts["pretrain"])).items()},
+            "steps": step_budget(config.steps, bool(parts["pretrain"])),
             "train": [_describe_view(view) for view in parts["train"]],
             "pretrain": [_describe_view(view) for view in parts["pretrain"]],
             "test": _describe_view(test),
@@ -122,8 +124,8 @@ def run_arm(
 def observer_metrics(test: Dataset, evaluation: str, label: str | None, out: Path) -> None:
     """Score the second observer's masks against the first's, as if they were an arm's predictions.
 
-    The estimate of what a human reaches. Items that the second observer has not drawn (an empty
-    ``observer2`` beside a label that is not) are left out, and their number is logged.
+    The estimate of what a human reaches. Items that the second observer has not drawn are left out, and
+    their number is logged.
 
     Args:
         test: the test split, with mask channels ``label`` and ``observer2``.
@@ -142,12 +144,11 @@ def observer_metrics(test: Dataset, evaluation: str, label: str | None, out: Pat
     rows: list[dict[str, Any]] = []
     missing = 0
     for index, item in enumerate(view.items.itertuples()):
-        truth, second = view.mask(index), view.mask(index, "observer2")
-        if truth.any() and not second.any():
+        second = view.mask(index, "observer2")
+        if (second == ABSENT).all():
             missing += 1
             continue
-        found = scores.mask_scores(truth, second, _fov(view, index))
-        rows += _item_rows(item, found)
+        rows += _item_rows(item, scores.mask_scores(view.mask(index), second, _fov(view, index)))
     if not rows:
         raise DataError(f"{test.info.name}: the second observer has drawn none of the test items")
     if missing:
@@ -163,14 +164,25 @@ def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
     return {"pretrain": first, "train": steps - first}
 
 
-def _foreground_view(parts: Sequence[Dataset], label: str | None) -> Pool:
+def _foreground_view(
+    parts: Sequence[Dataset], label: str | None, channels: Collection[str] | None = None
+) -> Pool:
     """The parts as one dataset whose label is 1 on the scored label and 0 elsewhere."""
+    for part in parts:
+        unlabelled = part.items["item_id"][part.items["mask_origin"].isna()]
+        if len(unlabelled):
+            raise DataError(
+                f"{part.info.name}: {len(unlabelled)} lack a label mask, the first {unlabelled.iloc[0]}; "
+                "set prepare.require_mask: true to leave them out"
+            )
     labels = parts[0].info.labels
     values = [value for value, name in labels.items() if value and label in (None, name)]
     if not values:
-        raise ConfigError(f"label: {parts[0].info.name} has no label {label!r}; it has {sorted(labels.values())}")
+        raise ConfigError(
+            f"label: {parts[0].info.name} has no label {label!r}; it has {sorted(labels.values())}"
+        )
     only = [labels[value] for value in values]
-    return Pool(parts, foreground=values, foreground_name=only[0] if len(only) == 1 else "foreground")
+    return Pool(parts, values, only[0] if len(only) == 1 else "foreground", channels)
 
 
 def _views(sets: Sequence[TrainingSet], datasets: Mapping[str, Dataset]) -> list[Dataset]:
@@ -210,8 +222,7 @@ def _train_judge(
     """Train (or finish training) the judge through its stages, on the generators' own loop."""
     began = time.monotonic()
     spec = ImageSpec.of(pools["train"].info)
-    torch.manual_seed(seeds.integer(seed, "judge/init"))
-    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=config.judge), spec)
+    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=config.judge), spec, seed=seed)
     budget = step_budget(config.steps, "pretrain" in pools)
     for stage in ("pretrain", "train"):
         if stage not in pools:
@@ -241,12 +252,9 @@ def _train_judge(
 
 def predict(judge: Generator, data: Dataset, indices: Collection[int]) -> Iterator[np.ndarray]:
     """Foreground probability of items, uint8 (H, W), probability x 255 rounded; one item in memory."""
-    judge.eval()
-    device = next(judge.parameters()).device
     for index in indices:
-        with torch.inference_mode():
-            condition = judge.condition(data.image(index))[None].to(device)
-            probability = judge.sample(condition, [0])[0, 0].float().cpu().numpy()
+        condition = judge.condition(data.image(index))
+        probability = judge.sample(condition[None], [0])[0, 0].cpu().numpy()
         yield np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
 
 
@@ -288,7 +296,7 @@ def _item_rows(item: Any, values: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def _describe_view(view: Dataset) -> dict[str, Any]:
-    """Numbers of one training or test set; ``learnt_from`` also counts donors and the generators' subjects."""
+    """Numbers of one training or test set; ``learnt_from`` adds donors and the generators' subjects."""
     return {
         "data": view.info.name,
         "images": len(view),

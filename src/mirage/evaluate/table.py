@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from mirage.files import atomic_path
 
-TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
+TEXT, NUMBER, COUNT, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
 COLUMNS: dict[str, pa.DataType] = {
     "evaluation": TEXT,

@@ -1,0 +1,52 @@
+"""Registry of generators: an architecture's name to its module and class, imported on use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import torch
+
+from mirage import seeds
+from mirage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mirage.config.base import Options
+    from mirage.config.generators import GeneratorEntry
+    from mirage.generators.base import Generator, ImageSpec
+
+REGISTRY: dict[str, tuple[str, str]] = {
+    "dcgan": ("mirage.generators.dcgan", "DCGAN"),
+    "pix2pix": ("mirage.generators.pix2pix", "Pix2Pix"),
+    "segmenter": ("mirage.generators.segmenter", "Segmenter"),
+}
+
+
+def generator_class(arch: str) -> type[Generator]:
+    """Class of an architecture.
+
+    Raises:
+        ConfigError: no such architecture.
+    """
+    if arch not in REGISTRY:
+        raise ConfigError(f"arch: {arch!r} is none of the architectures {sorted(REGISTRY)}")
+    module, name = REGISTRY[arch]
+    found: type[Generator] = getattr(import_module(module), name)
+    return found
+
+
+def build(arch: str, options: Options, spec: ImageSpec, seed: int = 0) -> Generator:
+    """A generator with initial weights drawn from ``seed``; the global random numbers stay as they were.
+
+    Raises:
+        ConfigError: options that do not fit the data.
+        DataError: data that the architecture cannot learn from.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.integer(seed, "init"))
+        return generator_class(arch)(options, spec)
+
+
+def create(config: GeneratorEntry, spec: ImageSpec, seed: int = 0) -> Generator:
+    """An untrained generator of a config entry; arguments and errors as for :func:`build`."""
+    return build(config.arch, config.options, spec, seed)  # type: ignore[attr-defined]

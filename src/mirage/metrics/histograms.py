@@ -118,11 +118,11 @@ def published_edges(levels: Levels) -> Floats:
 
 def rebin(counts: Array, values: Floats, edges: Floats) -> Floats:
     """Counts (..., L) of levels gathered in bins (..., len(edges) - 1); the outermost bins are open."""
-    inner = np.searchsorted(edges, values, side="right") - 1
-    index = np.clip(inner, 0, len(edges) - 2)
-    gather = np.zeros((len(values), len(edges) - 1))
-    gather[np.arange(len(values)), index] = 1
-    return counts @ gather
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    borders = np.searchsorted(place, np.arange(len(edges)))
+    below = np.zeros((*counts.shape[:-1], len(values) + 1))
+    np.cumsum(counts, axis=-1, out=below[..., 1:])
+    return np.diff(below[..., borders], axis=-1)
 
 
 def normalise(counts: Array) -> Floats:

@@ -108,6 +108,8 @@ def resize(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
 
 def _resize_rows(image: np.ndarray, rows: sparse.csr_array) -> np.ndarray:
     """(H, W, C) to float32 (stored rows, W * C), a band at a time: a whole float copy would be large."""
+    if image.size <= BAND:
+        return rows @ np.ascontiguousarray(image, dtype=np.float32).reshape(len(image), -1)
     count = max(1, BAND * rows.shape[0] // image.size)
     bands = []
     for start in range(0, rows.shape[0], count):

@@ -116,7 +116,9 @@ def write_shard(recipe: Recipe, options: RecipeEntry, frozen: Any, shard: int, f
     rows: list[ItemRow] = []
     with (
         torch.inference_mode(),
-        ShardWriter(stem.with_suffix(".arrow"), spec.image_shape, spec.image_dtype, mask_shape) as writer,
+        ShardWriter(
+            stem.with_suffix(".arrow"), spec.image_shape, np.dtype(spec.image_dtype), mask_shape
+        ) as writer,
     ):
         for start in range(0, len(indices), recipe.batch):
             for made in recipe.make(indices[start : start + recipe.batch]):

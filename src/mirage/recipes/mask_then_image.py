@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from mirage.generators.base import ImageSpec
-from mirage.preprocess.masks import remove_small_components
+from mirage.preprocess.masks import remove_small
 from mirage.recipes.base import Made, Recipe
 
 
@@ -29,8 +29,7 @@ class MaskThenImage(Recipe):
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
         masks = self._draw_masks(indices)
-        drawn = [index for index in indices if masks[index] is not None]
-        images = self._draw_images(drawn, [masks[index] for index in drawn])
+        images = self._draw_images({index: mask for index, mask in masks.items() if mask is not None})
         for index in indices:
             label = masks[index]
             if label is None:
@@ -55,16 +54,16 @@ class MaskThenImage(Recipe):
                 break
             seeds = [self.seed_of("mask", index, draw) for index in missing]
             for index, array in zip(missing, generator.decode(generator.sample(None, seeds)), strict=True):
-                label = remove_small_components(array[0], self.options.min_component)
+                label = array[0] * remove_small(array[0], self.options.min_component)
                 if np.count_nonzero(label) >= max(1, self.options.min_foreground * label.size):
                     found[index] = label
         return found
 
-    def _draw_images(self, indices: Sequence[int], masks: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """The image (C, H, W) of each mask."""
-        if not indices:
+    def _draw_images(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """The image (C, H, W) of each mask (H, W)."""
+        if not masks:
             return {}
         generator = self.model(self.options.images)
-        conditions = torch.stack([generator.condition(mask) for mask in masks])
-        seeds = [self.seed_of("image", index) for index in indices]
-        return dict(zip(indices, generator.decode(generator.sample(conditions, seeds)), strict=True))
+        conditions = torch.stack([generator.condition(mask) for mask in masks.values()])
+        seeds = [self.seed_of("image", index) for index in masks]
+        return dict(zip(masks, generator.decode(generator.sample(conditions, seeds)), strict=True))

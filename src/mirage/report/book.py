@@ -8,12 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
 
 from mirage.files import atomic_path
 from mirage.report.figures import INK
@@ -102,6 +100,7 @@ class Book:
         number = next(self._figures)
         stem = self._stem("figure", number, id)
         drawn = _svg(figure)
+        figure.set_layout_engine("none")  # laid out once; the PDF keeps the places
         self._write(f"{stem}.svg", drawn.encode())
         self._write(f"{stem}.pdf", _pdf(figure))
         self._csv(stem, data)
@@ -137,7 +136,7 @@ class Book:
         caption: str,
         side: int = THUMBNAIL,
     ) -> Exhibit:
-        """A sheet of pictures: small ones on the page, the whole at full size (with outlines too) beside it."""
+        """A sheet of pictures: small ones on the page, the whole at full size beside it."""
         number = next(self._figures)
         stem = self._stem("figure", number, id)
         tiles = [tile for row in rows for tile in row if tile is not None]
@@ -147,8 +146,9 @@ class Book:
         for name, drawn in files.items():
             sheet = plate(rows, columns, names, side=min(max(full, 160), 512), outlines=drawn)
             with atomic_path(self.folder / name) as path:
-                sheet.save(path, "PNG", optimize=True)
+                sheet.save(path, "PNG")
         self._csv(stem, data)
+        pixels = round(side * self.scale)
         links = [*self._links(stem, "csv"), ("full size", f"figures/{stem}.png")]
         if outlines:
             links.append(("with outlines", f"figures/{stem}_outlines.png"))
@@ -156,27 +156,28 @@ class Book:
             Exhibit(
                 id, "Figure", number, caption, "plate", caption,
                 columns=columns, names=names, outlines=outlines, side=side, links=links,
-                pictures=[[None if tile is None else _picture(tile, round(side * self.scale)) for tile in row] for row in rows],
+                pictures=[[None if tile is None else _picture(tile, pixels) for tile in row] for row in rows],
             )
         )  # fmt: skip
 
     def table(
-        self, id: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, caption: str, data: pd.DataFrame
+        self,
+        id: str,
+        head: Sequence[str],
+        rows: Sequence[Sequence[Cell]],
+        *,
+        caption: str,
+        data: pd.DataFrame,
     ) -> Exhibit:
         """A table and the CSV behind it."""
         number = next(self._tables)
         stem = self._stem("table", number, id)
         self._csv(stem, data)
         return self._add(
-            Exhibit(id, "Table", number, caption, "table", head=head, rows=rows, links=self._links(stem, "csv"))
+            Exhibit(
+                id, "Table", number, caption, "table", head=head, rows=rows, links=self._links(stem, "csv")
+            )
         )
-
-    def copy_picture(self, id: str, name: str, picture: Image.Image) -> tuple[str, str]:
-        """Write a picture that belongs to an exhibit; returns its link."""
-        file = f"{_slug(id)}_{_slug(name)}.png"
-        with atomic_path(self.folder / file) as path:
-            picture.save(path, "PNG")
-        return name, f"figures/{file}"
 
     def _add(self, exhibit: Exhibit) -> Exhibit:
         self.exhibits.append(exhibit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -26,7 +27,7 @@ WIDTH = 10.2
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib settings of every chart."""
-    settings = {
+    settings: Any = {
         "font.size": 9,
         "axes.titlesize": 9.5,
         "axes.titleweight": "bold",
@@ -55,11 +56,13 @@ def style() -> Iterator[None]:
         yield
 
 
-def _panels(count: int, columns: int, height: float, **options: bool) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH * min(1.0, 0.34 + 0.33 * (columns - 1)), height * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False, **options)).ravel().tolist()
+    figure = Figure(
+        figsize=(WIDTH * min(1.0, 0.34 + 0.33 * (columns - 1)), height * rows), layout="constrained"
+    )
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel().tolist()
     for spare in axes[count:]:
         spare.set_visible(False)
     return figure, axes[:count]
@@ -90,7 +93,9 @@ def training_curves(
         figure, axes = _panels(len(groups), 3, 2.5)
         for axis, (title, metrics) in zip(axes, groups.items(), strict=True):
             for (number, metric), history in (
-                ((number, metric), history) for number, metric in enumerate(metrics) for history in histories.values()
+                ((number, metric), history)
+                for number, metric in enumerate(metrics)
+                for history in histories.values()
             ):
                 rows = history[history["metric"] == metric]
                 colour = PALETTE[number % len(PALETTE)]
@@ -107,7 +112,7 @@ def training_curves(
                 )
             for step in sorted(set(chosen.values())):
                 axis.axvline(step, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-            axis.set_title(title if len(metrics) > 1 or ":" in title else f"{title}: {short(metrics[0])}")
+            axis.set_title(title)
             axis.set_xlim(left=0)
             axis.set_xlabel("optimiser step")
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -126,33 +131,32 @@ def short(metric: str) -> str:
     return metric.rsplit("/", 1)[-1].replace("_", " ")
 
 
-def densities(
-    curves: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], unit: str
-) -> Figure:
-    """Intensity distributions, a panel a channel.
+def densities(curves: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], unit: str) -> Figure:
+    """Intensity distributions, a panel a channel; the axis is cut above what the inner bins need.
 
     Args:
         curves: channel -> {series name -> (left and right bin edges (B + 1,), density (B,) per unit)}.
         unit: unit of the intensity, for the axis.
     """
     with style():
-        figure, axes = _panels(len(curves), 3, 2.7, sharey=True)
+        figure, axes = _panels(len(curves), 4, 2.5)
         for axis, (channel, series) in zip(axes, curves.items(), strict=True):
             for number, (name, (edges, density)) in enumerate(series.items()):
-                axis.stairs(
-                    density, edges, color=PALETTE[number], label=name, linewidth=1.6,
-                    linestyle=("-", (0, (4, 1.5)))[number % 2],
-                )
+                line = ("-", (0, (4, 1.5)))[number % 2]
+                axis.stairs(density, edges, color=PALETTE[number], label=name, linewidth=1.4, linestyle=line)
                 axis.stairs(density, edges, color=PALETTE[number], fill=True, alpha=0.12)
+            top = max(float(density[1:-1].max(initial=0)) for _, density in series.values())
+            axis.set_ylim(0, 1.1 * top if top > 0 else None)
             axis.set_title(channel)
             axis.set_xlabel(f"intensity ({unit})")
-            axis.set_ylim(bottom=0)
-        axes[0].set_ylabel("density (1 / unit)")
+        axes[0].set_ylabel(f"density (1 / {unit})")
         axes[0].legend()
     return figure
 
 
-def headline(absolute: pd.DataFrame, difference: pd.DataFrame, metric: str, baseline: str, observer: float | None) -> Figure:
+def headline(
+    absolute: pd.DataFrame, difference: pd.DataFrame, metric: str, baseline: str, observer: float | None
+) -> Figure:
     """Forest plot of one metric: arms' values at the left, differences to the baseline at the right.
 
     Args:
@@ -169,30 +173,16 @@ def headline(absolute: pd.DataFrame, difference: pd.DataFrame, metric: str, base
         _forest(left, absolute, arms, dict.fromkeys(arms, True))
         if observer is not None:
             left.axvline(observer, color=PALETTE[3], linestyle=(0, (5, 2)), linewidth=1.4)
-            left.text(
-                observer, -0.75, "second observer", color=PALETTE[3], ha="center", va="center", fontsize=8.5
-            )
+            left.annotate(
+                "second observer", (observer, -0.75), (4, 0), textcoords="offset points", va="center",
+                color=PALETTE[3], fontsize=8.5,
+            )  # fmt: skip
         left.set_yticks(range(len(arms)), [name.replace("_", " ") for name in arms])
         left.set_ylim(len(arms) - 0.4, -1.1)
         left.set_xlabel(f"{metric} (95 % interval)")
         _forest(right, difference, arms, _decided(difference))
         right.axvline(0, color=INK, linewidth=1)
         right.set_xlabel(f"difference in {metric} to “{baseline.replace('_', ' ')}” (95 % interval)")
-    return figure
-
-
-def differences(tables: Mapping[str, pd.DataFrame], arms: Sequence[str], baseline: str) -> Figure:
-    """Differences to the baseline for several metrics, a panel each; ``tables`` as in :func:`headline`."""
-    with style():
-        figure, axes = _panels(len(tables), 3, 0.9 + 0.26 * max(len(arms), 2), sharey=True)
-        for axis, (metric, table) in zip(axes, tables.items(), strict=True):
-            _forest(axis, table, arms, _decided(table))
-            axis.axvline(0, color=INK, linewidth=1)
-            axis.set_title(metric)
-            axis.xaxis.set_major_locator(MaxNLocator(4))
-            axis.set_xlabel("difference")
-        axes[0].set_yticks(range(len(arms)), [name.replace("_", " ") for name in arms])
-        axes[0].set_ylim(len(arms) - 0.5, -0.5)
     return figure
 
 
@@ -207,8 +197,14 @@ def _forest(axis: Axes, table: pd.DataFrame, arms: Sequence[str], filled: Mappin
         if np.isfinite(row.low) and np.isfinite(row.high):
             axis.plot([row.low, row.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
         axis.plot(
-            [row.estimate], [y], marker="o", markersize=6.5, color=colour, linestyle="none",
-            markerfacecolor=colour if filled.get(row.arm) else "white", markeredgewidth=1.5,
+            [row.estimate],
+            [y],
+            marker="o",
+            markersize=6.5,
+            color=colour,
+            linestyle="none",
+            markerfacecolor=colour if filled.get(row.arm) else "white",
+            markeredgewidth=1.5,
         )
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
@@ -231,33 +227,18 @@ def per_subject(scores: pd.DataFrame, metric: str) -> Figure:
         for place, arm in enumerate(scores.columns):
             values = scores[arm].dropna()
             axis.plot(
-                np.full(len(values), place), values, linestyle="none", marker=MARKERS[place % len(MARKERS)],
-                markersize=5, color=PALETTE[place % len(PALETTE)], alpha=0.85,
+                np.full(len(values), place),
+                values,
+                linestyle="none",
+                marker=MARKERS[place % len(MARKERS)],
+                markersize=5,
+                color=PALETTE[place % len(PALETTE)],
+                alpha=0.85,
             )
         axis.set_xticks(places, [str(name).replace("_", " ") for name in scores.columns])
         axis.set_xlim(-0.4, scores.shape[1] - 0.6)
         axis.set_ylabel(metric)
         axis.grid(axis="x", visible=False)
-    return figure
-
-
-def ratios(table: pd.DataFrame) -> Figure:
-    """Distances synthetic-real over the same distance real-real, on a log axis; 1 means no farther than real data.
-
-    Args:
-        table: metric (label), estimate, low, high; all above 0.
-    """
-    with style():
-        figure = Figure(figsize=(WIDTH * 0.72, 0.9 + 0.3 * max(len(table), 2)), layout="constrained")
-        axis = figure.subplots()
-        labels = list(table["metric"])
-        renamed = table.rename(columns={"metric": "arm"})
-        _forest(axis, renamed, labels, {row.arm: bool(row.low > 1 or row.high < 1) for row in renamed.itertuples()})
-        axis.axvline(1, color=INK, linewidth=1)
-        axis.set_xscale("log")
-        axis.set_yticks(range(len(labels)), labels)
-        axis.set_ylim(len(labels) - 0.5, -0.5)
-        axis.set_xlabel("ratio to the real-against-real reference (log scale)")
     return figure
 
 
@@ -274,11 +255,16 @@ def distance_distributions(series: Mapping[str, np.ndarray], label: str) -> Figu
         for number, (name, values) in enumerate(series.items()):
             ordered = np.sort(values)
             axis.step(
-                ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=PALETTE[number],
-                linestyle=("-", (0, (4, 1.5)))[number % 2], label=f"{name} (n = {len(ordered)})",
+                ordered,
+                np.arange(1, len(ordered) + 1) / len(ordered),
+                where="post",
+                color=PALETTE[number],
+                linestyle=("-", (0, (4, 1.5)))[number % 2],
+                label=f"{name} (n = {len(ordered)})",
             )
         axis.set_xlabel(label)
         axis.set_ylabel("share of items")
         axis.set_ylim(0, 1.02)
+        axis.margins(x=0.06)
         axis.legend()
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.optimize import isotonic_regression
 from mirage.errors import DataError
 from mirage.report.inputs import KINDS, Graph
 
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, LEGEND = 120.0, 48.0, 50.0, 20.0, 40.0
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, LEGEND = 120.0, 54.0, 50.0, 20.0, 40.0
 COLOURS = {
     "dataset": "#0072B2",
     "simulated": "#56B4E9",
@@ -88,10 +89,14 @@ def layout(graph: Graph) -> Layout:
     for (start, _), chain in chains.items():
         for step, name in enumerate(chain[1:-1], start=level[start] + 1):
             columns[step].append(name)
-    links = [(a, b) for chain in chains.values() for a, b in zip(chain, chain[1:], strict=False)]
+    links = [(a, b) for chain in chains.values() for a, b in pairwise(chain)]
     order = _fewest_crossings([columns[index] for index in sorted(columns)], links)
     y = _heights(order, links, set(level))
-    x = {name: GAP_X / 2 + BOX_WIDTH / 2 + i * (BOX_WIDTH + GAP_X) for i, col in enumerate(order) for name in col}
+    x = {
+        name: GAP_X / 2 + BOX_WIDTH / 2 + i * (BOX_WIDTH + GAP_X)
+        for i, col in enumerate(order)
+        for name in col
+    }
     top = min(y.values(), default=0.0) - BOX_HEIGHT / 2 - 10
     y = {name: value - top for name, value in y.items()}
     return Layout(
@@ -144,13 +149,17 @@ def _crossings(columns: list[list[str]], links: list[Edge]) -> int:
     return total
 
 
-def _heights(columns: list[list[str]], links: list[Edge], real: set[str], rounds: int = 40) -> dict[str, float]:
+def _heights(
+    columns: list[list[str]], links: list[Edge], real: set[str], rounds: int = 40
+) -> dict[str, float]:
     """Heights that pull each node towards its neighbours while the order and the gaps hold."""
     neighbours: dict[str, list[str]] = defaultdict(list)
     for a, b in links:
         neighbours[a].append(b)
         neighbours[b].append(a)
-    half = {name: (BOX_HEIGHT + GAP_Y) / 2 if name in real else GAP_Y / 2 for column in columns for name in column}
+    half = {
+        name: (BOX_HEIGHT + GAP_Y) / 2 if name in real else GAP_Y / 2 for column in columns for name in column
+    }
     offset: dict[str, float] = {}
     for column in columns:
         at = -sum(half[name] for name in column)
@@ -160,7 +169,9 @@ def _heights(columns: list[list[str]], links: list[Edge], real: set[str], rounds
     y = dict(offset)
     for _ in range(rounds):
         for column in columns:
-            wanted = [float(np.mean([y[other] for other in neighbours[name]] or [y[name]])) for name in column]
+            wanted = [
+                float(np.mean([y[other] for other in neighbours[name]] or [y[name]])) for name in column
+            ]
             slack = isotonic_regression([w - offset[name] for w, name in zip(wanted, column, strict=True)]).x
             y.update({name: offset[name] + float(s) for name, s in zip(column, slack, strict=True)})
     return y
@@ -273,7 +284,14 @@ def _wrap(label: str, width: int = 15) -> list[str]:
 
 
 def _text(
-    svg: ET.Element, x: float, y: float, text: str, *, size: float, weight: str = "400", opacity: str = "1",
+    svg: ET.Element,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float,
+    weight: str = "400",
+    opacity: str = "1",
     anchor: str = "middle",
 ) -> None:
     attributes = {

@@ -58,12 +58,13 @@ def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
 
 def mask_to_rgb(mask: np.ndarray) -> np.ndarray:
     """Label mask (H, W) or (D, H, W) as uint8 (H, W, 3): background black, label 1 white, others coloured."""
-    plane = _plane(mask)
-    colours = np.where(plane == 0, 0, (plane.astype(int) - 1) % (len(LABEL_COLOURS) - 1) + 1)
+    flat = plane(mask)
+    colours = np.where(flat == 0, 0, (flat.astype(int) - 1) % (len(LABEL_COLOURS) - 1) + 1)
     return LABEL_COLOURS[colours]
 
 
-def _plane(mask: np.ndarray) -> np.ndarray:
+def plane(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W), or the middle slice of a mask (D, H, W)."""
     return mask[mask.shape[0] // 2] if mask.ndim == 3 else mask
 
 
@@ -72,7 +73,7 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
     Drawn outside the foreground, so that a vessel one pixel wide stays visible between its two lines.
     """
-    inside = _plane(mask) > 0
+    inside = plane(mask) > 0
     padded = np.pad(inside, 1)
     near = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return near & ~inside
@@ -122,11 +123,6 @@ def outline_layer(edge: np.ndarray, side: int = 168) -> str:
     return _uri("image/png", buffer.getvalue())
 
 
-def strip(picture: Image.Image, side: int) -> str:
-    """Data URI of a whole picture file, such as a preview grid, at most ``side`` wide."""
-    return thumbnail(np.asarray(picture.convert("RGB")), min(side, max(picture.size)))
-
-
 def _uri(media: str, content: bytes) -> str:
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
@@ -168,7 +164,9 @@ def plate(
             if tile is None:
                 continue
             x = left + x_index * (side + gap)
-            drawn = with_outline(tile.rgb, tile.outline) if outlines and tile.outline is not None else tile.rgb
+            drawn = (
+                with_outline(tile.rgb, tile.outline) if outlines and tile.outline is not None else tile.rgb
+            )
             picture = fit(drawn, side)
             sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
             if tile.note:

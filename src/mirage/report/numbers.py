@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-MINUS, DASH, NARROW = "\u2212", "–", "\u202f"
+MINUS, DASH, TIMES, NARROW = "\u2212", "\u2013", "\u00d7", "\u202f"
 
 
 def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
@@ -18,11 +18,23 @@ def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def significant(value: float) -> str:
+    """A number with three significant digits: ``0.00412``, ``19.2``, ``4.21 x 10^-4`` below a thousandth."""
+    if not math.isfinite(value) or value == 0 or not 1e-3 <= abs(value) < 1e5:
+        return number(value) if not math.isfinite(value) or value == 0 else scientific(value)
+    return number(value, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+
+def range_of(low: float, high: float) -> str:
+    """Ends of an interval with three significant digits, in brackets."""
+    return f"[{significant(low)}, {significant(high)}]"
+
+
 def scientific(value: float) -> str:
-    """``4.2 × 10⁻⁴``."""
+    """Mantissa with two decimals, times ten to a raised exponent."""
     mantissa, exponent = f"{value:.2e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa.replace('-', MINUS)} × 10{raised}"
+    return f"{mantissa.replace('-', MINUS)} {TIMES} 10{raised}"
 
 
 def interval(low: float, high: float, digits: int = 3, *, sign: bool = False) -> str:

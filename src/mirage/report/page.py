@@ -15,11 +15,13 @@ from mirage.data import Dataset
 from mirage.errors import DataError
 from mirage.files import atomic_path, write_json
 from mirage.report import verdicts
-from mirage.report.book import THUMBNAIL, Book
+from mirage.report.book import Book
 from mirage.report.chapters.base import Block, Chapter, listing, words
 from mirage.report.chapters.closing import correspondence_chapter, limits_chapter, provenance_chapter
 from mirage.report.chapters.data import data_chapter, origin, pipeline_chapter
-from mirage.report.chapters.fidelity import fidelity_chapter, gallery_chapter, novelty_chapter
+from mirage.report.chapters.fidelity import fidelity_chapter
+from mirage.report.chapters.gallery import gallery_chapter
+from mirage.report.chapters.novelty import novelty_chapter
 from mirage.report.chapters.training import training_chapter
 from mirage.report.chapters.utility import utility_chapter
 from mirage.report.inputs import ReportInputs
@@ -32,8 +34,8 @@ SHRINK = (1.0, 0.75, 0.5, 0.35)
 def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path) -> None:
     """Write the report of one study into a folder.
 
-    Writes ``report.html`` (one self-contained page under 5 MB), ``figures/`` (every figure in full and the CSV
-    behind it), ``summary.parquet`` (the tidy table of :func:`mirage.report.summary.summarise`) and
+    Writes ``report.html`` (one self-contained page under 5 MB), ``figures/`` (every figure in full and the
+    CSV behind it), ``summary.parquet`` (the tidy table of :func:`mirage.report.summary.summarise`) and
     ``summary.json`` (the same, nested, for ``dvc metrics``).
 
     Args:
@@ -56,7 +58,12 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
 
 
 def _page_in_budget(
-    study: StudyConfig, name: str, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame, out: Path
+    study: StudyConfig,
+    name: str,
+    inputs: ReportInputs,
+    data: dict[str, Dataset],
+    summary: pd.DataFrame,
+    out: Path,
 ) -> str:
     """The page with thumbnails as large as the budget of bytes allows."""
     for scale in SHRINK:
@@ -65,8 +72,8 @@ def _page_in_budget(
         if len(page.encode()) < PAGE_BYTES:
             return page
     raise DataError(
-        f"report {name}: the page has {len(page.encode()) / 1e6:.1f} MB, at most {PAGE_BYTES / 1e6:.0f} are allowed; "
-        "split the study into two with fewer evaluations each"
+        f"report {name}: the page has {len(page.encode()) / 1e6:.1f} MB, at most {PAGE_BYTES / 1e6:.0f} are "
+        "allowed; split the study into two with fewer evaluations each"
     )
 
 
@@ -90,13 +97,15 @@ def assemble(
     return [chapter for chapter in chapters if chapter is not None]
 
 
-def _findings(study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame) -> Chapter:
+def _findings(
+    study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame
+) -> Chapter:
     chapter = Chapter("Findings")
     simulated = [words(name) for name, dataset in data.items() if origin(dataset) == "simulated"]
     if simulated:
         chapter.remark(
-            f"This run uses simulated data ({listing(simulated)}). It shows that the pipeline works; it says nothing "
-            "about patients."
+            f"This run uses simulated data ({listing(simulated)}). It shows that the pipeline works; it says "
+            "nothing about patients."
         )
     made = {name for name, dataset in data.items() if origin(dataset) not in ("real", "simulated")}
     axes = [

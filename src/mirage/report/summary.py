@@ -15,7 +15,8 @@ from mirage.evaluate.statistics import compare_arms, mean_interval
 from mirage.report.inputs import ReportInputs
 
 COLUMNS = (
-    "evaluation", "arm", "metric", "kind", "estimate", "low", "high", "n_subjects", "n_seeds", "verdict",
+    "evaluation", "arm", "metric", "label", "protocol", "kind", "estimate", "low", "high",
+    "n_items", "n_subjects", "n_seeds", "verdict",
 )  # fmt: skip
 OBSERVER = "observer2"
 HEADLINE = "f1"
@@ -26,10 +27,11 @@ def summarise(inputs: ReportInputs) -> pd.DataFrame:
     """All evaluations, tidy.
 
     Returns:
-        Columns ``COLUMNS``. ``kind`` is absolute, difference (to the baseline arm) or ratio (to the
-        baseline arm; of a fidelity metric, to its real-against-real reference). ``low`` and ``high`` are ends of
-        the 95 % interval, NaN where there is none. ``verdict`` is better, worse or inconclusive on
-        differences, else null.
+        Columns ``COLUMNS``. ``label`` is the channel and ``protocol`` how a fidelity metric was measured
+        (see :mod:`mirage.evaluate.intensity`), both null where there is none. ``kind`` is absolute,
+        difference (to the baseline arm) or ratio (to the baseline arm; of a fidelity metric, to its
+        real-against-real reference). ``low`` and ``high`` are ends of the 95 % interval, NaN where there is
+        none. ``verdict`` is better, worse or inconclusive on differences, else null.
     """
     tables = []
     for name, (config, folders) in inputs.evaluations.items():
@@ -66,7 +68,11 @@ def segmentation_summary(name: str, config: SegmentationEvaluation, rows: pd.Dat
     judged, human = rows[rows["arm"] != OBSERVER], rows[rows["arm"] == OBSERVER]
     records: list[dict[str, Any]] = []
     for metric in dict.fromkeys(judged["metric"]):
-        if judged.loc[(judged["metric"] == metric) & (judged["arm"] == config.baseline), "value"].notna().any():
+        if (
+            judged.loc[(judged["metric"] == metric) & (judged["arm"] == config.baseline), "value"]
+            .notna()
+            .any()
+        ):
             for row in compare_arms(judged, metric, config.baseline).to_dict("records"):
                 records += _arm_records(row, metric)
     for metric, part in human.groupby("metric", sort=False):
@@ -79,6 +85,12 @@ def segmentation_summary(name: str, config: SegmentationEvaluation, rows: pd.Dat
                 }
             )  # fmt: skip
     return pd.DataFrame(records).assign(evaluation=name).reindex(columns=list(COLUMNS))
+
+
+def fidelity_summary(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a fidelity evaluation, which come with their intervals, under the summary's columns."""
+    renamed = rows.rename(columns={"value": "estimate"}).assign(evaluation=name)
+    return renamed.reindex(columns=list(COLUMNS))
 
 
 def _arm_records(row: dict[str, Any], metric: str) -> list[dict[str, Any]]:
@@ -94,7 +106,12 @@ def _arm_records(row: dict[str, Any], metric: str) -> list[dict[str, Any]]:
 
 
 def pick(
-    summary: pd.DataFrame, evaluation: str, *, metric: str | None = None, kind: str = "absolute", arm: str | None = None
+    summary: pd.DataFrame,
+    evaluation: str,
+    *,
+    metric: str | None = None,
+    kind: str = "absolute",
+    arm: str | None = None,
 ) -> pd.DataFrame:
     """Rows of the summary of one evaluation and kind, in their order."""
     keep = (summary["evaluation"] == evaluation) & (summary["kind"] == kind)
@@ -105,13 +122,32 @@ def pick(
     return summary[keep].reset_index(drop=True)
 
 
+def row_key(row: Any) -> str:
+    """Where a number stands: ``evaluation/arm/metric/kind`` and, where given, label and protocol."""
+    parts = (row.evaluation, row.arm, row.metric, row.kind, row.label, row.protocol)
+    return "/".join(str(part) for part in parts if isinstance(part, str))
+
+
 def nested(summary: pd.DataFrame) -> dict[str, Any]:
-    """The summary as ``evaluation -> arm -> metric -> kind -> estimate, low, high``; undefined ends left out."""
+    """The summary as ``evaluation -> arm -> metric -> kind -> estimate, low, high``; undefined ends left out.
+
+    A fidelity metric is ``metric.channel.protocol``.
+    """
     tree: dict[str, Any] = {}
     for row in summary.itertuples():
         numbers = {"estimate": row.estimate, "low": row.low, "high": row.high}
         finite = {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
         if finite:
             arm = tree.setdefault(row.evaluation, {}).setdefault(row.arm, {})
-            arm.setdefault(row.metric, {})[row.kind] = finite
+            metric = ".".join(
+                [
+                    row.metric,
+                    *(
+                        part
+                        for part in (row.label, row.protocol)
+                        if isinstance(part, str) and isinstance(row.protocol, str)
+                    ),
+                ]
+            )
+            arm.setdefault(metric, {})[row.kind] = finite
     return tree

@@ -9,15 +9,20 @@ fovea at (0, 0), x towards the nose, y down, disc at about (15.5, -1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-STEP = 0.4
+STEP = 0.75
 """Degrees that every growing vessel advances at once."""
 THINNEST = 0.085
 """Diameter at which a vessel ends, degrees: one pixel of the 565 x 584 images of DRIVE."""
 AVASCULAR = 1.4
 """Radius around the fovea without visible vessels."""
+TERRITORY = 0.7
+"""Side of the cells, degrees, that one artery (or one vein) has to itself: like vessels do not cross."""
+GRACE = 1.6
+"""Length of a new vessel, degrees, within which it may still share its parent's territory."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,13 @@ class Anatomy:
     density: float
 
 
-def anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw one subject's anatomy."""
+def anatomy(rng: np.random.Generator, calibre: float = 1.0) -> Anatomy:
+    """Draw one subject's anatomy; ``calibre`` is the mean of its factor on vessel widths."""
     return Anatomy(
         disc=(rng.normal(15.5, 0.6), rng.normal(-1.2, 0.5)),
         disc_size=(rng.uniform(2.5, 3.0), rng.uniform(2.7, 3.3)),
         arcade=rng.uniform(8.0, 10.5),
-        calibre=rng.uniform(0.9, 1.12),
+        calibre=calibre * rng.uniform(0.9, 1.12),
         tortuosity=rng.uniform(0.7, 1.5),
         density=rng.uniform(0.85, 1.2),
     )
@@ -83,33 +88,31 @@ VEIN_TO_ARTERY = 1.3
 
 
 class _Tips:
-    """All growing ends, as arrays of equal length."""
+    """All growing ends: one row a field, one column an end."""
 
-    FIELDS = ("vessel", "x", "y", "heading", "curvature", "width", "until", "arcade", "side")
+    FIELDS = ("vessel", "x", "y", "width", "heading", "curvature", "until", "arcade", "side", "age")
+    ROW: ClassVar[dict[str, int]] = {name: row for row, name in enumerate(FIELDS)}
+    LOGGED = 4
 
-    def __init__(self, **arrays: np.ndarray) -> None:
-        self.arrays = {name: np.asarray(arrays[name]) for name in self.FIELDS}
+    def __init__(self, **fields: np.ndarray) -> None:
+        self.table = np.stack([np.asarray(fields[name], np.float64) for name in self.FIELDS])
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
+        """A view: writing to it changes the ends."""
+        return self.table[self.ROW[name]]
 
     def __setitem__(self, name: str, values: np.ndarray) -> None:
-        self.arrays[name] = values
+        self.table[self.ROW[name]] = values
 
     def __len__(self) -> int:
-        return len(self.arrays["x"])
+        return self.table.shape[1]
 
-    def keep(self, mask: np.ndarray) -> None:
-        if not mask.all():
-            self.arrays = {name: values[mask] for name, values in self.arrays.items()}
-
-    def add(self, other: dict[str, np.ndarray]) -> None:
-        self.arrays = {name: np.concatenate([self.arrays[name], other[name]]) for name in self.FIELDS}
+    def vessels(self) -> np.ndarray:
+        """Numbers of the vessels that end here."""
+        return self["vessel"].astype(int)
 
 
-def grow(
-    shape: Anatomy, rng: np.random.Generator, centre: tuple[float, float], reach: float
-) -> list[Vessel]:
+def grow(shape: Anatomy, rng: np.random.Generator, centre: tuple[float, float], reach: float) -> list[Vessel]:
     """Grow one eye's vessels.
 
     Args:
@@ -119,18 +122,37 @@ def grow(
         reach: vessels end at this distance from the axis, degrees.
     """
     tips, artery = _trunks(shape, rng)
-    log: list[tuple[np.ndarray, ...]] = []
-    for _ in range(round(2.6 * reach / STEP)):
-        log.append((tips["vessel"], tips["x"], tips["y"], tips["width"]))
+    log: list[np.ndarray] = []
+    owners = np.full((2, *2 * [int(2 * reach / TERRITORY) + 2]), -1)
+    for step in range(round(2.6 * reach / STEP)):
+        log.append(tips.table[: _Tips.LOGGED].copy())
         _advance(tips, shape, rng)
         away = np.hypot(tips["x"] - centre[0], tips["y"] - centre[1])
         alive = (tips["width"] >= THINNEST) & (away < reach)
         alive &= np.hypot(tips["x"], tips["y"]) > AVASCULAR
-        tips.keep(alive)
-        artery = _bifurcate(tips, artery, shape, rng)
+        alive &= _own_territory(tips, artery, owners, centre, reach)
+        tips.table = tips.table[:, alive]
+        if step % 2:
+            artery = _bifurcate(tips, artery, shape, rng)
         if not len(tips):
             break
     return _vessels(log, artery)
+
+
+def _own_territory(
+    tips: _Tips, artery: np.ndarray, owners: np.ndarray, centre: tuple[float, float], reach: float
+) -> np.ndarray:
+    """Which ends are not in another like vessel's territory; free cells become theirs."""
+    last = owners.shape[1] - 1
+    row = np.clip((tips["y"] - centre[1] + reach) / TERRITORY, 0, last).astype(int)
+    column = np.clip((tips["x"] - centre[0] + reach) / TERRITORY, 0, last).astype(int)
+    vessel = tips.vessels()
+    kind = artery[vessel].astype(int)
+    owner = owners[kind, row, column]
+    free = owner < 0
+    owners[kind[free], row[free], column[free]] = vessel[free]
+    strong = (tips["arcade"] > 0.5) | (tips["age"] < GRACE) | (tips["width"] > 0.2)
+    return np.asarray(strong | free | (owner == vessel))
 
 
 def _trunks(shape: Anatomy, rng: np.random.Generator) -> tuple[_Tips, np.ndarray]:
@@ -150,29 +172,36 @@ def _trunks(shape: Anatomy, rng: np.random.Generator) -> tuple[_Tips, np.ndarray
         until=rng.uniform(2.0, 6.0, count) / shape.density,
         arcade=kinds[:, 2] * rng.uniform(0.8, 1.2, count),
         side=np.sign(kinds[:, 0]),
+        age=np.full(count, -3.0),
     )
     return tips, artery
 
 
 def _advance(tips: _Tips, shape: Anatomy, rng: np.random.Generator) -> None:
     """One step: bends that persist for a while, pulled towards the arcade and away from the fovea."""
-    x, y, heading = tips["x"], tips["y"], tips["heading"]
-    roughness = 0.032 * shape.tortuosity * (0.22 / np.maximum(tips["width"], 0.1)) ** 0.35
-    tips["curvature"] = 0.82 * tips["curvature"] + roughness * rng.standard_normal(len(x))
-    stretch = shape.disc[0] / shape.arcade
-    flare = np.where(x < 2.0, 0.30, 0.02)
-    along_x = -(-tips["side"] * -y * stretch) * stretch / stretch + flare * x
-    along_y = -tips["side"] * -x * -1 / stretch + flare * y
-    wanted = np.arctan2(along_y, along_x)
-    pull = 0.16 * tips["arcade"] * np.sin(wanted - heading)
-    distance = np.hypot(x, y)
-    flee = 0.10 * np.exp(-(((distance - AVASCULAR) / 2.0) ** 2)) * np.sin(np.arctan2(y, x) - heading)
-    outward = 0.012 * (1 - tips["arcade"]) * np.sin(np.arctan2(y, x - 4.0) - heading)
+    x, y, heading, arcade = tips["x"], tips["y"], tips["heading"], tips["arcade"]
+    roughness = (0.058 * shape.tortuosity) * np.sqrt(0.22 / np.maximum(tips["width"], 0.1))
+    tips["curvature"] = 0.75 * tips["curvature"] + roughness * rng.standard_normal(len(x))
+    cosine, sine = np.cos(heading), np.sin(heading)
+
+    def turn_to(along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
+        """Sine of the angle from the heading to a direction."""
+        return (along_y * cosine - along_x * sine) / np.sqrt(along_x**2 + along_y**2 + 1e-9)
+
+    height = shape.arcade * np.where(tips["vessel"] % 2, 1.06, 0.94)
+    # Stretching makes the arcade's ellipse a circle around the fovea.
+    stretch = tips["side"] * (shape.disc[0] / height)
+    flare = np.where(x < 2.0, 0.28, 0.0)
+    pull = 0.29 * arcade * turn_to(stretch * y + flare * x, flare * y - x / np.where(stretch, stretch, 1))
+    square = x * x + y * y
+    flee = 0.19 * np.exp(-square / (AVASCULAR + 1.6) ** 2) * turn_to(x, y)
+    outward = 0.023 * (1 - arcade) * turn_to(x - 4.0, y)
     heading = heading + tips["curvature"] + pull + flee + outward
     tips["heading"] = heading
     tips["x"], tips["y"] = x + STEP * np.cos(heading), y + STEP * np.sin(heading)
-    tips["width"] = tips["width"] * (1 - 0.006 * STEP)
+    tips["width"] = tips["width"] * (1 - np.where(tips["arcade"] > 0.5, 0.008, 0.022) * STEP)
     tips["until"] = tips["until"] - STEP
+    tips["age"] = tips["age"] + STEP
 
 
 def _bifurcate(tips: _Tips, artery: np.ndarray, shape: Anatomy, rng: np.random.Generator) -> np.ndarray:
@@ -182,22 +211,26 @@ def _bifurcate(tips: _Tips, artery: np.ndarray, shape: Anatomy, rng: np.random.G
         return artery
     count, parent = len(due), tips["width"][due]
     trunk = tips["arcade"][due] > 0.5
-    ratio = np.where(trunk, rng.uniform(0.35, 0.75, count), rng.uniform(0.5, 0.98, count))
+    ratio = np.where(trunk, rng.uniform(0.4, 0.75, count), rng.uniform(0.5, 0.95, count))
     main = parent / np.cbrt(1 + ratio**3)
     side = ratio * main
     turn = np.where(rng.random(count) < 0.5, 1.0, -1.0)
-    daughter = {name: tips[name][due] for name in _Tips.FIELDS}
+    parents = tips.vessels()[due]
+    daughter = dict(zip(_Tips.FIELDS, tips.table[:, due], strict=True))
     daughter["vessel"] = len(artery) + np.arange(count)
     daughter["width"] = side
     daughter["heading"] = tips["heading"][due] + turn * _murray_angle(parent, side, main)
     daughter["curvature"] = np.zeros(count)
     daughter["arcade"] = np.zeros(count)
-    daughter["until"] = rng.uniform(1.5, 5.5, count) / shape.density
+    daughter["until"] = rng.uniform(2.0, 6.0, count) / shape.density
+    daughter["age"] = np.zeros(count)
     tips["heading"][due] -= turn * _murray_angle(parent, main, side) * np.where(trunk, 0.4, 1.0)
     tips["width"][due] = main
-    tips["until"][due] = np.where(trunk, rng.uniform(1.2, 3.4, count), rng.uniform(1.8, 5.5, count)) / shape.density
-    tips.add(daughter)
-    return np.concatenate([artery, artery[tips["vessel"][due]]])
+    tips["until"][due] = (
+        np.where(trunk, rng.uniform(1.8, 4.5, count), rng.uniform(2.2, 6.5, count)) / shape.density
+    )
+    tips.table = np.concatenate([tips.table, np.stack(list(daughter.values()))], axis=1)
+    return np.concatenate([artery, artery[parents]])
 
 
 def _murray_angle(parent: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -206,12 +239,14 @@ def _murray_angle(parent: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.
     return np.asarray(np.arccos(np.clip(cosine, -1, 1)))
 
 
-def _vessels(log: list[tuple[np.ndarray, ...]], artery: np.ndarray) -> list[Vessel]:
-    ids, x, y, widths = (np.concatenate([entry[field] for entry in log]) for field in range(4))
+def _vessels(log: list[np.ndarray], artery: np.ndarray) -> list[Vessel]:
+    """Sort the log by vessel, and let every vessel thin out towards its end."""
+    ids, x, y, widths = np.concatenate(log, axis=1)
     order = np.argsort(ids, kind="stable")
     points = np.stack([x, y], axis=1)[order].astype(np.float32)
     numbers, starts = np.unique(ids[order], return_index=True)
-    pieces = zip(
-        numbers, np.split(points, starts[1:]), np.split(widths[order].astype(np.float32), starts[1:]), strict=True
-    )
-    return [Vessel(way, width, bool(artery[number])) for number, way, width in pieces if len(way) > 2]
+    ends = np.append(starts[1:], len(order))
+    left = (np.repeat(ends, ends - starts) - np.arange(len(order))) * STEP
+    tapered = (widths[order] * np.minimum(1.0, 0.3 + 0.35 * left)).astype(np.float32)
+    pieces = zip(numbers, np.split(points, starts[1:]), np.split(tapered, starts[1:]), strict=True)
+    return [Vessel(way, width, bool(artery[int(number)])) for number, way, width in pieces if len(way) > 2]

@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mirage.config.datasets import MessidorSource
 from mirage.errors import LayoutError
 from mirage.sources.base import RawImage, Source, SourceItem
 from mirage.sources.layout import namespace_of, no_items, require_directories, visible_names
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OBTAIN = "https://www.adcis.net/en/third-party/messidor (free registration)"
 COLUMNS = {
@@ -98,10 +101,8 @@ class Messidor(Source):
 
 
 def _read_grades(path: Path) -> dict[str, dict[str, Any]]:
-    import pandas as pd
-
     try:
-        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_excel(path)
+        table = _read_table(path)
     except Exception as error:  # readers of damaged workbooks raise anything
         raise LayoutError(f"{path}: not a readable table ({type(error).__name__}: {error})") from error
     table.columns = [str(column).strip().lower() for column in table.columns]
@@ -116,6 +117,20 @@ def _read_grades(path: Path) -> dict[str, dict[str, Any]]:
         values = {attribute: _plain(row[column]) for column, attribute in COLUMNS.items()}
         grades[str(row["image name"]).strip().lower()] = values
     return grades
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if path.suffix.lower() == ".csv":
+        return pd.read_csv(path)
+    if path.suffix.lower() == ".xlsx":
+        return pd.read_excel(path)
+    import xlrd
+
+    sheet = xlrd.open_workbook(str(path)).sheet_by_index(0)
+    header, *lines = [sheet.row_values(row) for row in range(sheet.nrows)]
+    return pd.DataFrame(lines, columns=header)
 
 
 def _plain(value: Any) -> Any:

@@ -29,7 +29,7 @@ def augment(
     Returns:
         Image (C, H, W) in [0, 1] and masks (M, H, W), uint8.
     """
-    flips, (angle, zoom, gamma, brightness) = rng.random(2) < 0.5, rng.uniform(-1, 1, 4)
+    flips, (angle, zoom, gamma, brightness) = rng.random(2) < 0.5, rng.uniform(-1, 1, 4).tolist()
     axes = [axis for axis, wanted in ((-1, options.hflip), (-2, options.vflip)) if wanted and flips[axis]]
     if axes:
         image = image.flip(axes)

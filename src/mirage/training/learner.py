@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mirage import seeds
 from mirage.config.generators import TrainingOptions
-from mirage.training.devices import average_gradients, gather
+from mirage.training.device import average_gradients, gather, seed_noise
 from mirage.training.ema import EMA
 from mirage.training.trainable import Trainable
 
@@ -52,7 +52,9 @@ class Learner:
                     parameter.requires_grad_(name == phase)
             means[phase] = {}
             for piece, batch in enumerate(micro_batches):
-                torch.manual_seed(seeds.integer(self.seed, "noise", step, number, piece * ranks + rank))
+                seed_noise(
+                    seeds.integer(self.seed, "noise", step, number, piece * ranks + rank), self.fabric.device
+                )
                 with self.fabric.autocast():
                     losses = self.model.training_step(batch, phase)
                 self.fabric.backward(sum(losses.values()) / len(micro_batches))

@@ -13,7 +13,7 @@ from pathlib import Path
 from mirage.config.base import Runtime
 from mirage.config.generators import TrainingOptions
 from mirage.training.batches import batches, stored
-from mirage.training.devices import average, launch
+from mirage.training.device import average, launch
 from mirage.training.history import History
 from mirage.training.learner import Learner
 from mirage.training.previews import write_grid
@@ -39,7 +39,7 @@ class TrainingResult:
         step: steps behind the chosen weights.
         chosen_because: why these weights, in words.
         metric_name: validation metric that chooses.
-        metric: its best value, or None.
+        metric: its value with the chosen weights, or None.
         history: rows of (step, metric, value).
         seconds: wall time of this run, without earlier runs of a resumed training.
     """
@@ -178,7 +178,8 @@ def train(
         learner.finish(state.load_best(chosen) if kept_best else None)
         fabric.barrier()
 
-    metric = None if selection.step is None else selection.value
+    values = [value for at, name, value in history.rows if (at, name) == (chosen, model.metric_name)]
+    metric = values[-1] if values else None
     return TrainingResult(chosen, because, model.metric_name, metric, history.rows, time.monotonic() - began)
 
 

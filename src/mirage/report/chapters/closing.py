@@ -17,7 +17,7 @@ from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
 from mirage.report.chapters.data import origin
 from mirage.report.inputs import ReportInputs
-from mirage.report.numbers import duration
+from mirage.report.numbers import DASH, duration
 from mirage.report.summary import OBSERVER
 
 FEW_SUBJECTS = 20
@@ -34,17 +34,17 @@ def limits_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], summary: p
         points.append(_external(name, config))
         if OBSERVER not in set(summary.loc[summary["evaluation"] == name, "arm"]):
             points.append(
-                f"{words(name)}: no second human observer is available for the test images, so how far two people "
-                "would agree is unknown."
+                f"{words(name)}: no second human observer is available for the test images, so how far two "
+                "people would agree is unknown."
             )
     if not judged:
         points.append("Utility was not tested: no model was trained on the synthetic data for a task.")
     if not any(isinstance(config, FidelityEvaluation) for config in configs.values()):
         points.append("Fidelity and novelty were not tested.")
     points += [
-        "Privacy was not assessed. Nearest-neighbour and duplicate searches can reveal copies; finding none does not "
-        "show that the synthetic data are private. No membership-inference attack was run and no differential "
-        "privacy was used.",
+        "Privacy was not assessed. Nearest-neighbour and duplicate searches can reveal copies; finding none "
+        "does not show that the synthetic data are private. No membership-inference attack was run and no "
+        "differential privacy was used.",
         "No human reader study was made: whether experts can tell synthetic from real images was not tested.",
         "Synthetic images are for research; they are not evidence about any patient.",
     ]
@@ -57,8 +57,8 @@ def _simulated(data: Mapping[str, Dataset]) -> list[str]:
     if not names:
         return []
     return [
-        f"{listing(names)} {'is' if len(names) == 1 else 'are'} simulated: phantoms drawn by a program. Numbers from "
-        "phantoms show that the pipeline works and say nothing about patients."
+        f"{listing(names)} {'is' if len(names) == 1 else 'are'} simulated: phantoms drawn by a program. "
+        "Numbers from phantoms show that the pipeline works and say nothing about patients."
     ]
 
 
@@ -70,18 +70,18 @@ def _small(judged: Mapping[str, SegmentationEvaluation], summary: pd.DataFrame) 
         subjects, seeds = int(own["n_subjects"].max()), int(own["n_seeds"].max())
         if subjects < FEW_SUBJECTS:
             points.append(
-                f"{words(name)}: {count(subjects, 'test subject')}. With so few, intervals rest on roughly normal "
-                "subject means, and effects smaller than the intervals cannot be seen."
+                f"{words(name)}: {count(subjects, 'test subject')}. With so few, intervals rest on roughly "
+                "normal subject means, and effects smaller than the intervals cannot be seen."
             )
         if len(config.arms) > 2:
             points.append(
-                f"{words(name)}: {len(config.arms) - 1} arms are compared with “{words(config.baseline)}”; intervals are "
-                "not adjusted for making several comparisons."
+                f"{words(name)}: {len(config.arms) - 1} arms are compared with “{words(config.baseline)}”; "
+                "intervals are not adjusted for making several comparisons."
             )
         if seeds < FEW_SEEDS:
             points.append(
-                f"{words(name)}: {count(seeds, 'training seed')} an arm, so the variation from training to training "
-                f"is {'not in the intervals' if seeds == 1 else 'poorly known'}."
+                f"{words(name)}: {count(seeds, 'training seed')} an arm, so the variation from training to "
+                f"training is {'not in the intervals' if seeds == 1 else 'poorly known'}."
             )
     return points
 
@@ -91,8 +91,8 @@ def _generators(inputs: ReportInputs) -> list[str]:
     if not single:
         return []
     return [
-        f"{listing(single)}: trained once. Another training seed would give other synthetic data, and that variation "
-        "is in none of the intervals."
+        f"{listing(single)}: trained once. Another training seed would give other synthetic data, and that "
+        "variation is in none of the intervals."
     ]
 
 
@@ -100,8 +100,8 @@ def _external(name: str, config: SegmentationEvaluation) -> str:
     trained = {part.data for arm in config.arms.values() for part in (*arm.train, *arm.pretrain)}
     if config.test in trained:
         return (
-            f"{words(name)}: test subjects come from {words(config.test)}, which some arms also learn from; other "
-            "cameras, clinics and populations were not tested."
+            f"{words(name)}: test subjects come from {words(config.test)}, which some arms also learn from; "
+            "other cameras, clinics and populations were not tested."
         )
     return f"{words(name)}: one external test dataset, {words(config.test)}; other sites were not tested."
 
@@ -110,7 +110,7 @@ def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: 
     """Commit, configuration, fingerprints, seeds, versions, time and memory."""
     chapter = Chapter("Provenance")
     records = [read_json(folder / "provenance.json") for folder in _with_provenance(inputs)]
-    records += [read_json(path).get("provenance") or {} for path in _arm_files(inputs)]
+    records += [read_json(path).get("provenance") or {} for path in _fact_files(inputs)]
     records += [dataset.info.provenance for dataset in data.values()]
     chapter.facts(_facts(inputs, records))
     chapter.show(_artefacts(inputs, data, book))
@@ -127,8 +127,9 @@ def _with_provenance(inputs: ReportInputs) -> list[Path]:
     return [folder for folder in folders if (folder / "provenance.json").is_file()]
 
 
-def _arm_files(inputs: ReportInputs) -> list[Path]:
-    files = [folder / "arm.json" for _, folders in inputs.evaluations.values() for folder in folders]
+def _fact_files(inputs: ReportInputs) -> list[Path]:
+    folders = [folder for _, own in inputs.evaluations.values() for folder in own]
+    files = [folder / name for folder in folders for name in ("arm.json", "fidelity.json")]
     return [path for path in files if path.is_file()]
 
 
@@ -140,7 +141,9 @@ def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[t
             packages.setdefault(package, set()).add(version)
         code = record.get("code") or {}
         if code.get("commit"):
-            commits.add(code["commit"][:12] + (" with uncommitted changes" if code.get("uncommitted_changes") else ""))
+            commits.add(
+                code["commit"][:12] + (" with uncommitted changes" if code.get("uncommitted_changes") else "")
+            )
     seeds = {
         name: ", ".join(map(str, config.seeds))
         for name, (config, _) in inputs.evaluations.items()
@@ -157,7 +160,7 @@ def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[t
 
 
 def _artefacts(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Exhibit:
-    records = [
+    records: list[dict[str, Any]] = [
         {"kind": "dataset", "name": name, "seed": (dataset.info.provenance or {}).get("seed"),
          "fingerprint": dataset.info.fingerprint, "made": (dataset.info.provenance or {}).get("finished")}
         for name, dataset in data.items()
@@ -169,22 +172,34 @@ def _artefacts(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) ->
             made = read_json(path).get("finished") if path.is_file() else None
             learnt = (model.get("training") or {}).get("fingerprint")
             records.append(
-                {"kind": "model", "name": name, "seed": model.get("seed"), "fingerprint": learnt, "made": made}
+                {
+                    "kind": "model",
+                    "name": name,
+                    "seed": model.get("seed"),
+                    "fingerprint": learnt,
+                    "made": made,
+                }
             )
     rows = [
         [
             Cell(words(record["name"]), note=record["kind"]),
-            Cell("–" if record["seed"] is None else str(record["seed"]), number=True),
-            Cell(str(record["fingerprint"] or "–")),
-            Cell(str(record["made"] or "–")),
+            Cell(DASH if record["seed"] is None else str(record["seed"]), number=True),
+            Cell(str(record["fingerprint"] or DASH)),
+            Cell(str(record["made"] or DASH)),
         ]
         for record in records
     ]
     caption = (
-        "Datasets and models. The fingerprint of a dataset is a hash over its manifest and images; that of a model "
-        "is the fingerprint of the data it learnt from."
+        "Datasets and models. The fingerprint of a dataset is a hash over its manifest and images; that of "
+        "a model is the fingerprint of the data it learnt from."
     )
-    return book.table("artefacts", ["name", "seed", "fingerprint", "made"], rows, caption=caption, data=pd.DataFrame(records))
+    return book.table(
+        "artefacts",
+        ["name", "seed", "fingerprint", "made"],
+        rows,
+        caption=caption,
+        data=pd.DataFrame(records),
+    )
 
 
 def read_benchmarks(paths: Sequence[Path]) -> pd.DataFrame:
@@ -221,12 +236,12 @@ def _times(paths: Sequence[Path], book: Book) -> Exhibit:
                 Cell(str(len(jobs)), number=True),
                 Cell(duration(jobs["seconds"].sum()), number=True),
                 Cell(duration(jobs["seconds"].max()), number=True),
-                Cell("–" if pd.isna(memory) else f"{memory:.0f} MB", number=True),
+                Cell(DASH if pd.isna(memory) else f"{memory:.0f} MB", number=True),
             ]
         )
     caption = (
-        f"Time and memory of the stages as Snakemake measured them, {count(len(data), 'job')}. "
-        "Total time is over jobs, which may have run side by side."
+        f"Time and memory of the stages as Snakemake measured them, {count(len(data), 'job')}. Total time is "
+        "over jobs, which may have run side by side."
     )
     head = ["stage", "jobs", "total time", "longest job", "peak memory"]
     return book.table("time", head, rows, caption=caption, data=data)
@@ -241,24 +256,30 @@ def correspondence_chapter(study: StudyConfig, book: Book) -> Chapter:
         published.setdefault(target, []).append(item)
     rows, records = [], []
     for exhibit in exhibits:
-        items = "; ".join(published.get(exhibit.id, [])) or "–"
+        regenerated = "; ".join(published.get(exhibit.id, [])) or DASH
         link = Markup('<a href="#{}">{}</a>').format(exhibit.anchor, exhibit.label)
-        rows.append([Cell(link), Cell(_first_sentence(exhibit.caption)), Cell(items)])
-        records.append({"exhibit": exhibit.label, "id": exhibit.id, "published": items})
+        rows.append([Cell(link), Cell(_first_sentence(exhibit.caption), note=exhibit.id), Cell(regenerated)])
+        records.append({"exhibit": exhibit.label, "id": exhibit.id, "published": regenerated})
     ids = {exhibit.id for exhibit in exhibits}
     for target, items in published.items():
         if target not in ids:
-            why = target.removeprefix("none:").strip() if target.startswith("none:") else f"no exhibit {target!r} in this run"
-            rows.append([Cell("–"), Cell(f"not regenerated: {why}"), Cell("; ".join(items))])
+            why = (
+                target.removeprefix("none:").strip()
+                if target.startswith("none:")
+                else f"no exhibit {target!r} in this run"
+            )
+            rows.append([Cell(DASH), Cell(f"not regenerated: {why}"), Cell("; ".join(items))])
             records.append({"exhibit": "", "id": target, "published": "; ".join(items)})
     if study.reference:
         chapter.text(f"Reference: {study.reference}")
-    caption = f"Exhibits of this report, n = {len(exhibits)}, and the published figures and tables they regenerate."
+    caption = (
+        f"Exhibits of this report, n = {len(exhibits)}, and the published figures and tables they "
+        "regenerate. Small print: the exhibit's id."
+    )
     head = ["exhibit", "shows", "published as"]
     chapter.show(book.table("exhibits", head, rows, caption=caption, data=pd.DataFrame(records)))
     return chapter
 
 
 def _first_sentence(caption: str) -> str:
-    found = re.match(r".*?[.:;](?=\s|$)", caption)
-    return (found.group() if found else caption).rstrip(".:;")
+    return re.split(r"\.(?:\s|$)", caption, maxsplit=1)[0]

@@ -10,6 +10,7 @@ from mirage.report.chapters.base import Chapter, count, listing, words
 from mirage.report.graph import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
+from mirage.report.numbers import DASH, TIMES
 
 SPLITS = ("train", "val", "test")
 EXAMPLES = 2
@@ -24,18 +25,20 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
     chapter = Chapter("Pipeline")
     kinds = pd.Series([kind for _, kind in graph.nodes]).value_counts()
     counted = listing(
-        [count(int(kinds[kind]), many.removesuffix("s"), many) for kind, many in PLURALS.items() if kind in kinds]
+        [
+            count(int(kinds[kind]), many.removesuffix("s"), many)
+            for kind, many in PLURALS.items()
+            if kind in kinds
+        ]
     )
     edges = pd.DataFrame(list(graph.edges), columns=["from", "to"])
     alt = f"Directed graph of {counted}; arrows: " + "; ".join(f"{a} to {b}" for a, b in graph.edges)
-    chapter.show(
-        book.drawing(
-            "pipeline", draw(graph, alt), edges, alt=alt,
-            caption=f"The study's pipeline, drawn from its configuration ({counted}). An arrow runs from what "
-            "is used to what uses it: data train generators, generators make synthetic data, evaluations "
-            "compare them on held-out real images.",
-        )
-    )  # fmt: skip
+    caption = (
+        f"The study's pipeline, drawn from its configuration ({counted}). An arrow runs from what is used to "
+        "what uses it: data train generators, generators make synthetic data, evaluations compare them on "
+        "held-out real images."
+    )
+    chapter.show(book.drawing("pipeline", draw(graph, alt), edges, caption=caption, alt=alt))
     return chapter
 
 
@@ -55,7 +58,9 @@ def data_chapter(data: dict[str, Dataset], book: Book) -> Chapter:
         chapter.show(_failures(failures, book))
     else:
         chapter.text("No item of any dataset failed.")
-    shown = {name: dataset for name, dataset in data.items() if len(dataset) and origin(dataset) != "synthetic"}
+    shown = {
+        name: dataset for name, dataset in data.items() if len(dataset) and origin(dataset) != "synthetic"
+    }
     if shown:
         chapter.show(_examples(shown, book))
     return chapter
@@ -78,7 +83,7 @@ def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
             "dataset": name,
             "origin": origin(dataset),
             "modality": info.modality,
-            "image_shape": "×".join(str(side) for side in info.image_shape),
+            "image_shape": TIMES.join(str(side) for side in info.image_shape),
             "masks": " / ".join(mask) or "none",
             **{f"subjects_{split}": number for split, number in zip(SPLITS, subjects, strict=True)},
             **{f"items_{split}": number for split, number in zip(SPLITS, counts, strict=True)},
@@ -92,16 +97,23 @@ def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
                 Cell(words(name), note=f"{record['origin']}, {info.modality}"),
                 Cell(f"{record['image_shape']}", note=info.image_dtype),
                 Cell(str(record["masks"])),
-                Cell("–" if synthetic else " / ".join(map(str, subjects)), number=True),
+                Cell(DASH if synthetic else " / ".join(map(str, subjects)), number=True),
                 Cell(" / ".join(map(str, counts)), number=True),
                 Cell(str(info.failed), number=True),
             ]
         )
-    head = ["dataset", "image (C×H×W, pixels)", "label masks", "subjects train / val / test", "items train / val / test", "failed"]
+    head = [
+        "dataset",
+        f"image (C{TIMES}H{TIMES}W, pixels)",
+        "label masks",
+        "subjects train / val / test",
+        "items train / val / test",
+        "failed",
+    ]
     total = sum(len(dataset) for dataset in data.values())
     caption = (
-        f"Datasets of the study, {count(total, 'item')} in {count(len(data), 'dataset')}. Synthetic items have no "
-        "subjects of their own. Failed items were left out and are listed with their reasons."
+        f"Datasets of the study, {count(total, 'item')} in {count(len(data), 'dataset')}. Synthetic items "
+        "have no subjects of their own. Failed items were left out and are listed with their reasons."
     )
     return book.table("data", head, rows, caption=caption, data=pd.DataFrame(records))
 
@@ -114,13 +126,20 @@ def _failures(failures: pd.DataFrame, book: Book) -> Exhibit:
         .sort_values("size", ascending=False)
     )
     rows = [
-        [Cell(words(row.dataset)), Cell(str(row.reason)), Cell(str(row.size_), number=True), Cell(str(row.first_))]
+        [
+            Cell(words(row.dataset)),
+            Cell(str(row.reason)),
+            Cell(str(row.size_), number=True),
+            Cell(str(row.first_)),
+        ]
         for row in grouped.rename(columns={"size": "size_", "first": "first_"}).head(REASONS).itertuples()
     ]
     more = f" The {REASONS} commonest reasons of {len(grouped)}." if len(grouped) > REASONS else ""
     caption = f"Items that failed, n = {len(failures)}, by reason.{more}"
     data = failures[["dataset", "item_id", "subject_id", "reason"]]
-    return book.table("failed", ["dataset", "reason", "items", "first item"], rows, caption=caption, data=data)
+    return book.table(
+        "failed", ["dataset", "reason", "items", "first item"], rows, caption=caption, data=data
+    )
 
 
 def _examples(data: dict[str, Dataset], book: Book) -> Exhibit:
@@ -133,16 +152,26 @@ def _examples(data: dict[str, Dataset], book: Book) -> Exhibit:
             row += pair(view, index)
             records.append({"dataset": name, "item_id": view.items["item_id"].iat[index]})
         rows.append(row)
-        names.append(words(name))
+        names.append(_name(name, dataset))
     masks = any("label" in dataset.info.mask_channels for dataset in data.values())
     caption = (
         f"Examples of the images the study starts from{' and their label masks' if masks else ''}, "
         f"{EXAMPLES} training items of each dataset (first and last by id). "
-        f"{'Masks are the annotation as stored; a gap means that there is none.' if masks else ''}"
+        f"{'A gap means that there is no mask.' if masks else ''}"
     )
     columns = ["image", "mask"] * EXAMPLES if masks else []
     return book.plate(
         "examples", rows, columns=columns, names=names, data=pd.DataFrame(records), caption=caption.strip()
+    )
+
+
+def _name(name: str, dataset: Dataset) -> str:
+    """A dataset's name, with a remark when a model and not a person drew its masks."""
+    drawn = set(dataset.items["mask_origin"].dropna())
+    return (
+        f"{words(name)} (masks {' and '.join(sorted(drawn))})"
+        if drawn - {"annotated", "simulated"}
+        else words(name)
     )
 
 

@@ -1,3 +1,230 @@
-def gallery_chapter(data, book): return None
-def fidelity_chapter(inputs, data, summary, book): return None
-def novelty_chapter(inputs, data, summary, book): return None
+"""Fidelity: how far synthetic images lie from real ones, beside how far real ones lie from one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mirage.config.evaluations import FidelityEvaluation
+from mirage.data import Dataset
+from mirage.report import figures
+from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.chapters.data import origin
+from mirage.report.chapters.gallery import evenly
+from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
+from mirage.report.inputs import ReportInputs
+from mirage.report.numbers import DASH, grouped, range_of, significant
+from mirage.report.summary import row_key
+
+SAMPLES = 6
+TITLES = {
+    "js_robust": "Jensen-Shannon (nats, at most 0.693)",
+    "kl_robust_synthetic_real": "KL(synthetic ‖ real) (nats)",
+    "kl_robust_real_synthetic": "KL(real ‖ synthetic) (nats)",
+    "wasserstein1_robust": "Wasserstein-1 distance (grey values)",
+    "kl_published_synthetic_real": "KL(synthetic ‖ real) (nats)",
+    "kl_published_real_synthetic": "KL(real ‖ synthetic) (nats)",
+    "mask_foreground": "share of foreground",
+    "image_nearest": "distance to nearest training image",
+    "image_nndr": "nearest over second nearest distance",
+    "image_exact_copies": "exact copies of training images",
+    "image_near_copies": "near copies of training images",
+    "image_distinct": "distinct images",
+    "image_exact_duplicates": "exact duplicates within the set",
+    "image_near_duplicates": "near duplicates within the set",
+    "mask_nearest": "distance to nearest training mask",
+    "mask_nndr": "nearest over second nearest distance",
+    "mask_exact_copies": "exact copies of training masks",
+    "mask_near_copies": "near copies of training masks",
+    "mask_distinct": "distinct masks",
+    "mask_exact_duplicates": "exact duplicates within the set",
+    "mask_near_duplicates": "near duplicates within the set",
+}
+Column = tuple[str, str, str, str]
+"""Heading, arm, protocol, kind."""
+HELDOUT: list[Column] = [
+    ("all synthetic, all training", "synthetic", "all", "absolute"),
+    ("equal numbers: synthetic", "synthetic", "heldout", "absolute"),
+    ("equal numbers: held-out real", "reference", "heldout", "absolute"),
+    ("ratio", "synthetic", "heldout", "ratio"),
+]
+HALVES: list[Column] = [
+    ("all synthetic, all training", "synthetic", "all", "absolute"),
+    ("half sets: synthetic", "synthetic", "halves", "absolute"),
+    ("half sets: real", "reference", "halves", "absolute"),
+    ("ratio", "synthetic", "halves", "ratio"),
+]
+FOREGROUND: list[Column] = [
+    ("synthetic", "synthetic", "all", "absolute"),
+    ("real", "reference", "all", "absolute"),
+    ("ratio", "synthetic", "all", "ratio"),
+]
+PIXELS: Column = ("real, split by pixel", "reference", "pixels", "absolute")
+
+
+def fidelity_evaluations(inputs: ReportInputs) -> dict[str, tuple[FidelityEvaluation, Path]]:
+    """Fidelity evaluations of the study and the folder of each."""
+    return {
+        name: (config, folders[0])
+        for name, (config, folders) in inputs.evaluations.items()
+        if isinstance(config, FidelityEvaluation)
+    }
+
+
+def fidelity_chapter(
+    inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
+) -> Chapter | None:
+    """Examples, intensity distributions and their distances; None without a fidelity evaluation."""
+    found = fidelity_evaluations(inputs)
+    if not found:
+        return None
+    chapter = Chapter("Fidelity")
+    chapter.text(
+        "A distance between synthetic and real images means little by itself: it also depends on how many "
+        "images are compared. Each is therefore shown beside the same distance between real and real "
+        "images, and as their ratio at equal numbers of images, where 1 means no farther from real images "
+        "than other real images are."
+    )
+    for name, (config, folder) in found.items():
+        chapter.heading(words(name))
+        if config.real in data and config.synthetic in data:
+            chapter.show(_samples(name, config, data[config.real], data[config.synthetic], book))
+        histogram = folder / "histogram.parquet"
+        if histogram.is_file():
+            bars = pd.read_parquet(histogram)
+            if len(bars):
+                chapter.show(_intensity(name, config, bars, book))
+        shape = _shape(name, config, summary[summary["evaluation"] == name], book)
+        if shape is not None:
+            chapter.show(shape)
+        for exhibit in _tables(name, config, summary[summary["evaluation"] == name], book):
+            chapter.show(exhibit)
+    return chapter
+
+
+def _samples(name: str, config: FidelityEvaluation, real: Dataset, synthetic: Dataset, book: Book) -> Exhibit:
+    rows: list[list[Tile | None]] = []
+    names, records = [], []
+    for side, dataset in ((origin(real), real.select("train")), ("synthetic", synthetic)):
+        picks = evenly(len(dataset), SAMPLES)
+        records += [{"side": side, "item_id": dataset.items["item_id"].iat[index]} for index in picks]
+        for what in ("image", "mask"):
+            if config.compare in ("both", what) and (
+                what == "image" or "label" in dataset.info.mask_channels
+            ):
+                rows.append([_tile(dataset, index, what, side) for index in picks])
+                names.append(f"{side} {what}")
+    caption = (
+        f"{words(config.real).capitalize()} (above) and {words(config.synthetic)} (below), taken at even "
+        f"steps through {len(real.select('train'))} training and {count(len(synthetic), 'synthetic item')}, "
+        "not picked by eye."
+    )
+    return book.plate(
+        f"samples/{name}", rows, names=names, data=pd.DataFrame(records), caption=caption, side=148
+    )
+
+
+def _tile(dataset: Dataset, index: int, what: str, side: str) -> Tile:
+    item = dataset.items["item_id"].iat[index]
+    if what == "mask":
+        return Tile(mask_to_rgb(dataset.mask(index)), f"{side} mask {item}")
+    edge = outline(dataset.mask(index)) if "label" in dataset.info.mask_channels else None
+    return Tile(to_rgb(dataset.image(index), dataset.info.value_range), f"{side} image {item}", outline=edge)
+
+
+def _intensity(name: str, config: FidelityEvaluation, bars: pd.DataFrame, book: Book) -> Exhibit:
+    robust = bars[bars["profile"] == "robust"]
+    curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    for (channel, side), part in robust.groupby(["channel", "side"], sort=False):
+        edges = np.append(part["bin_lo"].to_numpy(), part["bin_hi"].iat[-1])
+        curves.setdefault(str(channel), {})[str(side)] = (edges, part["density"].to_numpy())
+    caption = (
+        f"Grey-value distributions of {words(config.real)} (training images, solid) and "
+        f"{words(config.synthetic)} (broken) inside the field of view, {count(len(curves), 'channel')}, "
+        f"{len(edges) - 1} bins between the 0.1 and 99.9 percentiles of the real pixels; values beyond count "
+        "in the outermost bins, which the axis may cut. Look for shifted peaks and for values that only one "
+        "side has."
+    )
+    alt = f"Histograms of real and synthetic grey values: {', '.join(curves)}"
+    return book.chart(
+        f"intensity/{name}", figures.densities(curves, "grey value"), bars, caption=caption, alt=alt
+    )
+
+
+def _shape(name: str, config: FidelityEvaluation, own: pd.DataFrame, book: Book) -> Exhibit | None:
+    chosen = own[own["metric"] == "mask_foreground"]
+    if chosen.empty:
+        return None
+    caption = (
+        f"Share of foreground pixels in the masks of {words(config.synthetic)} and of {words(config.real)}: "
+        "mean and 95 % interval of a bootstrap by subject."
+    )
+    return table_of(f"foreground/{name}", chosen, FOREGROUND, caption, book)
+
+
+def _tables(name: str, config: FidelityEvaluation, own: pd.DataFrame, book: Book) -> list[Exhibit]:
+    exhibits = []
+    heldout = HELDOUT if (own["protocol"] == "heldout").any() else HALVES
+    robust = own[own["metric"].str.contains("_robust")]
+    if len(robust):
+        caption = (
+            f"Distances between the grey values of {words(config.synthetic)} and {words(config.real)} inside "
+            f"the field of view, {_sizes(robust)}. In brackets 95 % ranges: of a bootstrap by subject, and "
+            "at equal numbers of the random draws. All distances of the first channel, Jensen-Shannon of "
+            "the others; the CSV has all."
+        )
+        first = robust["label"].iat[0]
+        shown = robust[(robust["label"] == first) | (robust["metric"] == "js_robust")]
+        exhibits.append(table_of(f"distances/{name}", shown, heldout, caption, book, data=robust))
+    published = own[own["metric"].str.startswith("kl_published")]
+    if len(published):
+        caption = (
+            f"Kullback-Leibler divergence of pixel intensities of {words(config.synthetic)} and "
+            f"{words(config.real)} as publications print it (whole image, 256 bins, 1e-8 added, natural "
+            f"logarithm), reconstructed: {_sizes(published)}. Its value is set by empty bins, so read its "
+            "order of magnitude only; a split of real data by pixel makes the reference arbitrarily small."
+        )
+        exhibits.append(table_of(f"published_distances/{name}", published, [*HALVES, PIXELS], caption, book))
+    return exhibits
+
+
+def _sizes(own: pd.DataFrame) -> str:
+    synthetic = own[(own["arm"] == "synthetic") & (own["protocol"] == "all")]["n_items"].max()
+    real = own[own["arm"] == "reference"][["n_items", "n_subjects"]].max()
+    parts = [f"n = {int(synthetic)} synthetic items"] if pd.notna(synthetic) else []
+    if pd.notna(real["n_subjects"]):
+        parts.append(f"references from up to {int(real['n_subjects'])} real subjects")
+    return ", ".join(parts)
+
+
+def table_of(
+    id: str,
+    own: pd.DataFrame,
+    columns: Sequence[Column],
+    caption: str,
+    book: Book,
+    data: pd.DataFrame | None = None,
+) -> Exhibit:
+    """Rows of the summary as a table: metrics down, arms, protocols and kinds across. ``data`` is the CSV."""
+    found = {(row.metric, row.label, row.arm, row.protocol, row.kind): row for row in own.itertuples()}
+    rows = []
+    for metric, label in dict.fromkeys(zip(own["metric"], own["label"], strict=True)):
+        cells = [Cell(TITLES.get(metric, words(metric)), note=label if isinstance(label, str) else "")]
+        cells += [_cell(found.get((metric, label, *column[1:]))) for column in columns]
+        rows.append(cells)
+    head = ["measure", *(column[0] for column in columns)]
+    return book.table(id, head, rows, caption=caption, data=own if data is None else data)
+
+
+def _cell(row: Any) -> Cell:
+    if row is None:
+        return Cell(DASH, number=True)
+    whole = float(row.estimate).is_integer() and row.metric.endswith("_distinct")
+    text = grouped(int(row.estimate)) if whole else significant(row.estimate)
+    note = "" if np.isnan(row.low) else range_of(row.low, row.high)
+    return Cell(text, True, key=row_key(row), note=note)

@@ -18,6 +18,7 @@ from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, words
 from mirage.report.images import Tile
 from mirage.report.inputs import ReportInputs
+from mirage.report.numbers import DASH, grouped
 
 PREVIEWS = 4
 SHEET_SIDE = 1024
@@ -82,34 +83,33 @@ def _table(models: Mapping[str, Sequence[Mapping[str, Any]]], book: Book) -> Exh
             rows.append(
                 [
                     Cell(words(name), note=str(record["arch"])),
-                    Cell(words(str(record["trained_on"] or "–"))),
+                    Cell(words(str(record["trained_on"] or DASH))),
                     Cell(str(record["seed"]), number=True),
                     Cell(f"{record['step']} of {record['last_step']}", number=True),
-                    Cell(str(record["chosen_because"] or "–")),
+                    Cell(str(record["chosen_because"] or DASH)),
                 ]
             )
     caption = (
-        f"Trained generators, n = {len(records)}. The weights kept are those of the chosen step; "
-        "it is chosen on validation subjects, never on test subjects."
+        f"Trained generators, n = {len(records)}. The weights kept are those of the chosen step; it is "
+        "chosen on validation subjects, never on test subjects."
     )
     head = ["generator", "trained on", "seed", "chosen step", "why"]
     return book.table("generators", head, rows, caption=caption, data=pd.DataFrame(records))
 
 
 def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]]:
-    """Panels of the training figure: what precedes a slash names the panel; the selection metric has its own."""
-    groups: dict[str, list[str]] = {}
-    for metric in metrics:
-        title = short_title(metric, chosen_by)
-        groups.setdefault(title, []).append(metric)
+    """Panels of the training figure: title -> metrics.
+
+    The discriminator's two losses share a panel, since they are read against each other; every other metric
+    has its own, since scales differ. The metric that weights are chosen by comes last.
+    """
+    both = [metric for metric in metrics if metric.rsplit("/", 1)[-1] in ("real", "fake")]
+    groups = {words(metric): [metric] for metric in metrics if metric not in both and metric != chosen_by}
+    if both:
+        groups["discriminator"] = both
+    if chosen_by in metrics:
+        groups[f"validation: {words(chosen_by)}"] = [chosen_by]
     return groups
-
-
-def short_title(metric: str, chosen_by: str) -> str:
-    """Title of the panel a metric is drawn in."""
-    if chosen_by and metric.rsplit("/", 1)[-1] == chosen_by.rsplit("/", 1)[-1]:
-        return f"validation: {figures.short(metric)}"
-    return metric.rsplit("/", 1)[0].replace("_", " ") if "/" in metric else "losses"
 
 
 def _curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit | None:
@@ -117,18 +117,22 @@ def _curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit
     data = pd.concat([history.assign(seed=seed) for seed, history in histories.items()], ignore_index=True)
     if data.empty:
         return None
-    chosen = {int(model.get("seed") or 0): int(model["step"]) for model in runs if model.get("step") is not None}
+    chosen = {
+        int(model.get("seed") or 0): int(model["step"]) for model in runs if model.get("step") is not None
+    }
     metric = metric_name(runs[0])
     groups = metric_groups(list(dict.fromkeys(data["metric"])), metric)
     window = figures.smoothing_window(int(data.groupby(["seed", "metric"]).size().max()))
-    steps = ", ".join(f"{step:,}".replace(",", "\u202f") for step in sorted(set(chosen.values())))
+    steps = ", ".join(grouped(step) for step in sorted(set(chosen.values())))
     smoothed = f" Strong lines are moving averages over {window} logged values." if window > 1 else ""
     caption = (
-        f"Training of {words(name)}, {count(len(runs), 'seed')}.{smoothed} The dashed line marks the step whose "
-        f"weights were kept ({steps or 'none'}{f', by {words(metric)}' if metric else ''}). "
-        "Losses of adversarial training need not fall; look for one that runs off or stands still."
+        f"Training of {words(name)}, {count(len(runs), 'seed')}.{smoothed} The dashed line marks the step "
+        f"whose weights were kept ({steps or 'none'}{f', by {words(metric)}' if metric else ''}). Losses of "
+        "adversarial training need not fall; look for one that runs off or stands still."
     )
-    alt = f"Training curves of {words(name)}: {', '.join(groups)} against the optimiser step, kept step {steps}"
+    alt = (
+        f"Training curves of {words(name)}: {', '.join(groups)} against the optimiser step, kept step {steps}"
+    )
     return book.chart(
         f"training/{name}", figures.training_curves(histories, groups, chosen), data, caption=caption, alt=alt
     )
@@ -145,10 +149,13 @@ def _previews(name: str, folder: Path, model: Mapping[str, Any], book: Book) -> 
             sheet = picture.convert("RGB")
         sheet.thumbnail((SHEET_SIDE, SHEET_SIDE))
         tiles.append(Tile(np.asarray(sheet), f"preview of {words(name)} after step {preview_step(path)}"))
-    data = pd.DataFrame({"file": [path.name for path in picks], "step": [preview_step(path) for path in picks]})
+    data = pd.DataFrame(
+        {"file": [path.name for path in picks], "step": [preview_step(path) for path in picks]}
+    )
     caption = (
-        f"What {words(name)} (seed {model.get('seed')}) drew from the same fixed noise or conditions as training "
-        f"went on; {len(picks)} of {count(len(files), 'preview')}. Look for repeated pictures (mode collapse)."
+        f"What {words(name)} (seed {model.get('seed')}) drew from the same fixed noise or conditions as "
+        f"training went on; {len(picks)} of {count(len(files), 'preview')}. Look for repeated pictures (mode "
+        "collapse)."
     )
     columns = [f"step {preview_step(path)}" for path in picks]
     return book.plate(f"previews/{name}", [tiles], columns=columns, data=data, caption=caption, side=236)

@@ -16,10 +16,10 @@ from mirage.files import read_json
 from mirage.report import figures
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, words
-from mirage.report.images import Tile, difference_rgb, mask_to_rgb, outline, to_rgb
+from mirage.report.images import Tile, difference_rgb, mask_to_rgb, outline, plane, to_rgb
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, estimate, interval, number
-from mirage.report.summary import HEADLINE, OBSERVER, pick, read_metrics
+from mirage.report.summary import HEADLINE, OBSERVER, pick, read_metrics, row_key
 
 PANEL_IMAGES = 4
 TITLES = {
@@ -33,6 +33,12 @@ TITLES = {
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",
 }
+
+
+MACRO_F1_NOTE = (
+    " Macro-F1 is the mean of the F1 of foreground and background and, with thin foreground, is much higher "
+    "than F1; studies that report F1 near 0.9 for vessels most likely mean it."
+)
 
 
 def title(metric: str) -> str:
@@ -65,14 +71,15 @@ def _evaluation(
     base = pick(summary, name, metric=HEADLINE, arm=config.baseline).iloc[0]
     chapter.heading(words(name))
     chapter.text(
-        f"One U-Net (a judge) was trained on each arm with each of {count(len(config.seeds), 'seed')}, always for "
-        f"{config.steps} optimiser steps, and scored on {count(int(base.n_subjects), 'test subject')} of "
-        f"{words(config.test)} that nothing behind any arm has learnt from. A judge keeps its last weights, and its threshold is the one "
-        "of highest F1 on its own training images, so that a purely synthetic arm knows no real image. Arms share test "
-        "subjects and seeds, so differences are paired. Intervals (95 %) come from a bootstrap over seeds and "
+        f"One U-Net (a judge) was trained on each arm with each of {count(len(config.seeds), 'seed')}, "
+        f"always for {config.steps} optimiser steps, and scored on "
+        f"{count(int(base.n_subjects), 'test subject')} of {words(config.test)} that nothing behind any arm "
+        "has learnt from. A judge keeps its last weights, and its threshold is the one of highest F1 on its "
+        "own training images, so that a purely synthetic arm knows no real image. Arms share test subjects "
+        "and seeds, so differences are paired. Intervals (95 %) come from a bootstrap over seeds and "
         "subjects, widened for small numbers of either."
     )
-    chapter.show(_headline_table(name, config, own, book))
+    chapter.show(_headline_table(name, config, folders, own, book))
     chapter.show(_headline_figure(name, config, own, book))
     others = _others_table(name, config, own, book)
     if others is not None:
@@ -85,21 +92,33 @@ def _evaluation(
             chapter.show(panel)
 
 
-def describe_arm(arm: Arm, augment: bool = True) -> str:
-    """What an arm is trained on, in words."""
-    text = " + ".join(map(_training_set, arm.train))
-    if arm.pretrain:
-        text = f"{' + '.join(map(_training_set, arm.pretrain))}, then {text}"
-    return f"{text}, augmented" if arm.augment and augment else text
+def describe_arm(arm: Arm, images: Mapping[str, int]) -> str:
+    """What an arm is trained on, in words; ``images`` are the numbers of each dataset, where known."""
+
+    def sets(parts: Sequence[TrainingSet]) -> str:
+        return " + ".join(_training_set(part, part.images or images.get(part.data)) for part in parts)
+
+    text = f"{sets(arm.pretrain)}, then {sets(arm.train)}" if arm.pretrain else sets(arm.train)
+    return f"{text}, augmented" if arm.augment else text
 
 
-def _training_set(part: TrainingSet) -> str:
-    return words(part.data) + (f" ({count(part.images, 'image')})" if part.images else "")
+def _training_set(part: TrainingSet, images: int | None) -> str:
+    return words(part.data) + (f" ({count(images, 'image')})" if images else "")
+
+
+def _training_images(arm: str, folders: Sequence[Path]) -> dict[str, int]:
+    """Training images an arm had of each dataset, as its first judge recorded them."""
+    folder = _first_seed(arm, folders)
+    if folder is None or not (folder / "arm.json").is_file():
+        return {}
+    facts = read_json(folder / "arm.json")
+    return {part["data"]: part["images"] for kind in ("train", "pretrain") for part in facts.get(kind, [])}
 
 
 def _cell(row: Any, *, sign: bool = False, strong: bool = False) -> Cell:
-    key = f"{row.evaluation}/{row.arm}/{row.metric}/{row.kind}"
-    return Cell(estimate(row.estimate, row.low, row.high, sign=sign), number=True, strong=strong, key=key)
+    return Cell(
+        estimate(row.estimate, row.low, row.high, sign=sign), number=True, strong=strong, key=row_key(row)
+    )
 
 
 def _lookup(own: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
@@ -110,12 +129,18 @@ def _arm_names(own: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(own["arm"]))
 
 
-def _headline_table(name: str, config: SegmentationEvaluation, own: pd.DataFrame, book: Book) -> Exhibit:
+def _headline_table(
+    name: str, config: SegmentationEvaluation, folders: Sequence[Path], own: pd.DataFrame, book: Book
+) -> Exhibit:
     rows, found = [], _lookup(own)
     for arm in _arm_names(own):
         values = {kind: found.get((arm, HEADLINE, kind)) for kind in ("absolute", "difference", "ratio")}
         difference = values["difference"]
-        trained = "a second human, against the first" if arm == OBSERVER else describe_arm(config.arms[arm])
+        trained = (
+            "a second human, against the first"
+            if arm == OBSERVER
+            else describe_arm(config.arms[arm], _training_images(arm, folders))
+        )
         verdict = "baseline" if arm == config.baseline else difference.verdict if difference else DASH
         decided = difference is not None and difference.verdict in ("better", "worse")
         rows.append(
@@ -129,9 +154,9 @@ def _headline_table(name: str, config: SegmentationEvaluation, own: pd.DataFrame
         )
     head = ["arm", title(HEADLINE), f"difference to {words(config.baseline)}", "ratio", "verdict"]
     caption = (
-        f"{words(name).capitalize()}: {title(HEADLINE)} of {config.label or 'all foreground'} on the test images "
-        f"inside the field of view, {_sizes(own)}. In brackets 95 % intervals. Bold: the interval of the "
-        "difference excludes zero; otherwise the comparison is inconclusive."
+        f"{words(name).capitalize()}: {title(HEADLINE)} of {config.label or 'all foreground'} on the test "
+        f"images inside the field of view, {_sizes(own)}. In brackets 95 % intervals. Bold: the interval of "
+        "the difference excludes zero; otherwise the comparison is inconclusive."
     )
     return book.table(f"results/{name}", head, rows, caption=caption, data=own)
 
@@ -148,17 +173,23 @@ def _headline_figure(name: str, config: SegmentationEvaluation, own: pd.DataFram
     difference = chosen[chosen["kind"] == "difference"]
     human = chosen[(chosen["kind"] == "absolute") & (chosen["arm"] == OBSERVER)]
     observer = float(human["estimate"].iat[0]) if len(human) else None
-    line = " The broken line is a second human observer scored against the first." if observer is not None else ""
+    line = (
+        " The broken line is a second human observer scored against the first."
+        if observer is not None
+        else ""
+    )
     caption = (
         f"{title(HEADLINE)} of every arm of {words(name)} (left) and its difference to "
-        f"“{words(config.baseline)}” on the same subjects and seeds (right), {_sizes(own)}. Bars are 95 % intervals; "
-        f"filled circles at the right have an interval that excludes zero.{line}"
+        f"“{words(config.baseline)}” on the same subjects and seeds (right), {_sizes(own)}. Bars are 95 % "
+        f"intervals; filled circles at the right have an interval that excludes zero.{line}"
     )
     alt = "; ".join(
         f"{words(row.arm)} {estimate(row.estimate, row.low, row.high)}" for row in absolute.itertuples()
     )
     figure = figures.headline(absolute, difference, title(HEADLINE), config.baseline, observer)
-    return book.chart(f"forest/{name}", figure, chosen, caption=caption, alt=f"{title(HEADLINE)} by arm: {alt}")
+    return book.chart(
+        f"forest/{name}", figure, chosen, caption=caption, alt=f"{title(HEADLINE)} by arm: {alt}"
+    )
 
 
 def _others_table(name: str, config: SegmentationEvaluation, own: pd.DataFrame, book: Book) -> Exhibit | None:
@@ -176,13 +207,10 @@ def _others_table(name: str, config: SegmentationEvaluation, own: pd.DataFrame, 
             decided = difference is not None and difference.verdict in ("better", "worse")
             text = number(value.estimate)
             note = interval(value.low, value.high)
-            row.append(Cell(text, True, decided, f"{name}/{arm}/{metric}/absolute", note))
+            row.append(Cell(text, True, decided, row_key(value), note))
         rows.append(row)
     head = ["metric", *("second observer" if arm == OBSERVER else words(arm) for arm in _arm_names(own))]
-    note = (
-        " Macro-F1 is the mean of the F1 of foreground and background and, with thin foreground, is much higher "
-        "than F1; studies that report F1 near 0.9 for vessels most likely mean it." if "macro_f1" in metrics else ""
-    )  # fmt: skip
+    note = MACRO_F1_NOTE if "macro_f1" in metrics else ""
     caption = (
         f"Other metrics of {words(name)}, {_sizes(own)}; 95 % intervals below. Bold: the difference to "
         f"“{words(config.baseline)}” has an interval that excludes zero.{note}"
@@ -196,12 +224,17 @@ def _subjects(name: str, rows: pd.DataFrame, book: Book) -> Exhibit:
     scores = scores[list(dict.fromkeys(chosen["arm"]))]
     scores = scores.rename(columns={OBSERVER: "second observer"})
     caption = (
-        f"{title(HEADLINE)} of every test subject of {words(name)} in every arm, averaged over images and seeds, "
-        f"n = {count(len(scores), 'subject')}. A thin line joins one subject; look for subjects on which all arms fail."
+        f"{title(HEADLINE)} of every test subject of {words(name)} in every arm, averaged over images and "
+        f"seeds, n = {count(len(scores), 'subject')}. A thin line joins one subject; look for subjects on "
+        "which all arms fail."
     )
     alt = f"{title(HEADLINE)} by subject and arm, from {scores.min().min():.3f} to {scores.max().max():.3f}"
     return book.chart(
-        f"subjects/{name}", figures.per_subject(scores, title(HEADLINE)), scores.reset_index(), caption=caption, alt=alt
+        f"subjects/{name}",
+        figures.per_subject(scores, title(HEADLINE)),
+        scores.reset_index(),
+        caption=caption,
+        alt=alt,
     )
 
 
@@ -221,21 +254,23 @@ def _panel(
     scores = rows[rows["metric"] == HEADLINE].set_index(["arm", "item_id"])["value"]
     items = spread_by_score(scores.get(config.baseline, scores.groupby("item_id").mean()), PANEL_IMAGES)
     predictions = {arm: ShardReader(folder / "predictions.arrow") for arm, folder in arms.items()}
-    thresholds = {arm: round(read_json(folder / "arm.json")["threshold"] * 255) for arm, folder in arms.items()}
+    thresholds = {
+        arm: round(read_json(folder / "arm.json")["threshold"] * 255) for arm, folder in arms.items()
+    }
     places = {item: index for index, item in enumerate(test.items["item_id"])}
     wanted = [value for value, label in test.info.labels.items() if config.label in (None, label)]
     tiles: list[list[Tile | None]] = []
     for item in items:
         index = places[item]
-        truth = np.isin(test.mask(index), wanted)
-        fov = test.mask(index, "fov") > 0 if "fov" in test.info.mask_channels else np.ones_like(truth)
+        truth = np.isin(plane(test.mask(index)), wanted)
+        fov = plane(test.mask(index, "fov")) > 0 if "fov" in test.info.mask_channels else np.ones_like(truth)
         rgb = to_rgb(test.image(index), test.info.value_range)
         row: list[Tile | None] = [
             Tile(rgb, f"test image {item}", item, outline(truth)),
             Tile(mask_to_rgb(truth), f"annotation of {item}"),
         ]
         for arm, reader in predictions.items():
-            drawn = (reader.tensor(index, "image")[0] >= thresholds[arm]) & fov
+            drawn = (plane(reader.tensor(index, "image")[0]) >= thresholds[arm]) & fov
             score = number(float(scores[arm, item]))
             alt = f"prediction of {words(arm)} for {item}, {title(HEADLINE)} {score}"
             row.append(Tile(difference_rgb(truth & fov, drawn), alt, score))
@@ -243,8 +278,8 @@ def _panel(
     shown = scores[scores.index.get_level_values("item_id").isin(items)].rename(HEADLINE).reset_index()
     caption = (
         f"Test images of {words(name)}, their annotation, and the prediction of every arm (first seed), with "
-        f"{title(HEADLINE)}: from worst (top) to best (bottom) by “{words(config.baseline)}”, "
-        f"{len(items)} of {count(len(test), 'image')}. White: found; orange: missed; blue: false alarm."
+        f"{title(HEADLINE)}: from worst (top) to best (bottom) by “{words(config.baseline)}”, {len(items)} "
+        f"of {count(len(test), 'image')}. White: found; orange: missed; blue: false alarm."
     )
     columns = ["image", "annotation", *map(words, predictions)]
     return book.plate(f"predictions/{name}", tiles, columns=columns, data=shown, caption=caption, side=150)

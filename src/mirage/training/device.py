@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -33,6 +34,15 @@ def accelerator(wanted: str) -> str:
     return found
 
 
+def choose_device(runtime: Runtime) -> torch.device:
+    """Device of a job of one process.
+
+    Raises:
+        ConfigError: the machine has no such device.
+    """
+    return torch.device(accelerator(runtime.accelerator))
+
+
 def launch(runtime: Runtime, precision: str) -> Fabric:
     """Fabric of this process: torchrun's ranks where it was started by torchrun, else one device.
 
@@ -53,7 +63,11 @@ def launch(runtime: Runtime, precision: str) -> Fabric:
             accelerator=device,
             devices=local,
             num_nodes=int(os.environ["WORLD_SIZE"]) // local,
-            strategy=DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo"),
+            strategy=DDPStrategy(
+                process_group_backend="nccl" if device == "cuda" else "gloo",
+                # The first rank validates alone while the others wait for it.
+                timeout=timedelta(hours=2),
+            ),
             precision=precision,
             plugins=[TorchElasticEnvironment()],
         )
@@ -83,6 +97,19 @@ def average(values: Tensor, ranks: int) -> Tensor:
         dist.all_reduce(values)
         values /= ranks
     return values.cpu()
+
+
+def seed_noise(seed: int, device: torch.device) -> None:
+    """Seed the global random numbers of the CPU and of one device.
+
+    `torch.manual_seed` also seeds every other kind of device, which costs a millisecond a call where they
+    are not there.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def is_first_rank() -> bool:

@@ -1,0 +1,226 @@
+"""Fidelity: how far synthetic images lie from real ones, and whether they copy them.
+
+Every distance stands beside the same distance between real images, at equal numbers of images, and their
+ratio. The definitions are in :mod:`mirage.evaluate.intensity` (distributions of grey values),
+:mod:`mirage.evaluate.copies` (nearest training items, duplicates) and :mod:`mirage.metrics`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mirage import seeds
+from mirage.config.evaluations import FidelityEvaluation
+from mirage.config.slices import normalise
+from mirage.data import Dataset
+from mirage.data.pool import Pool
+from mirage.errors import DataError
+from mirage.evaluate import copies, intensity
+from mirage.evaluate.resampling import bootstrap_weights, limits
+from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
+from mirage.files import write_json
+from mirage.metrics.histograms import Levels
+from mirage.provenance import describe
+
+MAX_ITEMS = 2000
+"""Items of one side whose histograms or neighbours are kept in memory; larger sets are sampled."""
+
+METRICS = {
+    **COLUMNS,
+    "kind": TEXT,
+    "protocol": TEXT,
+    "low": NUMBER,
+    "high": NUMBER,
+    "n_items": COUNT,
+    "n_subjects": COUNT,
+}
+HISTOGRAM = {
+    "profile": TEXT,
+    "side": TEXT,
+    "channel": TEXT,
+    "bin_lo": NUMBER,
+    "bin_hi": NUMBER,
+    "count": COUNT,
+    "density": NUMBER,
+}
+NEIGHBOURS = {
+    "kind": TEXT,
+    "side": TEXT,
+    "rank": COUNT,
+    "item_id": TEXT,
+    "subject_id": TEXT,
+    "neighbour_item_id": TEXT,
+    "neighbour_subject_id": TEXT,
+    "orientation": COUNT,
+    "distance": NUMBER,
+    "second_distance": NUMBER,
+    "exact": FLAG,
+}
+DUPLICATES = {"kind": TEXT, "type": TEXT, "item_id": TEXT, "duplicate_of": TEXT, "distance": NUMBER}
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: FidelityEvaluation, name: str, real: Dataset, synthetic: Dataset, out: Path) -> None:
+    """Compare a synthetic dataset with the real one that its generators have learnt from.
+
+    Args:
+        config: the evaluation.
+        name: its name.
+        real: the whole real dataset; its training split is what the generators may have seen, val and test
+            are held out.
+        synthetic: the dataset that is judged.
+        out: folder that gets the tables.
+
+    Writes:
+        ``metrics.parquet``: the tidy columns and ``kind`` (absolute or ratio), ``protocol``, ``low``,
+        ``high``, ``n_items``, ``n_subjects``; ``label`` is the channel or null; arms ``synthetic`` and
+        ``reference``.
+        ``histogram.parquet``: profile, side (real: training split; synthetic), channel, bin_lo, bin_hi,
+        count, density per grey value.
+        ``neighbours.parquet``: kind (image or mask), side (synthetic or heldout), rank (1: the nearest of
+        all), item and subject, nearest training item and its subject, orientation of that item (0-7, see
+        :func:`mirage.metrics.neighbours.orient`), distance, second_distance, exact.
+        ``duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of (an earlier item), distance.
+        ``fidelity.json``: what was compared, numbers of items, bounds, provenance.
+
+    Raises:
+        DataError: nothing to compare, volumes, or no real training item.
+    """
+    training = real.select("train")
+    held = [view for view in (real.select("val"), real.select("test")) if len(view)]
+    heldout = Pool(held) if held else None
+    if not len(training) or not len(synthetic):
+        empty = f"{real.info.name} (train)" if not len(training) else synthetic.info.name
+        raise DataError(f"evaluation {name}: {empty} has no items")
+    compared = what_to_compare(config, real, synthetic)
+    sampled = _sample(synthetic, config.seed, "synthetic")
+    facts: dict[str, Any] = {"compared": compared, "items": {}, "near_bound": {}}
+    rows: list[dict[str, Any]] = []
+    bars: list[dict[str, Any]] = []
+    if "image" in compared:
+        found, bars = _intensities(config, training, heldout, synthetic, sampled, facts)
+        rows += found
+    neighbours, duplicates = [], []
+    for what in compared:
+        logger.info("nearest training %ss", what)
+        copied = copies.compare(
+            what,
+            training,
+            heldout,
+            synthetic,
+            sampled,
+            near=config.near,
+            draws=config.bootstrap,
+            seed=config.seed,
+        )
+        rows += copied.metrics
+        neighbours.append(copied.neighbours)
+        duplicates.append(copied.duplicates)
+        facts["near_bound"][what] = None if np.isnan(copied.near_bound) else copied.near_bound
+    if "mask" in compared:
+        rows += _foreground(config, training, heldout, synthetic)
+
+    write_table(out / "histogram.parquet", pd.DataFrame(bars), HISTOGRAM)
+    write_table(out / "neighbours.parquet", pd.concat(neighbours, ignore_index=True), NEIGHBOURS)
+    write_table(out / "duplicates.parquet", pd.concat(duplicates, ignore_index=True), DUPLICATES)
+    options = normalise(config)
+    prints = {real.info.name: real.info.fingerprint, synthetic.info.name: synthetic.info.fingerprint}
+    provenance = describe("evaluate_fidelity", options, seed=config.seed, **prints)
+    write_json(out / "fidelity.json", {"evaluation": name, **facts, "provenance": provenance})
+    write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(evaluation=name), METRICS)
+
+
+def what_to_compare(config: FidelityEvaluation, real: Dataset, synthetic: Dataset) -> list[copies.What]:
+    """Images, masks, or both: what the option asks for and both sides have.
+
+    Raises:
+        DataError: volumes, or a counterpart is missing.
+    """
+    r, s = real.info, synthetic.info
+    for info in (r, s):
+        if len(info.image_shape) != 3:
+            raise DataError(f"{info.name}: fidelity compares 2D images, these are {info.image_shape}")
+    found: list[copies.What] = []
+    if r.channel_names == s.channel_names and r.value_range == s.value_range:
+        found.append("image")
+    if "label" in r.mask_channels and "label" in s.mask_channels and r.labels == s.labels:
+        found.append("mask")
+    wanted = [what for what in found if config.compare in ("both", what)]
+    if not wanted:
+        raise DataError(
+            f"compare: {config.compare}: {r.name} and {s.name} have no such counterpart. Images need the "
+            f"same channels and range ({r.channel_names} in {r.value_range}, {s.channel_names} in "
+            f"{s.value_range}); masks the same labels ({r.mask_channels} {r.labels}, {s.mask_channels} "
+            f"{s.labels})"
+        )
+    return wanted
+
+
+def _sample(data: Dataset, seed: int, side: str) -> list[int]:
+    """All items, or 2,000 drawn at random, in order."""
+    if len(data) <= MAX_ITEMS:
+        return list(range(len(data)))
+    logger.info("%s: %d of %d items are sampled", data.info.name, MAX_ITEMS, len(data))
+    drawn = seeds.rng(seed, f"fidelity/sample/{side}").permutation(len(data))[:MAX_ITEMS]
+    return np.sort(drawn).tolist()
+
+
+def _intensities(
+    config: FidelityEvaluation,
+    training: Dataset,
+    heldout: Dataset | None,
+    synthetic: Dataset,
+    sampled: list[int],
+    facts: dict[str, Any],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    logger.info("distributions of grey values")
+    levels = Levels(training.info.value_range, training.info.image_dtype)
+    with_fov = "fov" in training.info.mask_channels
+    sides = {"training": (training, _sample(training, config.seed, "training"))}
+    if heldout is not None:
+        sides["heldout"] = (heldout, _sample(heldout, config.seed, "heldout"))
+    sides["synthetic"] = (synthetic, sampled)
+    counts = {key: intensity.count_items(*side, levels, with_fov) for key, side in sides.items()}
+    facts["items"] = {key: {"counted": len(side[1]), "of": len(side[0])} for key, side in sides.items()}
+    facts["field_of_view"] = with_fov
+    facts["field_of_view_derived"] = with_fov and "fov" not in synthetic.info.mask_channels
+    return intensity.compare(
+        counts["training"],
+        counts.get("heldout"),
+        counts["synthetic"],
+        levels,
+        training.info.channel_names,
+        draws=config.bootstrap,
+        seed=config.seed,
+    )
+
+
+def _foreground(
+    config: FidelityEvaluation, training: Dataset, heldout: Dataset | None, synthetic: Dataset
+) -> list[dict[str, Any]]:
+    """Mean share of foreground pixels, ``mask_foreground``: of synthetic and of all real masks."""
+    real = training if heldout is None else Pool([training, heldout])
+    rows, kept = [], {}
+    for arm, data in (("synthetic", synthetic), ("reference", real)):
+        indices = [i for i in _sample(data, config.seed, arm) if pd.notna(data.items["mask_origin"].iat[i])]
+        shares = np.array([np.count_nonzero(data.mask(i)) / data.mask(i).size for i in indices])
+        subjects = pd.factorize(data.items["subject_id"].iloc[indices])[0].astype(np.int64)
+        weights = bootstrap_weights(
+            seeds.rng(config.seed, f"fidelity/foreground/{arm}"), subjects, config.bootstrap
+        )
+        kept[arm] = float(shares.mean()), (weights @ shares) / weights.sum(axis=1)
+        counted = {"n_items": len(indices), "n_subjects": int(subjects.max()) + 1}
+        rows.append({"arm": arm, "kind": "absolute", "value": kept[arm][0], "draws": kept[arm][1], **counted})
+    (own, own_draws), (other, other_draws) = kept["synthetic"], kept["reference"]
+    if other > 0:
+        rows.append({**rows[0], "kind": "ratio", "value": own / other, "draws": own_draws / other_draws})
+    for row in rows:
+        row["low"], row["high"] = limits(row.pop("draws"))
+        row |= {"metric": "mask_foreground", "protocol": "all"}
+    return rows

@@ -1,0 +1,115 @@
+"""Model folders: `weights.safetensors`, `model.json`, `history.parquet`, `provenance.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mirage.data import Dataset
+from mirage.errors import CheckpointError, MirageError
+from mirage.files import atomic_path, file_digest, read_json, write_json
+from mirage.generators import build, generator_class
+from mirage.generators.base import Generator, ImageSpec
+from mirage.training.learner import load_sampling_weights, sampling_weights
+from mirage.training.loop import TrainingResult
+
+FORMAT_VERSION = 1
+
+
+def save_model(
+    folder: Path,
+    generator: Generator,
+    result: TrainingResult,
+    data: Dataset,
+    *,
+    seed: int,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model folder; ``model.json``, written last, makes it whole.
+
+    Args:
+        folder: made when absent.
+        generator: its sampling modules are stored, nothing else.
+        result: of the training.
+        data: the training view, from which name, fingerprint and lineage are taken.
+        seed: the training seed.
+        provenance: versions, machine and times; free form.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {key: value.detach().cpu().contiguous() for key, value in sampling_weights(generator).items()}
+    with atomic_path(folder / "weights.safetensors") as temporary:
+        save_file(weights, temporary)
+    steps, metrics, values = zip(*result.history, strict=True) if result.history else ((), (), ())
+    history = {
+        "step": pa.array(steps, pa.int64()),
+        "metric": pa.array(metrics, pa.string()),
+        "value": pa.array(values, pa.float64()),
+    }
+    with atomic_path(folder / "history.parquet") as temporary:
+        pq.write_table(pa.table(history), temporary)
+    write_json(folder / "provenance.json", dict(provenance or {}))
+    write_json(
+        folder / "model.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "arch": generator.arch,
+            "options": generator.options.model_dump(mode="json"),
+            "spec": generator.spec.to_json(),
+            "model_range": list(generator.model_range),
+            "seed": seed,
+            "step": result.step,
+            "chosen_because": result.chosen_because,
+            "metric": {"name": result.metric_name, "mode": generator.metric_mode, "value": result.metric},
+            "training": {
+                "dataset": data.info.name,
+                "fingerprint": data.info.fingerprint,
+                "items": len(data),
+                "lineage": sorted(data.learnt_from()),
+            },
+            "weights_sha256": file_digest(folder / "weights.safetensors"),
+        },
+    )
+
+
+def load_generator(folder: Path | str, device: torch.device | str = "cpu") -> Generator:
+    """A trained generator in evaluation mode, without the networks that only training needs.
+
+    Reads ``model.json`` and ``weights.safetensors``; neither can hold code.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another version.
+    """
+    folder = Path(folder)
+    try:
+        model = read_json(folder / "model.json")
+        if model["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder / 'model.json'}: format version {model['format_version']}, this Mirage reads "
+                f"{FORMAT_VERSION}; train the model again or use the Mirage that wrote it"
+            )
+        if file_digest(folder / "weights.safetensors") != model["weights_sha256"]:
+            raise CheckpointError(
+                f"{folder / 'weights.safetensors'}: not the weights that model.json describes"
+            )
+        options = generator_class(model["arch"]).options_class.model_validate(model["options"])
+        generator = build(model["arch"], options, ImageSpec.from_json(model["spec"]))
+        for name in set(generator.phases) - set(generator.sampling_modules):
+            delattr(generator, name)
+        load_sampling_weights(generator, load_file(folder / "weights.safetensors"))
+    except CheckpointError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, MirageError) as error:
+        raise CheckpointError(
+            f"{folder}: not a readable model ({type(error).__name__}: {error}); "
+            "delete the folder and train again, or restore it"
+        ) from error
+    generator.requires_grad_(False)
+    return generator.to(device).eval()

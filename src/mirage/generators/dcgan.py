@@ -1,0 +1,169 @@
+"""DCGAN: images, or label masks, from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mirage.config.generators import Augment, DCGANOptions
+from mirage.errors import ConfigError
+from mirage.generators.base import Generator, ImageSpec, adam, noise_generators
+from mirage.generators.labels import LabelCode
+from mirage.metrics.distances import frechet_distance
+from mirage.networks.dcgan import SIZES, DCGANDiscriminator, DCGANGenerator
+from mirage.training.losses import fake_loss, generator_loss, real_loss
+from mirage.training.previews import panel
+from mirage.training.trainable import Items
+
+METRIC_SIDE = 16
+METRIC_ITEMS = 25
+METRIC_DIMENSIONS = 32
+METRIC_SAMPLES = (64, 512)
+METRIC_REFERENCE = 2048
+
+
+@dataclass(frozen=True)
+class PixelSpace:
+    """What the validation metric compares with, for one pair of splits.
+
+    ``centre`` (D,) and ``axes`` (D, K) take coarse pixels into the space, where ``reference`` (N, K) lies.
+    """
+
+    validation: Items
+    training: Items
+    centre: np.ndarray
+    axes: np.ndarray
+    reference: np.ndarray
+
+
+class DCGAN(Generator):
+    """DCGAN (Radford 2015) with the non-saturating loss and one-sided label smoothing.
+
+    Args:
+        options: ``of`` chooses between the image and the mask channel ``label``.
+        spec: square images of a power-of-two side from 32 to 512.
+
+    Raises:
+        ConfigError: another side, or ``max_features`` below ``features``.
+        DataError: masks asked for, but the data have no labels.
+    """
+
+    arch = "dcgan"
+    options_class = DCGANOptions
+    phases = ("generator", "discriminator")
+    sampling_modules = ("generator",)
+    channels_last = True
+    metric_name = "val_frechet"
+    metric_mode = "min"
+
+    def __init__(self, options: DCGANOptions, spec: ImageSpec) -> None:
+        super().__init__(options, spec)
+        if self.size not in SIZES:
+            raise ConfigError(f"prepare.size: dcgan makes images of side {SIZES}, the data have {self.size}")
+        if options.max_features < options.features:
+            raise ConfigError(
+                f"options.max_features: {options.max_features} is below features {options.features}"
+            )
+        self._space: PixelSpace | None = None
+        self.code = LabelCode(self.labels) if options.of == "mask" else None
+        self.channels = self.code.channels if self.code else self.image_shape[0]
+        widths = (options.features, options.max_features)
+        self.generator = DCGANGenerator(self.size, self.channels, options.latent, *widths)
+        self.discriminator = DCGANDiscriminator(self.size, self.channels, *widths)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return (self.channels, self.size, self.size)
+
+    def example(
+        self,
+        image: np.ndarray,
+        masks: np.ndarray | None = None,
+        rng: np.random.Generator | None = None,
+        augment: Augment | None = None,
+    ) -> dict[str, Tensor]:
+        """``real``: image or label mask in [-1, 1], (C, H, W)."""
+        unit, masks = self.augmented(image, masks, rng, augment)
+        if self.code:
+            return {"real": self.code.encode(self.mask(masks, "label"))}
+        return {"real": self.to_model_range(unit)}
+
+    def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
+        """Generator first; the discriminator then sees its images and the real ones in separate batches."""
+        if phase == "generator":
+            noise = torch.randn(len(batch["real"]), self.options.latent, device=batch["real"].device)
+            fake = self.generator(noise)
+            batch["fake"] = fake.detach()
+            return {"generator": generator_loss(self.discriminator(fake))}
+        return {
+            "real": real_loss(self.discriminator(batch["real"]), self.options.label_smoothing),
+            "fake": fake_loss(self.discriminator(batch["fake"])),
+        }
+
+    def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        lr = self.options.lr_generator if phase == "generator" else self.options.lr_discriminator
+        return adam(list(parameters), lr, self.options.beta1)
+
+    def draw(self, conditions: Tensor | None, seeds: Sequence[int]) -> Tensor:
+        noise = [torch.randn(self.options.latent, generator=item) for item in noise_generators(seeds)]
+        made: Tensor = self.generator(torch.stack(noise).to(self.device))
+        return made
+
+    def decode(self, images: Tensor) -> np.ndarray:
+        return self.code.decode(images) if self.code else self.denormalise(images)
+
+    def validation_metric(self, validation: Items, training: Items) -> dict[str, float]:
+        """``val_frechet``: Fréchet distance of samples to real items in a PCA space of coarse pixels.
+
+        Pixels are averaged to 16 x 16; the space is spanned by the principal components of the training
+        items, at most one for every 5 reference items and at most 32. The reference is the validation split,
+        or both splits together where validation has fewer than 25 items and its covariance would be noise.
+        It chooses between steps of one training and is no measure of fidelity.
+        """
+        space = self._space
+        if space is None or space.validation is not validation or space.training is not training:
+            space = self._space = self._fit_space(validation, training)
+        fakes = self.sample(None, range(int(np.clip(len(space.reference), *METRIC_SAMPLES))))
+        if self.code:
+            fakes = torch.stack([self.code.encode(mask[0]) for mask in self.code.decode(fakes)])
+        points = (_pooled(fakes) - space.centre) @ space.axes
+        return {self.metric_name: frechet_distance(space.reference, points)}
+
+    def _fit_space(self, validation: Items, training: Items) -> PixelSpace:
+        known, held_out = self._coarse(training), self._coarse(validation)
+        reference = held_out if len(held_out) >= METRIC_ITEMS else np.concatenate([held_out, known])
+        centre = known.mean(axis=0)
+        components = np.linalg.svd(known - centre, full_matrices=False)[2]
+        kept = max(1, min(METRIC_DIMENSIONS, len(reference) // 5, len(known) - 1))
+        axes = components[:kept].T
+        return PixelSpace(validation, training, centre, axes, (reference - centre) @ axes)
+
+    def _coarse(self, data: Items) -> np.ndarray:
+        """Coarse pixels of the items, or of 2,048 evenly spaced ones, (N, D)."""
+        count = min(len(data), METRIC_REFERENCE)
+        indices = np.linspace(0, len(data) - 1, count).round().astype(int).tolist()
+        return np.concatenate([_pooled(self._real(data, index)[None]) for index in indices])
+
+    def _real(self, data: Items, index: int) -> Tensor:
+        masks = data.masks(index) if self.mask_channels else None
+        return self.example(data.image(index), masks)["real"]
+
+    def preview(self, items: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
+        """16 samples of fixed noise."""
+        samples = self.sample(None, range(16)).cpu().numpy()
+        if self.code and not self.code.binary:
+            samples = samples.argmax(axis=1, keepdims=True) / (self.channels - 1) * 2 - 1
+        panels = np.stack([panel(sample, -1, 1) for sample in samples])
+        return panels.reshape(4, 4, *panels.shape[1:])
+
+
+def _pooled(images: Tensor) -> np.ndarray:
+    """Images (N, C, H, W) to (N, C * 16 * 16), float64, by area averages."""
+    coarse = F.adaptive_avg_pool2d(images.float(), METRIC_SIDE)
+    return coarse.flatten(1).cpu().numpy().astype(np.float64)

@@ -1,0 +1,70 @@
+"""The training job: from a dataset folder and an entry of the configuration to a model folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from mirage import provenance
+from mirage.config.base import Runtime
+from mirage.config.generators import GeneratorEntry
+from mirage.config.slices import normalise
+from mirage.data import Dataset
+from mirage.errors import DataError
+from mirage.files import digest
+from mirage.generators import create
+from mirage.generators.base import ImageSpec
+from mirage.generators.checkpoint import save_model
+from mirage.training.loop import train
+from mirage.versions import STAGES
+
+
+def fit(
+    entry: GeneratorEntry,
+    folder: Path,
+    out: Path,
+    *,
+    seed: int,
+    runtime: Runtime,
+    minutes: float | None = None,
+) -> None:
+    """Train a generator on the training split of a dataset and write its model folder.
+
+    Args:
+        entry: the generator's entry; its ``runtime`` is not looked at.
+        folder: the dataset folder.
+        out: the model folder; ``out/state`` is resumed from when it holds the same training.
+        seed: training seed.
+        runtime: device, threads, workers.
+        minutes: wall time, or None for no limit.
+
+    Raises:
+        DataError: the dataset has no training items.
+        TimeBudgetReached: training stopped early; call again to go on.
+    """
+    torch.set_num_threads(runtime.threads)
+    data = Dataset(folder)
+    training = data.select("train")
+    if not len(training):
+        raise DataError(f"{folder}: the training split is empty; it has {data.info.items} items")
+    options = normalise(entry)
+    decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
+    generator = create(entry, ImageSpec.of(data.info), seed=seed)
+    result = train(
+        generator,
+        training,
+        data.select("val"),
+        entry.training,
+        runtime,
+        seed=seed,
+        state_dir=out / "state",
+        fingerprint=digest(decided_by),
+        previews=out / "previews",
+        minutes=minutes,
+    )
+    if int(os.environ.get("RANK", "0")) == 0:
+        described = provenance.describe("train", options, seed=seed, data=data.info.fingerprint)
+        device = {"device": str(generator.device), "seconds": result.seconds}
+        save_model(out, generator, result, training, seed=seed, provenance={**described, **device})

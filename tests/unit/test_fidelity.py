@@ -1,0 +1,274 @@
+"""Fidelity: references at equal numbers, copies that are found, and tables that say what they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mirage.config.evaluations import FidelityEvaluation
+from mirage.data import Dataset, ItemRow, ShardWriter
+from mirage.data.dataset import write_info
+from mirage.data.manifest import to_table, write_manifest
+from mirage.errors import DataError
+from mirage.evaluate import fidelity, resampling
+from mirage.metrics.neighbours import orient
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def made_from(
+    source: Dataset,
+    folder: Path,
+    items: list[int],
+    image: Change = lambda image: image,
+    mask: Change = lambda mask: mask,
+    keep_masks: bool = True,
+) -> Dataset:
+    """A synthetic dataset of changed items of another one."""
+    rows = []
+    channels = source.info.mask_channels if keep_masks else []
+    shape = (len(channels), *source.info.image_shape[1:]) if channels else None
+    with ShardWriter(
+        folder / "shard-0000-of-0001.arrow", source.info.image_shape, source.info.image_dtype, shape
+    ) as w:
+        for number, index in enumerate(items):
+            stack = np.ascontiguousarray(mask(source.masks(index))) if channels else None
+            row = w.append(np.ascontiguousarray(image(source.image(index))), stack)
+            name = f"made_{number:03d}"
+            origin = "synthetic" if channels else None
+            rows.append(ItemRow(name, name, "synthetic", origin, "train", 0, row))
+    write_manifest(folder / "manifest.parquet", to_table(rows))
+    write_info(
+        folder, source.info.model_copy(update={"name": folder.name, "shards": 1, "mask_channels": channels})
+    )
+    return Dataset(folder)
+
+
+def run(real: Dataset, synthetic: Dataset, out: Path, **keys: Any) -> dict[str, pd.DataFrame]:
+    """Run the evaluation with few resamples and read its tables."""
+    config = FidelityEvaluation.model_validate(
+        {"evaluator": "fidelity", "real": "toy", "synthetic": "made", "bootstrap": 100, **keys}
+    )
+    fidelity.run(config, "likeness", real, synthetic, out)
+    return {
+        name: pd.read_parquet(out / f"{name}.parquet")
+        for name in ("metrics", "histogram", "neighbours", "duplicates")
+    }
+
+
+def value(metrics: pd.DataFrame, metric: str, arm: str = "synthetic", **columns: str) -> float:
+    """The one value of a metric."""
+    keep = (metrics["metric"] == metric) & (metrics["arm"] == arm)
+    for name, wanted in {"kind": "absolute", **columns}.items():
+        keep &= metrics[name] == wanted
+    assert keep.sum() == 1, f"{metric} {arm} {columns}: {keep.sum()} rows"
+    return float(metrics.loc[keep, "value"].iloc[0])
+
+
+SPLITS = {"train": 16, "val": 4, "test": 6}
+
+
+def test_fresh_real_images_have_ratio_one(toy_dataset: Any, tmp_path: Path) -> None:
+    """New images of the same kind are as far from real ones as real ones are."""
+    real = toy_dataset(splits=SPLITS)
+    fresh = toy_dataset("fresh", splits={"train": 26}, seed=9)
+    metrics = run(real, fresh, tmp_path / "out")["metrics"]
+    luma = metrics[(metrics["label"] == "luma") & (metrics["kind"] == "ratio")]
+    assert len(luma) > 0
+    halves = luma[luma["protocol"] == "halves"].set_index("metric")
+    assert 0.6 < halves.loc["js_robust", "value"] < 1.7
+    assert (halves["low"] < 1).all()
+    assert (halves["high"] > 1).all()
+    assert 0.8 < value(metrics, "image_nearest", kind="ratio") < 1.25
+    assert value(metrics, "image_near_copies") == value(metrics, "mask_exact_copies") == 0
+    assert 0.7 < value(metrics, "mask_foreground", kind="ratio") < 1.4
+
+
+def test_darker_images_are_far(toy_dataset: Any, tmp_path: Path) -> None:
+    """Half as bright: every distance is many times its reference, Wasserstein is the shift of the mean."""
+    real = toy_dataset(splits=SPLITS)
+    dark = made_from(real, tmp_path / "dark", list(range(16)), lambda image: image // 2)
+    tables = run(real, dark, tmp_path / "out")
+    metrics = tables["metrics"]
+    for metric in ("js_robust", "kl_published_synthetic_real", "wasserstein1_robust"):
+        assert value(metrics, metric, kind="ratio", protocol="halves", label="luma") > 5
+        assert value(metrics, metric, kind="ratio", protocol="heldout", label="luma") > 5
+    train = real.select("train")
+    means = [
+        np.mean([image(i)[0][train.mask(i, "fov") > 0].mean() for i in range(16)])
+        for image in (train.image, dark.image)
+    ]
+    assert value(metrics, "wasserstein1_robust", protocol="all", label="red") == pytest.approx(
+        means[0] - means[1], rel=0.02
+    )
+    assert value(metrics, "js_robust", protocol="all", label="luma") <= np.log(2)
+
+
+def test_pixel_halves_are_far_closer_than_image_halves(toy_dataset: Any, tmp_path: Path) -> None:
+    """A split of pixels is no reference for images: it diverges far less than halves of images do."""
+    real = toy_dataset(splits={"train": 8, "val": 2}, size=128)
+    fresh = toy_dataset("fresh", splits={"train": 4}, seed=9, size=128)
+    metrics = run(real, fresh, tmp_path / "out", compare="image")["metrics"]
+    luma = {"label": "luma", "arm": "reference"}
+    pixels = value(metrics, "kl_published_synthetic_real", protocol="pixels", **luma)
+    images = value(metrics, "kl_published_synthetic_real", protocol="halves", **luma)
+    assert 0 < pixels < images / 2
+
+
+@pytest.mark.parametrize("orientation", [0, 5])
+def test_copies_are_found_in_any_orientation(toy_dataset: Any, tmp_path: Path, orientation: int) -> None:
+    """Turned training items are exact copies at distance 0, and named."""
+    real = toy_dataset(splits=SPLITS)
+
+    def turn(array: np.ndarray) -> np.ndarray:
+        return orient(array, orientation)
+
+    copied = made_from(real.select("train"), tmp_path / "copied", [3, 5, 7], turn, turn)
+    tables = run(real, copied, tmp_path / "out")
+    for kind in ("image", "mask"):
+        assert value(tables["metrics"], f"{kind}_exact_copies") == 1
+        assert value(tables["metrics"], f"{kind}_near_copies") == 1
+        assert value(tables["metrics"], f"{kind}_near_copies", arm="reference") < 0.5
+        assert value(tables["metrics"], f"{kind}_nearest") == pytest.approx(0, abs=1e-6)
+        rows = tables["neighbours"].query("kind == @kind and side == 'synthetic'").sort_values("item_id")
+        assert rows["neighbour_item_id"].tolist() == ["train_3", "train_5", "train_7"]
+        assert rows["exact"].all()
+        assert sorted(rows["rank"]) == [1, 2, 3]
+        held = tables["neighbours"].query("kind == @kind and side == 'heldout'")
+        assert len(held) == 10
+        assert not held["exact"].any()
+
+
+def test_noisy_copies_are_near_copies(toy_dataset: Any, tmp_path: Path) -> None:
+    """Noise hides a copy from comparison of pixels, not from the distance."""
+    real = toy_dataset(splits=SPLITS)
+    rng = np.random.default_rng(3)
+
+    def noisy(image: np.ndarray) -> np.ndarray:
+        return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+
+    copied = made_from(real.select("train"), tmp_path / "copied", [1, 2, 3, 4], noisy)
+    metrics = run(real, copied, tmp_path / "out", compare="image")["metrics"]
+    assert value(metrics, "image_exact_copies") == 0
+    assert value(metrics, "image_near_copies") == 1
+    assert value(metrics, "image_nndr") < 0.5
+
+
+def test_duplicates_within_the_synthetic_set_are_counted(toy_dataset: Any, tmp_path: Path) -> None:
+    """Twins reduce the number of distinct items; a changed twin is a near duplicate."""
+    source = toy_dataset("source", splits={"train": 8}, seed=9)
+    turns = iter([0, 0, 0, 6, 0, 0])
+
+    def turn(image: np.ndarray) -> np.ndarray:
+        turned = orient(image, next(turns)).copy()
+        if len(list_of_made) == 4:
+            turned[0, 16, 16] ^= 1
+        list_of_made.append(1)
+        return turned
+
+    list_of_made: list[int] = []
+    twins = made_from(source, tmp_path / "twins", [0, 1, 2, 1, 2, 3], turn)
+    tables = run(toy_dataset(splits=SPLITS), twins, tmp_path / "out", compare="image")
+    assert value(tables["metrics"], "image_distinct") == 5
+    assert value(tables["metrics"], "image_exact_duplicates") == pytest.approx(1 / 6)
+    assert value(tables["metrics"], "image_near_duplicates") == pytest.approx(1 / 6)
+    found = tables["duplicates"].set_index("item_id")
+    assert found.loc["made_003", ["duplicate_of", "type"]].tolist() == ["made_001", "exact"]
+    assert found.loc["made_004", ["duplicate_of", "type"]].tolist() == ["made_002", "near"]
+
+
+def test_sixteen_bit_grey_images_without_masks(toy_dataset: Any, tmp_path: Path) -> None:
+    """Other depths and channels, no masks and nothing held out."""
+    real = toy_dataset(splits={"train": 12}, channels=1, dtype=np.uint16, fov=False)
+    made = made_from(
+        toy_dataset("fresh", splits={"train": 6}, channels=1, dtype=np.uint16, fov=False, seed=4),
+        tmp_path / "made",
+        list(range(6)),
+        keep_masks=False,
+    )
+    tables = run(real, made, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "fidelity.json").read_text())["compared"] == ["image"]
+    metrics = tables["metrics"]
+    assert set(metrics["label"].dropna()) == {"grey"}
+    assert "heldout" not in set(metrics["protocol"])
+    assert value(metrics, "image_exact_copies") == 0
+    assert value(metrics, "image_nearest") > 0
+    assert 0 < value(metrics, "js_robust", protocol="all", label="grey") < np.log(2)
+
+
+def test_masks_only(toy_dataset: Any, tmp_path: Path) -> None:
+    """A set of masks is compared by its masks; the histogram is empty and images are not judged."""
+    real = toy_dataset(splits=SPLITS)
+    grey = toy_dataset("masks", splits={"train": 5}, channels=1, fov=False, seed=2)
+    tables = run(real, grey, tmp_path / "out")
+    assert set(tables["neighbours"]["kind"]) == {"mask"}
+    assert len(tables["histogram"]) == 0
+    assert tables["metrics"]["metric"].str.startswith("mask_").all()
+    with pytest.raises(DataError, match="compare"):
+        run(real, grey, tmp_path / "images", compare="image")
+
+
+def test_histograms_add_up(toy_dataset: Any, tmp_path: Path) -> None:
+    """Published bins count every pixel of the image; densities integrate to 1 in both profiles."""
+    real = toy_dataset(splits=SPLITS)
+    bars = run(real, toy_dataset("fresh", splits={"train": 5}, seed=9), tmp_path / "out")["histogram"]
+    area = (bars["density"] * (bars["bin_hi"] - bars["bin_lo"])).groupby(
+        [bars["profile"], bars["side"], bars["channel"]]
+    )
+    assert area.sum().to_numpy() == pytest.approx(1)
+    published = bars.query("profile == 'published' and side == 'synthetic'")
+    assert set(published["channel"]) == {"luma"}
+    assert published["count"].sum() == 5 * 32 * 32
+    assert set(bars.query("profile == 'robust'")["channel"]) == {"luma", "red", "green", "blue"}
+
+
+def test_results_are_reproducible(toy_dataset: Any, tmp_path: Path) -> None:
+    """The same data and seed give the same numbers; the seed moves only what is drawn."""
+    real, fresh = toy_dataset(splits=SPLITS), toy_dataset("fresh", splits={"train": 9}, seed=9)
+    first = run(real, fresh, tmp_path / "a", compare="image")["metrics"]
+    pd.testing.assert_frame_equal(first, run(real, fresh, tmp_path / "b", compare="image")["metrics"])
+    other = run(real, fresh, tmp_path / "c", compare="image", seed=1)["metrics"]
+    fixed = first["protocol"].isin(["all", "nearest"])
+    assert first["value"][fixed].equals(other["value"][fixed])
+    assert not first["low"][fixed].equals(other["low"][fixed])
+
+
+def test_large_sets_are_sampled(toy_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the cap a random sample is judged and its size is written down."""
+    monkeypatch.setattr(fidelity, "MAX_ITEMS", 5)
+    real, fresh = toy_dataset(splits=SPLITS), toy_dataset("fresh", splits={"train": 9}, seed=9)
+    metrics = run(real, fresh, tmp_path / "out", compare="image")["metrics"]
+    facts = json.loads((tmp_path / "out" / "fidelity.json").read_text())
+    assert facts["items"]["synthetic"] == {"counted": 5, "of": 9}
+    assert metrics.loc[metrics["metric"] == "image_nearest", "n_items"].min() == 5
+    assert metrics.loc[metrics["metric"] == "image_distinct", "n_items"].item() == 9
+
+
+def test_bootstrap_draws_whole_subjects() -> None:
+    """Items of one subject are drawn together, as many subjects as there are."""
+    subjects = np.array([0, 0, 1, 2, 2, 2])
+    weights = resampling.bootstrap_weights(np.random.default_rng(0), subjects, 50)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 0] + weights[:, 2] + weights[:, 3] == 3).all()
+
+
+def test_halves_never_cut_a_subject() -> None:
+    """Both halves hold whole subjects, nobody is in both, and everybody is in one."""
+    subjects = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    first, second = resampling.halves(np.random.default_rng(0), subjects, 40)
+    assert (first ^ second).all()
+    assert (second.sum(axis=1) == 4).all()
+    assert (first[:, ::2] == first[:, 1::2]).all()
+
+
+def test_weighted_median_is_the_median_of_the_drawn() -> None:
+    """Weights are repetitions."""
+    values, weights = np.array([5.0, 1.0, 3.0, 9.0]), np.array([[1, 1, 1, 1], [0, 2, 1, 0], [3, 0, 0, 1]])
+    expected = [np.median(np.repeat(values, row)) for row in weights]
+    assert resampling.weighted_median(values, weights.astype(float)).tolist() == expected

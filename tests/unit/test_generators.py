@@ -1,0 +1,369 @@
+"""Generators: one transform, samples that do not depend on their batch, and model folders."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mirage.config.base import Runtime
+from mirage.config.generators import (
+    Augment,
+    DCGANConfig,
+    DCGANOptions,
+    Pix2PixOptions,
+    SegmenterOptions,
+    TrainingOptions,
+)
+from mirage.data import Dataset
+from mirage.errors import CheckpointError, ConfigError, DataError
+from mirage.generators import build, create
+from mirage.generators.base import Generator, ImageSpec
+from mirage.generators.checkpoint import load_generator, save_model
+from mirage.generators.labels import LabelCode
+from mirage.generators.pool import ImagePool
+from mirage.metrics.distances import frechet_distance, gaussian_distance
+from mirage.training.loop import TrainingResult, train
+
+OPTIONS = {
+    "dcgan": DCGANOptions(latent=6, features=4, max_features=16),
+    "pix2pix": Pix2PixOptions(features=4, critic_features=4),
+    "segmenter": SegmenterOptions(features=4, patch=32),
+}
+RESULT = TrainingResult(7, "lowest l1", "l1", 0.25, [(1, "generator", 0.5), (7, "l1", 0.25)], 1.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make(arch: str, data: Dataset, **changes) -> Generator:
+    """A small generator with non-trivial batch norm statistics."""
+    generator = build(arch, OPTIONS[arch].model_copy(update=changes), ImageSpec.of(data.info), seed=3)
+    for name, buffer in generator.named_buffers():
+        if name.endswith("running_var"):
+            buffer.uniform_(1e-3, 1e-2, generator=torch.Generator().manual_seed(len(name)))
+    return generator.eval()
+
+
+def conditions(generator: Generator, data: Dataset, count: int) -> torch.Tensor | None:
+    """Conditions of the first items as a recipe makes them."""
+    if not generator.conditional:
+        return None
+    arrays = [data.mask(i) if generator.arch == "pix2pix" else data.image(i) for i in range(count)]
+    return torch.stack([generator.condition(array) for array in arrays])
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_samples_do_not_depend_on_their_batch(arch, toy_dataset):
+    """An item is the same bits alone, in another order, and in another shard's batch; seeds matter."""
+    data = toy_dataset(size=64)
+    generator = make(arch, data)
+    given, seeds = conditions(generator, data, 5), [11, 2**62, 13, 14, 15]
+    together = generator.sample(given, seeds)
+    order = [4, 1, 3]
+    some = generator.sample(None if given is None else given[order], [seeds[i] for i in order])
+    assert torch.equal(some, together[order])
+    assert together.shape == (5, *generator.sample_shape)
+    low, high = generator.model_range
+    assert low <= together.min() <= together.max() <= high
+    again = generator.sample(None if given is None else given[:1].expand(2, -1, -1, -1), [1, 2])
+    assert torch.equal(again[0], again[1]) == (arch == "segmenter")
+    assert generator.sample(None if given is None else given[:0], []).shape == (0, *generator.sample_shape)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_training_and_sampling_share_one_transform(arch, dtype, toy_dataset):
+    """Tensors of a training example without augmentation equal validation's and a recipe's, bit for bit."""
+    data = toy_dataset(dtype=dtype)
+    generator = make(arch, data)
+    for index in range(3):
+        image, masks = data.image(index), data.masks(index)
+        trained = generator.example(image, masks, np.random.default_rng(0), Augment())
+        validated = generator.example(image, masks)
+        assert all(torch.equal(trained[key], validated[key]) for key in trained)
+        assert all(value.dtype == torch.float32 for value in trained.values())
+        if arch == "pix2pix":
+            assert torch.equal(trained["condition"], generator.condition(data.mask(index)))
+        if arch == "segmenter":
+            assert torch.equal(trained["input"], generator.condition(image))
+        else:
+            assert np.array_equal(generator.decode(trained["real"][None])[0], image)
+            assert trained["real"].min() == -1
+
+
+def test_segmenter_trains_on_patches_and_predicts_whole_images(toy_dataset):
+    """Image, target and field of view are cut alike; sampling covers every pixel of any size."""
+    data = toy_dataset(size=64)
+    generator = make("segmenter", data)
+    whole = generator.example(data.image(0), data.masks(0))
+    patch = generator.example(data.image(0), data.masks(0), np.random.default_rng(1), Augment())
+    assert {value.shape[1:] for value in patch.values()} == {(32, 32)}
+    matches = [
+        (top, left)
+        for top in range(33)
+        for left in range(33)
+        if torch.equal(whole["input"][:, top : top + 32, left : left + 32], patch["input"])
+    ]
+    assert len(matches) == 1
+    top, left = matches[0]
+    for key in ("target", "inside"):
+        assert torch.equal(whole[key][:, top : top + 32, left : left + 32], patch[key])
+    other = toy_dataset("other", size=80)
+    assert generator.sample(generator.condition(other.image(0))[None], [0]).shape == (1, 1, 80, 80)
+
+
+def test_segmenter_learns_only_inside_the_field_of_view(toy_dataset):
+    """A label flipped outside changes no loss; an absent field of view (255) counts everywhere."""
+    data = toy_dataset()
+    generator = make("segmenter", data, patch=0, dropout=0.0)
+    masks = data.masks(0).copy()
+    flipped = masks.copy()
+    flipped[0][masks[1] == 0] = 1
+    assert not np.array_equal(masks, flipped)
+
+    def loss(stack):
+        batch = {key: value[None] for key, value in generator.example(data.image(0), stack).items()}
+        return sum(generator.training_step(batch, "net").values()).item()
+
+    assert loss(masks) == loss(flipped)
+    absent = flipped.copy()
+    absent[1] = 255
+    assert loss(absent) != loss(masks)
+    assert generator.inside(absent).all()
+
+
+def test_segmenter_draws_one_label_or_all(toy_dataset):
+    """`label` restricts the foreground, and decoding gives that label's value back."""
+    data = toy_dataset(labels=2)
+    label = np.array([[0, 1, 2]], np.uint8)
+    assert make("segmenter", data).target(label).tolist() == [[[0, 1, 1]]]
+    one = make("segmenter", data, label="disc2")
+    assert one.target(label).tolist() == [[[0, 0, 1]]]
+    assert one.decode(torch.tensor([0.4, 0.6]).reshape(1, 1, 1, 2)).tolist() == [[[[0, 2]]]]
+    with pytest.raises(ConfigError, match=r"options\.label: 'vessel' is none of"):
+        make("segmenter", data, label="vessel")
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_dcgan_of_masks_makes_label_masks(labels, toy_dataset):
+    """One channel for one label, one-hot for more; encoding and decoding are inverse."""
+    data = toy_dataset(labels=labels)
+    generator = make("dcgan", data, of="mask")
+    assert generator.channels == (1 if labels == 1 else labels + 1)
+    real = generator.example(data.image(0), data.masks(0))["real"]
+    assert set(real.unique().tolist()) == {-1.0, 1.0}
+    assert np.array_equal(generator.decode(real[None])[0, 0], data.mask(0))
+    masks = generator.decode(generator.sample(None, range(4)))
+    assert masks.shape == (4, 1, 32, 32)
+    assert masks.dtype == np.uint8
+    assert set(np.unique(masks)) <= set(range(labels + 1))
+
+
+def test_label_code_keeps_the_datasets_values():
+    """Values need not be consecutive; a value that is no label is named."""
+    code = LabelCode({4: "tumour", 2: "oedema"})
+    label = np.array([[0, 2], [4, 2]], np.uint8)
+    tensor = code.encode(label)
+    assert tensor.shape == (3, 2, 2)
+    assert tensor[:, 1, 0].tolist() == [-1, -1, 1]
+    assert np.array_equal(code.decode(tensor[None])[0, 0], label)
+    with pytest.raises(DataError, match=r"\[255\], the labels are \[2, 4\]"):
+        code.encode(np.array([[255]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("arch", "data", "changes", "error", "message"),
+    [
+        ("dcgan", {"size": 48}, {}, ConfigError, r"prepare\.size: dcgan"),
+        ("dcgan", {}, {"features": 32}, ConfigError, r"options\.max_features"),
+        ("dcgan", {"labels": 0}, {"of": "mask"}, DataError, "label masks"),
+        ("pix2pix", {}, {"levels": 6}, ConfigError, "multiple of 64"),
+        ("pix2pix", {"labels": 0}, {}, DataError, "label masks"),
+        ("segmenter", {}, {"patch": 40}, ConfigError, r"options\.patch: 40"),
+        ("segmenter", {}, {"patch": 64}, ConfigError, r"options\.patch: 64"),
+        ("segmenter", {"labels": 0}, {}, DataError, "label masks"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_training(arch, data, changes, error, message, toy_dataset):
+    """With the key to change."""
+    with pytest.raises(error, match=message):
+        make(arch, toy_dataset(**data), **changes)
+
+
+def test_wrong_conditions_are_refused(toy_dataset):
+    """Missing, superfluous, or not one a seed."""
+    data = toy_dataset()
+    pix2pix, dcgan = make("pix2pix", data), make("dcgan", data)
+    with pytest.raises(ValueError, match="needs conditions"):
+        pix2pix.sample(None, [1])
+    with pytest.raises(ValueError, match="takes no conditions"):
+        dcgan.sample(torch.zeros(1, 1, 32, 32), [1])
+    with pytest.raises(ValueError, match="1 conditions for 2 seeds"):
+        pix2pix.sample(conditions(pix2pix, data, 1), [1, 2])
+
+
+def test_initial_weights_follow_the_seed(toy_dataset):
+    """And the caller's random numbers are left alone."""
+    spec = ImageSpec.of(toy_dataset().info)
+    config = DCGANConfig(arch="dcgan", data="toy", options=OPTIONS["dcgan"])
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    weights = [create(config, spec, seed).state_dict()["generator.layers.0.weight"] for seed in (1, 1, 2)]
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_pix2pix_overfits_one_pair(toy_dataset, tmp_path):
+    """L1 below 0.02 in [-1, 1] units: generator, skip connections, losses and optimiser work together."""
+    data = toy_dataset(splits={"train": 1, "val": 1}, channels=1)
+    options = Pix2PixOptions(features=16, critic_features=4, levels=4, lr=2e-3, dropout=0.0)
+    model = build("pix2pix", options, ImageSpec.of(data.info))
+    pair = data.select("train")
+    training = TrainingOptions(steps=300, batch_size=1, validate_every=50, log_every=100)
+    where = {"state_dir": tmp_path / "state", "fingerprint": "f", "progress": False}
+    result = train(model, pair, pair, training, Runtime(accelerator="cpu"), seed=0, **where)
+    assert result.metric < 0.02
+
+
+def test_dcgan_metric_falls_when_samples_come_nearer(toy_dataset):
+    """The real images themselves score far lower than an untrained generator's."""
+    data = toy_dataset(splits={"train": 40, "val": 30})
+    train_items, held_out = data.select("train"), data.select("val")
+    generator = make("dcgan", data)
+    untrained = generator.validation_metric(held_out, train_items)["val_frechet"]
+    real = torch.stack([generator.example(data.image(i))["real"] for i in range(len(train_items))])
+    generator.sample = lambda _conditions, seeds: real[torch.tensor(list(seeds)) % len(real)]
+    perfect = generator.validation_metric(held_out, train_items)["val_frechet"]
+    assert perfect < 0.1 * untrained
+
+
+def test_dcgan_metric_survives_tiny_data(toy_dataset):
+    """Two validation items and three training ones give a finite number."""
+    data = toy_dataset(splits={"train": 3, "val": 2})
+    value = make("dcgan", data, of="mask").validation_metric(data.select("val"), data.select("train"))
+    assert np.isfinite(value["val_frechet"])
+
+
+def test_frechet_distance_equals_the_gaussian_formula():
+    """Commuting covariances have a closed form; points with known moments reproduce it to 1e-8."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    a, b, gap = rng.uniform(0.1, 3, 5), rng.uniform(0.1, 3, 5), rng.normal(size=5)
+    expected = gap @ gap + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
+    first, second = (basis * a) @ basis.T, (basis * b) @ basis.T
+    assert gaussian_distance(gap, first, second) == pytest.approx(expected, abs=1e-8)
+
+    def points(covariance, mean):
+        white = rng.normal(size=(50, 5))
+        white -= white.mean(axis=0)
+        white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
+        return white @ np.linalg.cholesky(covariance).T + mean
+
+    assert frechet_distance(points(first, gap), points(second, 0)) == pytest.approx(expected, abs=1e-8)
+    singular = np.repeat(rng.normal(size=(9, 1)), 5, axis=1)
+    assert frechet_distance(singular, singular) == pytest.approx(0, abs=1e-8)
+    with pytest.raises(ValueError, match="2 points"):
+        frechet_distance(singular[:1], singular)
+
+
+def test_image_pool_shows_older_pairs_half_of_the_time():
+    """It fills first, keeps condition and fake together, and 0 hands through."""
+    pool = ImagePool(4)
+    torch.manual_seed(0)
+    older = 0
+    for number in range(400):
+        fake = torch.full((1, 1, 2, 2), float(number))
+        condition, shown = pool.exchange(-fake, fake)
+        assert torch.equal(condition, -shown)
+        assert number >= 4 or torch.equal(shown, fake)
+        older += not torch.equal(shown, fake)
+    assert len(pool.pairs) == 4
+    assert 0.4 < older / 400 < 0.6
+    fake = torch.rand(2, 1, 2, 2)
+    assert ImagePool(0).exchange(fake, fake)[1] is fake
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_model_folder_brings_back_the_same_samples(arch, toy_dataset, tmp_path):
+    """From `model.json` and `weights.safetensors` alone; lineage and choice travel along."""
+    data = toy_dataset(lineage=("elsewhere/p1",)).select("train")
+    generator = make(arch, data)
+    save_model(tmp_path / "model", generator, RESULT, data, seed=3, provenance={"host": "here"})
+    for name in ("history.parquet", "provenance.json"):
+        (tmp_path / "model" / name).unlink()
+    loaded = load_generator(tmp_path / "model")
+    given = conditions(generator, data, 2)
+    assert torch.equal(loaded.sample(given, [5, 6]), generator.sample(given, [5, 6]))
+    assert loaded.spec == generator.spec
+    assert loaded.options == generator.options
+    model = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert model["training"]["lineage"] == sorted(data.subjects() | {"elsewhere/p1"})
+    assert (model["step"], model["seed"], model["metric"]["value"]) == (7, 3, 0.25)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_weights_hold_only_what_sampling_needs(arch, toy_dataset, tmp_path):
+    """No discriminator, no optimiser."""
+    data = toy_dataset()
+    save_model(tmp_path, make(arch, data), RESULT, data, seed=0)
+    names = {key.split(".")[0] for key in load_file(tmp_path / "weights.safetensors")}
+    assert names == ({"net"} if arch == "segmenter" else {"generator"})
+    assert not hasattr(load_generator(tmp_path), "critic" if arch == "pix2pix" else "discriminator")
+
+
+def damage_weights(folder):
+    content = bytearray((folder / "weights.safetensors").read_bytes())
+    content[-9] ^= 1
+    (folder / "weights.safetensors").write_bytes(content)
+
+
+def rewrite(folder, **changes):
+    model = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**model, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_weights, "not the weights that model.json describes"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "FileNotFoundError"),
+        (lambda folder: (folder / "model.json").write_text("{"), "not a readable model"),
+        (lambda folder: rewrite(folder, format_version=99), "format version 99"),
+        (lambda folder: rewrite(folder, arch="diffusion"), "diffusion"),
+        (lambda folder: rewrite(folder, options={"latent": 5, "features": 4, "max_features": 16}), "shape"),
+        (lambda folder: rewrite(folder, options={"lattent": 5}), "lattent"),
+    ],
+)
+def test_damaged_model_folder_is_refused(damage, message, toy_dataset, tmp_path):
+    """A flipped bit, a missing file, other options: always a CheckpointError that says which folder."""
+    data = toy_dataset()
+    folder = tmp_path / "model"
+    save_model(folder, make("dcgan", data), RESULT, data, seed=0)
+    load_generator(folder)
+    damage(folder)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_generator(folder)
+    assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_previews_show_pictures(arch, channels, toy_dataset):
+    """Panels are uint8 colours of the image's size for grey and colour data."""
+    data = toy_dataset(channels=channels)
+    panels = make(arch, data).preview([(data.image(i), data.masks(i)) for i in range(2)])
+    assert panels.dtype == np.uint8
+    assert panels.shape[2:] == (32, 32, 3)
+    assert panels.max() > panels.min()

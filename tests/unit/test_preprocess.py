@@ -1,0 +1,157 @@
+"""Geometry, field of view, intensity and masks: numerical identities and plausibility."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mirage.config.datasets import Intensity
+from mirage.errors import DataError
+from mirage.preprocess import geometry, masks
+from mirage.preprocess.fov import derive_fov
+from mirage.preprocess.geometry import Box
+from mirage.preprocess.intensity import bounds, to_stored
+
+
+@pytest.mark.parametrize(("shape", "size"), [((40, 36), (10, 12)), ((50, 33), (7, 16)), ((31, 20), (31, 20))])
+def test_scaling_down_is_the_exact_area_average(shape, size):
+    """Equal to repeating every pixel until sizes divide, then averaging blocks."""
+    image = np.random.default_rng(0).integers(0, 65536, (2, *shape)).astype(np.uint16)
+    big = image.astype(np.float64).repeat(size[0], axis=1).repeat(size[1], axis=2)
+    blocks = big.reshape(2, size[0], shape[0], size[1], shape[1]).mean(axis=(2, 4))
+    np.testing.assert_allclose(geometry.resize(image, geometry.whole(shape), size), blocks, atol=0.05)
+
+
+def test_large_images_are_scaled_in_bands_with_the_same_result(monkeypatch):
+    """The band size is a matter of memory only."""
+    image = np.random.default_rng(0).integers(0, 256, (3, 90, 70), dtype=np.uint8)
+    box = geometry.padded_square((90, 70))
+    whole = geometry.resize(image, box, (17, 17))
+    monkeypatch.setattr(geometry, "BAND", 2000)
+    np.testing.assert_array_equal(geometry.resize(image, box, (17, 17)), whole)
+
+
+def test_scaling_up_a_ramp_stays_a_ramp():
+    """Linear interpolation between pixel centres, held at the borders."""
+    ramp = np.arange(8, dtype=np.float32)[None, None].repeat(8, axis=1)
+    scaled = geometry.resize(ramp, geometry.whole((8, 8)), (16, 16))[0, 0]
+    np.testing.assert_allclose(scaled[1:-1], np.arange(0.25, 7, 0.5), atol=1e-5)
+    assert scaled[0] == 0
+    assert scaled[-1] == 7
+
+
+def test_padding_is_centred_and_does_not_darken_the_border():
+    """Pixels that lie partly outside average what is inside; those wholly outside are 0."""
+    image = np.full((1, 30, 10), 200, np.uint8)
+    box = geometry.padded_square((30, 10))
+    scaled = geometry.resize(image, box, (12, 12))[0]
+    inside = geometry.inside((30, 10), box, (12, 12))
+    np.testing.assert_allclose(scaled[inside], 200, atol=1e-3)
+    assert inside.any(axis=0).sum() == 4
+    assert (scaled[:, [0, 1, 2, -3, -2, -1]] == 0).all()
+
+
+def test_boxes_surround_what_they_should():
+    """Squares are centred and may reach beyond the image."""
+    assert geometry.centre_square((30, 50)) == Box(0, 10, 30, 30)
+    assert geometry.padded_square((30, 50)) == Box(-10, 0, 50, 50)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:20, 3:33] = 1
+    assert geometry.bounding_square(mask) == Box(0, 3, 30, 30)
+    with pytest.raises(ValueError, match="empty"):
+        geometry.bounding_square(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.5, False), (0.3, True)])
+def test_a_low_threshold_keeps_thin_lines(threshold, kept):
+    """A 2-pixel line scaled by 5 covers 40 % of its stored pixels."""
+    mask = np.zeros((50, 50), np.uint8)
+    mask[20:22] = 1
+    scaled = geometry.resize_binary(mask, geometry.whole((50, 50)), (10, 10), threshold)
+    assert scaled.any() == kept
+    assert not kept or (scaled[4] == 1).all()
+
+
+def test_labels_are_never_mixed():
+    """Scaling a map of labels 0, 7 and 9 gives no other value, and nothing outside."""
+    mask = np.random.default_rng(0).choice(np.array([0, 7, 9], np.uint8), (33, 20))
+    scaled = geometry.resize_labels(mask, geometry.padded_square((33, 20)), (16, 16))
+    assert set(np.unique(scaled)) <= {0, 7, 9}
+    assert not scaled[:, :2].any()
+    same = geometry.resize_labels(mask, geometry.whole((33, 20)), (33, 20))
+    np.testing.assert_array_equal(same, mask)
+
+
+def test_spacing_grows_as_pixels_do():
+    """100 pixels of 0.2 mm in 50 stored ones are 0.4 mm each."""
+    assert geometry.spacing_after((0.2, 0.3), Box(0, 0, 100, 50), (50, 50)) == pytest.approx((0.4, 0.3))
+
+
+def photograph(level: float, black: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy, vignetted disc on a dark frame, and the truth."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:300, :320].astype(float)
+    radius = np.hypot(y - 150, x - 160)
+    disc = radius < 130
+    red = np.where(disc, level * (1 - 0.5 * (radius / 130) ** 2), black) + rng.normal(0, 2, disc.shape)
+    red[140:160, 80:100] *= 0.3
+    return np.clip(np.stack([red, 0.4 * red, 0.2 * red]), 0, 255).astype(np.uint8), disc
+
+
+@pytest.mark.parametrize(("level", "black"), [(220, 0), (120, 5), (90, 15)])
+def test_field_of_view_is_found_for_bright_and_dim_cameras(level, black):
+    """Dark lesions are filled, the outline is within a pixel or so."""
+    image, disc = photograph(level, black)
+    found = derive_fov(image).astype(bool)
+    assert (found & disc).sum() / (found | disc).sum() > 0.97
+    assert found[150, 90]
+
+
+def test_an_image_without_a_dark_frame_is_all_field_of_view():
+    """Microscopy with one dark side is not cut."""
+    image = np.full((1, 100, 120), 90, np.uint8)
+    image[:, :, :30] = 2
+    assert derive_fov(image).all()
+    assert derive_fov(np.zeros((3, 50, 50), np.uint8)).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_full_range_maps_end_to_end(bits):
+    """The lowest and highest native values become the lowest and highest stored ones, exactly."""
+    native = np.array([0, 1, 32768, 65534, 65535], np.float32)
+    stored = to_stored(native.copy(), 0, 65535, bits)
+    assert stored.dtype == (np.uint8 if bits == 8 else np.uint16)
+    expected = native if bits == 16 else np.rint(native / 257)
+    np.testing.assert_array_equal(stored, expected)
+
+
+def test_windows_clip_and_percentiles_look_inside_only():
+    """Values beyond the window saturate; the frame does not enter percentiles."""
+    image = np.zeros((1, 10, 10), np.float32)
+    image[:, :5] = np.arange(100, 150).reshape(5, 10)
+    inside = np.zeros((10, 10), bool)
+    inside[:5] = True
+    low, high = bounds(image, inside, None, Intensity(kind="percentile", low=0, high=100))
+    assert (low, high) == (100, 149)
+    window = bounds(image, inside, None, Intensity(kind="window", low=-50, high=150))
+    stored = to_stored(np.array([-999, -50, 150, 999], np.float32), *window, 8)
+    np.testing.assert_array_equal(stored, [0, 0, 255, 255])
+
+
+def test_values_without_a_range_need_a_window():
+    """Signed and float images are not guessed at."""
+    with pytest.raises(DataError, match="kind: window"):
+        bounds(np.zeros((1, 2, 2), np.float32), np.ones((2, 2), bool), None, Intensity())
+
+
+def test_small_components_go_and_holes_close():
+    """Cleaning keeps the large ring and fills it."""
+    mask = np.zeros((20, 20), np.uint8)
+    mask[5:12, 5:12] = 1
+    mask[8, 8] = 0
+    mask[0, 0] = mask[18, 18] = mask[17, 17] = 1
+    assert masks.remove_small(mask, 3).sum() == 48
+    assert masks.remove_small(mask, 2).sum() == 50
+    assert masks.fill_holes(masks.largest_component(mask)).sum() == 49
+    assert not masks.largest_component(np.zeros((4, 4), np.uint8)).any()
+    np.testing.assert_array_equal(masks.binarise(np.array([0.2, 0.5, 0.9])), [0, 1, 1])

@@ -1,0 +1,79 @@
+"""What Snakemake plans, and refuses to plan, on trees without results."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from workflow.conftest import Project
+
+STUDIES = ["quickstart", "retina", "retina-chase", "cells"]
+
+
+def counts(printed: str) -> dict[str, int]:
+    """Jobs per rule in the table that a dry run prints."""
+    return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)$", printed, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_plans_at_demo_scale(project: Project, study: str) -> None:
+    """Each shipped study ends in its report and needs no data."""
+    project.set_config(run=[study], scale="demo")
+    planned = counts(project.snakemake("-n"))
+    assert planned["report_study"] == 1
+    assert planned["simulate_raw"] >= 1
+
+
+def test_profiles_are_found(project: Project) -> None:
+    """`snakemake --profile slurm` works from a clone, and so do the others."""
+    for profile in ("slurm", "profiles/local", "profiles/ci"):
+        project.snakemake("-n", "--profile", profile)
+
+
+def make_tree(root: Path, *folders: str) -> None:
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+
+
+DRIVE = [f"training/{name}" for name in ("images", "1st_manual", "mask")]
+DRIVE += [f"test/{name}" for name in ("images", "1st_manual", "2nd_manual", "mask")]
+
+
+def test_published_retina_study_plans_on_an_empty_native_tree(project: Project) -> None:
+    """At full scale the study needs the folders of DRIVE and MESSIDOR, and plans all its jobs."""
+    make_tree(project.folder / "resources" / "drive", *DRIVE)
+    make_tree(project.folder / "resources" / "messidor", "Base11", "Base12")
+    project.set_config(run=["retina"])
+    planned = counts(project.snakemake("-n"))
+    assert planned["prepare_shard"] == 9
+    assert planned["train_generator"] == 4
+    assert planned["evaluate_segmentation"] == 35
+    assert "simulate_raw" not in planned
+
+
+@pytest.mark.parametrize(
+    ("present", "missing"),
+    [
+        ([], "resources/drive"),
+        (DRIVE[1:], "training/images"),
+        (DRIVE[:3], "test"),
+    ],
+)
+def test_wrong_layout_names_the_missing_piece(project: Project, present: list[str], missing: str) -> None:
+    """A folder that is not there is reported before anything runs."""
+    make_tree(project.folder / "resources" / "messidor", "Base11")
+    make_tree(project.folder / "resources" / "drive", *present) if present else None
+    project.set_config(run=["retina"])
+    printed = project.snakemake("-n", expect=1)
+    assert missing in printed
+    assert "Traceback" not in printed
+
+
+def test_unknown_key_is_refused_before_planning(project: Project) -> None:
+    """The message has file, key and the nearest spelling, and no traceback."""
+    project.set_config(run=["quickstart"], generators={"quick_masks": {"trainin": {}}})
+    printed = project.snakemake("-n", expect=1)
+    assert "generators.quick_masks.trainin: unknown key; did you mean 'training'?" in printed
+    assert "Traceback" not in printed
