@@ -23,7 +23,9 @@ CONTINUE = 75  # exit status of a training that stopped at its time budget and c
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 logger = logging.getLogger("mirage")
 
-ConfigFile = Annotated[Path, typer.Option("--config", exists=True, dir_okay=False, help="frozen stage options")]
+ConfigFile = Annotated[
+    Path, typer.Option("--config", exists=True, dir_okay=False, help="frozen stage options")
+]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, gpu or mps")]
 Gpus = Annotated[int, typer.Option(min=0, help="devices; above 1 the command starts itself under torchrun")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads")]
@@ -151,7 +153,6 @@ def schema() -> None:
     for path, text in (("config/schema.json", schema_text()), ("docs/configuration.md", reference())):
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-
 
 
 if __name__ == "__main__":

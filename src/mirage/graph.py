@@ -95,7 +95,7 @@ class Graph:
         return [*folders, f"{base}/{OBSERVER_ARM}"] if self.has_second_observer(evaluation) else folders
 
     def report_plan(self, study: str) -> dict[str, Any]:
-        """What a study's report shows, as plain data: folders by name, and the nodes and edges of its drawing."""
+        """What a study's report shows, as plain data: folders by name, and its drawing's nodes and edges."""
         data = sorted(self.config.study_data(study))
         models: dict[str, list[str]] = {}
         for name, seed in sorted(self.config.study_models(study)):
@@ -127,7 +127,9 @@ class Graph:
     def _nodes(self, study: str) -> list[tuple[str, str]]:
         """(id, kind) of all that a study is made of; an id is ``kind:name``."""
         named = [(self._kind(name), name) for name in sorted(self.config.study_data(study))]
-        named += [("generator", name) for name in sorted({name for name, _ in self.config.study_models(study)})]
+        named += [
+            ("generator", name) for name in sorted({name for name, _ in self.config.study_models(study)})
+        ]
         named += [("evaluation", name) for name in self.config.studies[study].evaluations]
         return [(f"{kind}:{name}", kind) for kind, name in [*named, ("study", study)]]
 

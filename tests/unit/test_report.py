@@ -192,10 +192,10 @@ def test_page_is_one_small_file_that_loads_nothing(study: ReportInputs, tmp_path
 
 
 def test_every_printed_result_stands_in_the_summary(study: ReportInputs, tmp_path: Path) -> None:
-    """Cells name a row of summary.parquet and print its numbers, bold where decided; summary.json agrees."""
+    """Cells name a row of summary.csv and print its numbers, bold where decided; summary.json agrees."""
     out = tmp_path / "out"
     build_report(STUDY, "discs", study, out)
-    summary = pd.read_parquet(out / "summary.parquet")
+    summary = pd.read_csv(out / "summary.csv")
     rows = {row_key(row): row for row in summary.itertuples()}
     assert len(rows) == len(summary)
     page = Page(out / "report.html")
@@ -282,7 +282,7 @@ def test_one_seed_and_one_subject_give_no_claim(tmp_path: Path, toy_dataset: Cal
     found = segmentation(tmp_path / "seg", real.select("test"), {"real": 1, "synthetic": 0.3, "both": 3}, [0])
     inputs = ReportInputs({"seg": found}, {"real": real.folder})
     build_report(STUDY, "t", inputs, tmp_path / "out")
-    summary = pd.read_parquet(tmp_path / "out" / "summary.parquet")
+    summary = pd.read_parquet(tmp_path / "out" / "summary.csv")
     assert set(summary["verdict"].dropna()) == {"inconclusive"}
     text = (tmp_path / "out" / "report.html").read_text()
     assert "no interval" in text

@@ -86,10 +86,30 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
         set(),
         "",
     ),
-    "a default spelled out": (QUICK, replace("    options: {of: mask,", "    options: {beta1: 0.5, of: mask,"), set(), ""),
-    "the same number in another notation": (QUICK, replace("ema_decay: 0.99", "ema_decay: 9.9e-1"), set(), ""),
-    "GPU count": (QUICK, replace("    data: quick_fundus\n", "    data: quick_fundus\n    runtime: {gpus: 1}\n"), set(), ""),
-    "minutes": (QUICK, replace("    data: quick_fundus\n", "    data: quick_fundus\n    runtime: {minutes: 9}\n"), set(), ""),
+    "a default spelled out": (
+        QUICK,
+        replace("    options: {of: mask,", "    options: {beta1: 0.5, of: mask,"),
+        set(),
+        "",
+    ),
+    "the same number in another notation": (
+        QUICK,
+        replace("ema_decay: 0.99", "ema_decay: 9.9e-1"),
+        set(),
+        "",
+    ),
+    "GPU count": (
+        QUICK,
+        replace("    data: quick_fundus\n", "    data: quick_fundus\n    runtime: {gpus: 1}\n"),
+        set(),
+        "",
+    ),
+    "minutes": (
+        QUICK,
+        replace("    data: quick_fundus\n", "    data: quick_fundus\n    runtime: {minutes: 9}\n"),
+        set(),
+        "",
+    ),
     "learning rate of stage I": (
         QUICK,
         replace("{of: mask, features: 16,", "{lr_generator: 1e-3, of: mask, features: 16,"),
@@ -122,12 +142,19 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     ),
     "one arm's training set": (
         QUICK,
-        replace("synthetic: {train: [quick_dual_gan], augment: true}", "synthetic: {train: [quick_dual_gan]}"),
+        replace(
+            "synthetic: {train: [quick_dual_gan], augment: true}", "synthetic: {train: [quick_dual_gan]}"
+        ),
         {"freeze_arm", *JUDGED},
         "quick",
     ),
     "a further seed": (QUICK, replace("seeds: [0, 1]", "seeds: [0, 1, 2]"), JUDGED, "quick"),
-    "steps of the judges": (QUICK, replace("steps: 200\n    batch_size: 4\n    judge", "steps: 210\n    batch_size: 4\n    judge"), {"freeze_arm", *JUDGED}, "quick"),
+    "steps of the judges": (
+        QUICK,
+        replace("steps: 200\n    batch_size: 4\n    judge", "steps: 210\n    batch_size: 4\n    judge"),
+        {"freeze_arm", *JUDGED},
+        "quick",
+    ),
     "size of the images": (
         QUICK,
         replace("prepare: {size: 64, crop", "prepare: {size: 32, crop"),

@@ -76,4 +76,6 @@ def accelerator_of(wildcards):
 
 def gather_options(wildcards):
     """What decides splits and acceptance of a dataset or a synthetic dataset."""
-    return slices.gather_slice(CONFIG, wildcards.get("dataset") or wildcards.get("recipe"))
+    return slices.gather_slice(
+        CONFIG, wildcards.get("dataset") or wildcards.get("recipe")
+    )

@@ -12,7 +12,10 @@ def arm_options(wildcards):
 
 def arm_manifests(wildcards):
     """Manifests of the arm's training sets and of the test set."""
-    return [GRAPH.manifest(name) for name in GRAPH.arm_data(wildcards.evaluation, wildcards.arm)]
+    return [
+        GRAPH.manifest(name)
+        for name in GRAPH.arm_data(wildcards.evaluation, wildcards.arm)
+    ]
 
 
 def test_manifest(wildcards):
@@ -28,7 +31,10 @@ def observer_label(wildcards):
 def fidelity_manifests(wildcards):
     """Manifests of the real and of the synthetic side."""
     entry = CONFIG.evaluations[wildcards.evaluation]
-    return {"real": GRAPH.manifest(entry.real), "synthetic": GRAPH.manifest(entry.synthetic)}
+    return {
+        "real": GRAPH.manifest(entry.real),
+        "synthetic": GRAPH.manifest(entry.synthetic),
+    }
 
 
 def fidelity_options(wildcards):

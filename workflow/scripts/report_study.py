@@ -14,7 +14,9 @@ with log_to(snakemake.log[0]):
     options, plan = snakemake.params.options["options"], snakemake.params.plan
     entries = TypeAdapter(dict[str, EvaluationConfig]).validate_python(options["evaluations"])
     inputs = ReportInputs(
-        evaluations={n: (entries[n], [Path(f) for f in folders]) for n, folders in plan["evaluations"].items()},
+        evaluations={
+            n: (entries[n], [Path(f) for f in folders]) for n, folders in plan["evaluations"].items()
+        },
         datasets={name: Path(folder) for name, folder in plan["datasets"].items()},
         models={name: [Path(f) for f in folders] for name, folders in plan["models"].items()},
         benchmarks=sorted(Path("results/benchmarks").rglob("*.tsv")),

@@ -8,14 +8,14 @@ from typing import Any
 from mirage.config.model import Config
 
 SECTIONS = {
-    "datasets": ["DatasetConfig", "DriveSource", "ChaseDB1Source", "MessidorSource", "BubilSource"]
-    + ["FolderSource", "SimulateOptions", "PrepareOptions", "Intensity", "SplitOptions"],
-    "generators": ["DCGANConfig", "DCGANOptions", "Pix2PixConfig", "Pix2PixOptions", "SegmenterConfig"]
-    + ["SegmenterOptions", "TrainingOptions", "Augment"],
-    "recipes": ["UnconditionalRecipe", "MaskThenImageRecipe", "PseudoLabelRecipe", "ModelRef"],
-    "evaluations": ["SegmentationEvaluation", "Arm", "TrainingSet", "FidelityEvaluation"],
-    "studies": ["StudyConfig"],
-    "every entry": ["Runtime"],
+    "datasets": "DatasetConfig DriveSource ChaseDB1Source MessidorSource BubilSource FolderSource "
+    "SimulateOptions PrepareOptions Intensity SplitOptions",
+    "generators": "DCGANConfig DCGANOptions Pix2PixConfig Pix2PixOptions SegmenterConfig SegmenterOptions "
+    "TrainingOptions Augment",
+    "recipes": "UnconditionalRecipe MaskThenImageRecipe PseudoLabelRecipe ModelRef",
+    "evaluations": "SegmentationEvaluation Arm TrainingSet FidelityEvaluation",
+    "studies": "StudyConfig",
+    "every entry": "Runtime",
 }
 
 
@@ -33,12 +33,12 @@ def reference() -> str:
     lines = [
         "# Configuration",
         "",
-        "Made by `mirage schema` from the config models. Every entry of a registry also takes `runtime` (resources;",
-        "never remakes anything) and `demo` (keys that `scale: demo` replaces).",
+        "Made by `mirage schema` from the config models. Every entry of a registry also takes `runtime`",
+        "(resources; never remakes anything) and `demo` (keys that `scale: demo` replaces).",
     ]
     for section, names in SECTIONS.items():
         lines += ["", f"## {section}"]
-        for name in names:
+        for name in names.split():
             lines += ["", f"### {name}", "", definitions[name].get("description", ""), ""]
             lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
             required = definitions[name].get("required", [])

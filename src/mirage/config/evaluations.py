@@ -46,7 +46,9 @@ class SegmentationEvaluation(Entry):
     steps: int = Field(2000, ge=2, description="optimiser steps of every judge, whatever its arm")
     batch_size: int = Field(8, ge=1, description="patches a step")
     augment: Augment = Field(
-        default_factory=lambda: Augment(hflip=True, vflip=True, rotate_deg=180, scale=0.1, gamma=0.2, brightness=0.2),
+        default_factory=lambda: Augment(
+            hflip=True, vflip=True, rotate_deg=180, scale=0.1, gamma=0.2, brightness=0.2
+        ),
         description="what arms with `augment: true` get",
     )
     judge: SegmenterOptions = Field(default_factory=SegmenterOptions)
@@ -88,9 +90,7 @@ class FidelityEvaluation(Entry):
     seed: int = Field(0, ge=0, description="seed of the resampling")
 
 
-EvaluationConfig = Annotated[
-    SegmentationEvaluation | FidelityEvaluation, Field(discriminator="evaluator")
-]
+EvaluationConfig = Annotated[SegmentationEvaluation | FidelityEvaluation, Field(discriminator="evaluator")]
 
 
 class StudyConfig(Options):
@@ -102,7 +102,7 @@ class StudyConfig(Options):
     reference: str | None = Field(None, description="the publication that the study follows")
     published: dict[str, str] = Field(
         default_factory=dict,
-        description="figure or table of `reference` -> id of the report's exhibit that regenerates it (an exhibit's "
+        description="figure or table of `reference` -> id of the report's exhibit that regenerates it (its "
         "id stands in the report's list of figures), or `none: why not`",
         examples=[{"Figure 3": "intensity/retina_fidelity", "Figure 9": "none: a diagram"}],
     )

@@ -30,7 +30,10 @@ class TrainingOptions(Options):
         "32-true", description="number format of the forward pass; weights stay 32 bit"
     )
     ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="decay per step of the averaged weights that are kept; none: the raw ones"
+        None,
+        gt=0,
+        lt=1,
+        description="decay per step of the averaged weights that are kept; none: the raw ones",
     )
     augment: Augment = Field(default_factory=Augment)
     validate_every: int = Field(500, ge=1, description="steps between two values of the validation metric")
@@ -52,6 +55,15 @@ class DCGANOptions(Options):
     lr_discriminator: float = Field(2e-4, gt=0, description="Adam's learning rate, discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="one-sided: real target is 1 - x")
+    r1_gamma: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the gradient penalty on real items (Mescheder 2018), 0: none; about 2 keeps a "
+        "discriminator of few training items from winning",
+    )
+    instance_noise: float = Field(
+        0.0, ge=0, description="standard deviation of noise on what the discriminator sees, in [-1, 1] units"
+    )
 
 
 class Pix2PixOptions(Options):
@@ -64,7 +76,9 @@ class Pix2PixOptions(Options):
         "instance", description="affine; instance equals the published batch norm at batch size 1"
     )
     l1_weight: float = Field(100.0, ge=0, description="weight of the L1 loss beside the adversarial one")
-    dropout: float = Field(0.5, ge=0, lt=1, description="in the three innermost up blocks, also at sampling: the noise")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="in the three innermost up blocks, also at sampling: the noise"
+    )
     pool: int = Field(0, ge=0, description="past fakes the discriminator is shown half of the time; 0: none")
     lr: float = Field(2e-4, gt=0, description="Adam's learning rate, both networks")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
@@ -75,7 +89,9 @@ class SegmenterOptions(Options):
 
     label: str | None = Field(None, description="name of the label drawn; none: all foreground")
     features: int = Field(32, ge=4, description="channels of the first level; doubled three times, then kept")
-    patch: int = Field(0, ge=0, description="side of training patches, pixels, a multiple of 16; 0: whole image")
+    patch: int = Field(
+        0, ge=0, description="side of training patches, pixels, a multiple of 16; 0: whole image"
+    )
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of inference windows")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate")
     weight_decay: float = Field(1e-5, ge=0, description="AdamW's weight decay")
@@ -110,6 +126,4 @@ class SegmenterConfig(GeneratorEntry):
     options: SegmenterOptions = Field(default_factory=SegmenterOptions)
 
 
-GeneratorConfig = Annotated[
-    DCGANConfig | Pix2PixConfig | SegmenterConfig, Field(discriminator="arch")
-]
+GeneratorConfig = Annotated[DCGANConfig | Pix2PixConfig | SegmenterConfig, Field(discriminator="arch")]

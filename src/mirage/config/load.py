@@ -60,7 +60,10 @@ def merge(base: Any, override: Any) -> Any:
     """Deep merge of mappings; anything else, lists included, is replaced."""
     if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
         return override
-    return {**base, **{key: merge(base[key], value) if key in base else value for key, value in override.items()}}
+    return {
+        **base,
+        **{key: merge(base[key], value) if key in base else value for key, value in override.items()},
+    }
 
 
 def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
@@ -118,7 +121,9 @@ def _at_demo_scale(entries: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _explain(error: ValidationError, overrides: Mapping[str, Any], origin: Mapping[tuple[str, str], str]) -> str:
+def _explain(
+    error: ValidationError, overrides: Mapping[str, Any], origin: Mapping[tuple[str, str], str]
+) -> str:
     """All problems, each with file, key, value and expectation."""
 
     def file_of(keys: list[str]) -> str:

@@ -118,9 +118,7 @@ class Config(Options):
 def model_refs(recipe: Entry) -> dict[str, ModelRef]:
     """Key -> trained generator that a recipe uses."""
     return {
-        key: value
-        for key in type(recipe).model_fields
-        if isinstance(value := getattr(recipe, key), ModelRef)
+        key: value for key in type(recipe).model_fields if isinstance(value := getattr(recipe, key), ModelRef)
     }
 
 
@@ -142,4 +140,3 @@ def _suggest(name: str, known: list[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; defined are: {', '.join(sorted(known)) or 'none'}"
-

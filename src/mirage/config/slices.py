@@ -93,6 +93,6 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
     """What a report prints that is not in the results it reads."""
     entry = config.studies[study]
     evaluations = {name: normalise(config.evaluations[name]) for name in sorted(entry.evaluations)}
-    return _versioned("report", {"study": normalise(entry), "evaluations": evaluations, "scale": config.scale})
-
-
+    return _versioned(
+        "report", {"study": normalise(entry), "evaluations": evaluations, "scale": config.scale}
+    )

@@ -15,7 +15,7 @@ def _name_some(names: set[str], limit: int = 8) -> str:
 
 
 def check_test_set(test: Dataset) -> None:
-    """Refuse a test or validation set that holds anything but real (or simulated) images with their own labels.
+    """Refuse a test or validation set of anything but real (or simulated) images with their own labels.
 
     Raises:
         LeakError: names the offending items.
@@ -23,8 +23,8 @@ def check_test_set(test: Dataset) -> None:
     made = test.items["origin"].eq("synthetic") | test.items["mask_origin"].isin(["synthetic", "predicted"])
     if made.any():
         raise LeakError(
-            f"{test.info.name}: the held-out items {_name_some(set(test.items['item_id'][made]))} are synthetic "
-            "or carry predicted labels; score on a dataset of real images with annotated labels instead"
+            f"{test.info.name}: the held-out items {_name_some(set(test.items['item_id'][made]))} are "
+            "synthetic or carry predicted labels; score on a dataset of real images with annotated labels"
         )
 
 

@@ -74,9 +74,7 @@ class ShardWriter:
         for name, (shape, dtype) in self._shapes.items():
             array = arrays[name]
             if array.shape != shape or array.dtype != dtype:
-                raise DataError(
-                    f"{name} is {array.dtype} {array.shape}, the shard stores {dtype} {shape}"
-                )
+                raise DataError(f"{name} is {array.dtype} {array.shape}, the shard stores {dtype} {shape}")
             flat = pa.array(np.ascontiguousarray(array).ravel())
             storage = pa.FixedSizeListArray.from_arrays(flat, len(flat))
             columns.append(pa.ExtensionArray.from_storage(self._schema.field(name).type, storage))

@@ -17,10 +17,12 @@ from mirage.generators.base import Generator, ImageSpec, adam, noise_generators
 from mirage.generators.labels import LabelCode
 from mirage.metrics.distances import frechet_distance
 from mirage.networks.dcgan import SIZES, DCGANDiscriminator, DCGANGenerator
-from mirage.training.losses import fake_loss, generator_loss, real_loss
+from mirage.training.losses import fake_loss, generator_loss, r1_penalty, real_loss
 from mirage.training.previews import panel
 from mirage.training.trainable import Items
 
+R1_SHARE = 0.25
+"""Share of steps with the gradient penalty, weighted up in turn: nearly as good as always, and cheaper."""
 METRIC_SIDE = 16
 METRIC_ITEMS = 25
 METRIC_DIMENSIONS = 32
@@ -100,11 +102,26 @@ class DCGAN(Generator):
             noise = torch.randn(len(batch["real"]), self.options.latent, device=batch["real"].device)
             fake = self.generator(noise)
             batch["fake"] = fake.detach()
-            return {"generator": generator_loss(self.discriminator(fake))}
-        return {
-            "real": real_loss(self.discriminator(batch["real"]), self.options.label_smoothing),
-            "fake": fake_loss(self.discriminator(batch["fake"])),
+            return {"generator": generator_loss(self._judge(fake))}
+        real = batch["real"]
+        penalised = self.options.r1_gamma > 0 and torch.rand(()).item() < R1_SHARE
+        if penalised:
+            real = real.detach().requires_grad_()
+        logits = self._judge(real)
+        losses = {
+            "real": real_loss(logits, self.options.label_smoothing),
+            "fake": fake_loss(self._judge(batch["fake"])),
         }
+        if penalised:
+            losses["r1"] = self.options.r1_gamma / R1_SHARE * r1_penalty(logits, real)
+        return losses
+
+    def _judge(self, images: Tensor) -> Tensor:
+        """The discriminator's logits, on images blurred by instance noise (Sønderby 2017) where asked for."""
+        if self.options.instance_noise:
+            images = images + self.options.instance_noise * torch.randn_like(images)
+        logits: Tensor = self.discriminator(images)
+        return logits
 
     def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
         lr = self.options.lr_generator if phase == "generator" else self.options.lr_discriminator

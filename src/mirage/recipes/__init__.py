@@ -17,7 +17,7 @@ from mirage.recipes.base import Recipe, write_shard
 from mirage.recipes.mask_then_image import MaskThenImage
 from mirage.recipes.pseudo_label import PseudoLabel
 from mirage.recipes.unconditional import Unconditional
-from mirage.training.devices import accelerator
+from mirage.training.device import choose_device
 
 RECIPES: dict[str, type[Recipe]] = {
     "unconditional": Unconditional,
@@ -40,7 +40,7 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
         CheckpointError, DataError: a model or dataset is damaged, or does not fit the recipe.
     """
     torch.set_num_threads(runtime.threads)
-    device = accelerator(runtime.accelerator)
+    device = choose_device(runtime)
     models, datasets, lineage = {}, {}, set()
     for path in inputs:
         folder = path.parent

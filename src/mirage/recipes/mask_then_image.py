@@ -34,8 +34,8 @@ class MaskThenImage(Recipe):
             label = masks[index]
             if label is None:
                 reason = (
-                    f"no mask with {self.options.min_foreground:.2%} foreground in {self.options.max_draws} draws; "
-                    "train the mask generator longer or lower min_foreground"
+                    f"no mask with {self.options.min_foreground:.2%} foreground in "
+                    f"{self.options.max_draws} draws; train the mask generator longer or lower min_foreground"
                 )
                 yield Made(self.row(index, status="failed", reason=reason))
             else:

@@ -35,7 +35,7 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
     """Write the report of one study into a folder.
 
     Writes ``report.html`` (one self-contained page under 5 MB), ``figures/`` (every figure in full and the
-    CSV behind it), ``summary.parquet`` (the tidy table of :func:`mirage.report.summary.summarise`) and
+    CSV behind it), ``summary.csv`` (the tidy table of :func:`mirage.report.summary.summarise`) and
     ``summary.json`` (the same, nested, for ``dvc metrics``).
 
     Args:
@@ -50,8 +50,8 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
     summary = summarise(inputs)
     data = {key: Dataset(folder) for key, folder in inputs.datasets.items()}
     page = _page_in_budget(study, name, inputs, data, summary, out)
-    with atomic_path(out / "summary.parquet") as path:
-        summary.to_parquet(path, index=False)
+    with atomic_path(out / "summary.csv") as path:
+        summary.to_csv(path, index=False)
     write_json(out / "summary.json", nested(summary))
     with atomic_path(out / "report.html") as path:
         path.write_text(page, encoding="utf-8")

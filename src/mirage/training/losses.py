@@ -23,6 +23,17 @@ def fake_loss(logits: Tensor) -> Tensor:
     return F.softplus(logits.float()).mean()
 
 
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Half the squared gradient of the critic at real images, averaged over items (R1, Mescheder 2018).
+
+    Args:
+        logits: (N,), of ``images``.
+        images: (N, ...), requiring gradients.
+    """
+    (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean() / 2
+
+
 def dice_loss(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
     """1 - soft Dice of each item within a region, averaged over items.
 
