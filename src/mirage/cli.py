@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -59,13 +58,26 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 def _spread_over_gpus(gpus: int) -> bool:
-    """Start this very command once per GPU under torchrun; False in the processes that do the work."""
+    """Start this very command once per GPU, as torchrun would; False in the processes that do the work."""
     if gpus <= 1 or "LOCAL_RANK" in os.environ:
         return False
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "-m", "mirage.cli"]
-    code = subprocess.run([sys.executable, *launch, *sys.argv[1:]], check=False).returncode
-    if code:
-        raise typer.Exit(code)
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    standalone = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=gpus,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # a free port, so that two jobs of one node do not meet
+        run_id=str(os.getpid()),
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(standalone, sys.executable)("-m", "mirage.cli", *sys.argv[1:])
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        raise typer.Exit(failure.exitcode if failure.exitcode > 0 else 1) from None
     return True
 
 
@@ -136,9 +148,8 @@ def evaluate_arm(
     from mirage.evaluate.segmentation import run_arm
 
     options = _options(config)
-    entry = SegmentationEvaluation.model_validate(
-        {**options, "arms": {arm: options.pop("arm")}, "baseline": arm}
-    )
+    arms = {arm: options.pop("arm")}
+    entry = SegmentationEvaluation.model_validate({**options, "arms": arms, "baseline": arm})
     datasets = {path.parent.name: Dataset(path.parent) for path in manifests}
     runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
     run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, minutes)
