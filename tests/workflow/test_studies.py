@@ -82,7 +82,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "a comment": (QUICK, lambda text: text + "\n# a remark\n", set(), ""),
     "order of keys": (
         QUICK,
-        replace("{of: mask, features: 16, latent: 64}", "{latent: 64, features: 16, of: mask}"),
+        replace("{of: mask, features: 16, latent: 64,", "{latent: 64, features: 16, of: mask,"),
         set(),
         "",
     ),
@@ -151,7 +151,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "a further seed": (QUICK, replace("seeds: [0, 1]", "seeds: [0, 1, 2]"), JUDGED, "quick"),
     "steps of the judges": (
         QUICK,
-        replace("steps: 200\n    batch_size: 4\n    judge", "steps: 210\n    batch_size: 4\n    judge"),
+        replace("steps: 160\n    batch_size: 4\n    judge", "steps: 210\n    batch_size: 4\n    judge"),
         {"freeze_arm", *JUDGED},
         "quick",
     ),
@@ -171,7 +171,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     ),
     "split": (
         QUICK,
-        replace("split: {val: 0.15}", "split: {val: 0.15, seed: 1}"),
+        replace("split: {by: random, val: 0.1, test: 0.25}", "split: {by: random, val: 0.1, test: 0.25, seed: 1}"),
         {
             "gather_dataset",
             "train_generator",

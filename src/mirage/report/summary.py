@@ -84,7 +84,10 @@ def segmentation_summary(name: str, config: SegmentationEvaluation, rows: pd.Dat
                     "low": found.low, "high": found.high, "n_subjects": found.subjects, "n_seeds": 0,
                 }
             )  # fmt: skip
-    return pd.DataFrame(records).assign(evaluation=name).reindex(columns=list(COLUMNS))
+    table = pd.DataFrame(records).assign(evaluation=name).reindex(columns=list(COLUMNS))
+    absolute = table["kind"] == "absolute"  # all scores are shares; a widened interval may pass 0 or 1
+    table.loc[absolute, ["low", "high"]] = table.loc[absolute, ["low", "high"]].clip(0, 1)
+    return table
 
 
 def fidelity_summary(name: str, rows: pd.DataFrame) -> pd.DataFrame:
