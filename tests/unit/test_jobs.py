@@ -1,4 +1,4 @@
-"""The commands that Snakemake's jobs call: training, synthesis with every recipe, judging; and GPUs if there are."""
+"""The commands that Snakemake's jobs call: training, synthesis with every recipe, judging."""
 
 from __future__ import annotations
 

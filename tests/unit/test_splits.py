@@ -45,6 +45,7 @@ def write(folder: Path, items: list[dict[str, Any]], shards: int = 2, **facts: A
             "mask_channels": [],
             "labels": {},
             "spacing_mm": None,
+            "items": sum(row.status == "ok" for row in rows),
         }
         write_json(stem.with_suffix(".json"), {**common, **facts})
     return folder

@@ -171,7 +171,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     ),
     "split": (
         QUICK,
-        replace("split: {by: random, val: 0.1, test: 0.25}", "split: {by: random, val: 0.1, test: 0.25, seed: 1}"),
+        replace("split: {by: random, val: 0.1,", "split: {by: random, seed: 1, val: 0.1,"),
         {
             "gather_dataset",
             "train_generator",

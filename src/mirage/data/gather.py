@@ -84,9 +84,10 @@ def gather(
 
 
 def _merge_facts(shards: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Facts that all shards agree on; spacing becomes None where images differ in it."""
-    merged = {key: value for key, value in shards[0].items() if key in FACTS}
-    for shard in shards[1:]:
+    """Facts that all shards with items agree on; spacing becomes None where images differ in it."""
+    first, *others = [shard for shard in shards if shard["items"]] or shards[:1]
+    merged = {key: value for key, value in first.items() if key in FACTS}
+    for shard in others:
         for key in merged:
             if merged[key] == shard[key]:
                 continue

@@ -38,6 +38,8 @@ CORE = pa.schema(
     ]
 )
 SPLITS = ("train", "val", "test")
+ROW_GROUP = 2048
+"""Rows that are encoded at a time; keeps the peak memory of large manifests flat."""
 
 
 @dataclass
@@ -87,4 +89,4 @@ def to_table(rows: Sequence[ItemRow]) -> pa.Table:
 def write_manifest(path: Path | str, table: pa.Table) -> None:
     """Write a manifest, atomically."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, row_group_size=ROW_GROUP)

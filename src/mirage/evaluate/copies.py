@@ -17,7 +17,8 @@ Metrics, each with the prefix ``image_`` or ``mask_``, of arm ``synthetic`` and,
 - ``distinct``: number of synthetic items without those that are exact twins of an earlier one.
 - ``exact_duplicates``, ``near_duplicates``: share of synthetic items that repeat an earlier one.
 
-Intervals are percentiles of a bootstrap by subject; a synthetic item is a subject of its own. They are too
+Intervals are percentiles of a bootstrap by subject; a synthetic item is a subject of its own. A share of none
+or all, which a bootstrap cannot leave, has the exact binomial interval over subjects. The others are too
 short for fewer than about ten subjects, because a median of so few hardly moves.
 """
 
@@ -29,6 +30,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from mirage import seeds
 from mirage.data import Dataset
@@ -222,10 +224,10 @@ def _neighbour_rows(
                 rows.append(_row(arms[side], f"{what}_{name}", value, limits(medians), len(table), count))
         for name, flags in (("exact_copies", table["exact"]), ("near_copies", first < bound)):
             share = np.asarray(flags, dtype=np.float64)
-            means = (weights @ share) / weights.sum(axis=1)
-            rows.append(
-                _row(arms[side], f"{what}_{name}", float(share.mean()), limits(means), len(table), count)
-            )
+            ends = limits((weights @ share) / weights.sum(axis=1))
+            if share.min() == share.max():
+                ends = tuple(binomtest(count if share[0] else 0, count).proportion_ci(method="exact"))
+            rows.append(_row(arms[side], f"{what}_{name}", float(share.mean()), ends, len(table), count))
     for name in ("nearest", "nndr"):
         if ("synthetic", name) in resampled and ("heldout", name) in resampled:
             (own, own_draws), (other, other_draws) = resampled["synthetic", name], resampled["heldout", name]

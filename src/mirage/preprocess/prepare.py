@@ -141,11 +141,11 @@ class _Rows:
     def __init__(self) -> None:
         self._recent: list[ItemRow] = []
         self._tables: list[pa.Table] = []
-        self.ok = self.failed = 0
+        self.ok = 0
 
     def append(self, row: ItemRow) -> None:
         self._recent.append(row)
-        self.ok, self.failed = self.ok + (row.status == "ok"), self.failed + (row.status != "ok")
+        self.ok += row.status == "ok"
         if len(self._recent) == CHUNK:
             self._tables.append(to_table(self._recent))
             self._recent = []
@@ -204,7 +204,6 @@ def prepare_shard(config: DatasetConfig, name: str, source: Source, shard: int, 
             rows.append(row)
     write_manifest(stem.with_suffix(".parquet"), rows.table())
     facts = {
-        "name": name,
         "namespace": source.namespace,
         "modality": source.modality,
         "image_shape": list(image_shape),
@@ -214,10 +213,7 @@ def prepare_shard(config: DatasetConfig, name: str, source: Source, shard: int, 
         "mask_channels": channels,
         "labels": {str(value): label for value, label in source.labels.items()},
         "spacing_mm": list(spacing.common) if spacing.common and not spacing.varies else None,
-        "spacing_varies": spacing.varies,
-        "shards": config.shards,
-        "ok": rows.ok,
-        "failed": rows.failed,
+        "items": rows.ok,
     }
     write_json(stem.with_suffix(".json"), facts)
 

@@ -139,6 +139,7 @@ def write_shard(recipe: Recipe, options: RecipeEntry, frozen: Any, shard: int, f
         "mask_channels": channels,
         "labels": {str(value): name for value, name in spec.labels.items()},
         "spacing_mm": None if spec.spacing_mm is None else list(spec.spacing_mm),
+        "items": sum(row.status == "ok" for row in rows),
         "lineage": sorted(recipe.lineage),
         "sampling": frozen,
     }

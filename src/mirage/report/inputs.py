@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation
 
@@ -50,3 +51,37 @@ class ReportInputs:
     config_hash: str = ""
     commit: str = ""
     graph: Graph = field(default_factory=Graph)
+
+    @classmethod
+    def from_plan(
+        cls,
+        plan: Mapping[str, Any],
+        evaluations: Mapping[str, SegmentationEvaluation | FidelityEvaluation],
+        *,
+        benchmarks: Path,
+        config_hash: str,
+        commit: str,
+    ) -> ReportInputs:
+        """Inputs of one study.
+
+        Args:
+            plan: what :meth:`mirage.graph.Graph.report_plan` gives.
+            evaluations: name -> configuration of the plan's evaluations.
+            benchmarks: folder of all benchmark files; those of the study's own entries are taken.
+            config_hash, commit: see the attributes.
+        """
+        names = {*plan["evaluations"], *plan["datasets"], *plan["models"]}
+        return cls(
+            evaluations={
+                name: (evaluations[name], [Path(folder) for folder in folders])
+                for name, folders in plan["evaluations"].items()
+            },
+            datasets={name: Path(folder) for name, folder in plan["datasets"].items()},
+            models={name: [Path(folder) for folder in folders] for name, folders in plan["models"].items()},
+            benchmarks=[
+                path for path in sorted(benchmarks.rglob("*.tsv")) if names & {path.stem, *path.parts}
+            ],
+            config_hash=config_hash,
+            commit=commit,
+            graph=Graph(nodes=plan["nodes"], edges=plan["edges"]),
+        )

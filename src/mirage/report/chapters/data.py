@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mirage.data import Dataset
+from mirage.data.manifest import SPLITS
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
 from mirage.report.graph import PLURALS, draw
@@ -12,7 +13,6 @@ from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, TIMES
 
-SPLITS = ("train", "val", "test")
 EXAMPLES = 2
 REASONS = 20
 
