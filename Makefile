@@ -1,6 +1,7 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up .venv first.
 PYTHON ?= python3
 CORES ?= 2
+PIP_ARGS ?=
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
@@ -13,11 +14,12 @@ setup: .venv/.done
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	touch $@
 
 demo: setup  ## the quick-start study on simulated images
-	snakemake --profile profiles/local --cores $(CORES)
+	snakemake --profile profiles/local --cores $(CORES) --config run=quickstart
+	@echo "The report: $(CURDIR)/results/studies/quickstart/report.html"
 
 lint: setup  ## style, types, layers, workflow
 	ruff check .
@@ -28,7 +30,7 @@ lint: setup  ## style, types, layers, workflow
 	tests/lint_workflow
 
 test: lint  ## everything that CI runs
-	pytest -n $(CORES)
+	pytest -n $(CORES) --dist loadgroup
 
 unit: setup  ## the fast tests only
 	pytest -n $(CORES) tests/unit

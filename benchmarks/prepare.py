@@ -39,7 +39,7 @@ def subset(raw: Path, count: int, folder: Path) -> None:
 def by_mirage(raw: Path, out: Path) -> None:
     """Prepare one shard as the workflow does."""
     from mirage.config.datasets import DatasetConfig, FolderSource, PrepareOptions
-    from mirage.preprocess.prepare import prepare_shard
+    from mirage.prepare import prepare_shard
     from mirage.sources import open_source
 
     source = FolderSource(
@@ -50,7 +50,7 @@ def by_mirage(raw: Path, out: Path) -> None:
         fov="fov/{stem}_fov.png",
     )
     config = DatasetConfig(source=source, prepare=PrepareOptions(size=SIZE, crop="fov", mask_threshold=0.35))
-    prepare_shard(config, "benchmark", open_source(source), 0, out)
+    prepare_shard(config, open_source(source), 0, out)
 
 
 def by_script(raw: Path, out: Path) -> None:
@@ -70,7 +70,7 @@ def by_script(raw: Path, out: Path) -> None:
 
 def child(tool: str, raw: Path, out: Path) -> None:
     """Run one tool in this process and print seconds and peak memory in MB."""
-    import mirage.preprocess.prepare  # noqa: F401 - imports are not what is timed
+    import mirage.prepare  # noqa: F401 - imports are not what is timed
 
     began = time.perf_counter()
     {"mirage": by_mirage, "script": by_script}[tool](raw, out)

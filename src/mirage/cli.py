@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -40,6 +41,7 @@ def _job(command: Callable[..., None]) -> Callable[..., None]:
         from mirage.training.loop import TimeBudgetReached
 
         log.configure()
+        logger.info("mirage %s", shlex.join(sys.argv[1:]))
         try:
             command(*args, **kwargs)
         except TimeBudgetReached as stop:
@@ -137,21 +139,22 @@ def evaluate_arm(
     arm: Annotated[str, typer.Option(help="name of the arm")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
     accelerator: Accelerator = "auto",
-    gpus: Gpus = 0,
     threads: Threads = 1,
     workers: Workers = 0,
     minutes: Minutes = None,
 ) -> None:
     """Train the judge of one arm with one seed and score it on the held-out images."""
-    from mirage.config.evaluations import SegmentationEvaluation
+    from pydantic import TypeAdapter
+
+    from mirage.config.evaluations import EvaluationConfig
     from mirage.data import Dataset
-    from mirage.evaluate.segmentation import run_arm
+    from mirage.evaluate import run_arm
 
     options = _options(config)
     arms = {arm: options.pop("arm")}
-    entry = SegmentationEvaluation.model_validate({**options, "arms": arms, "baseline": arm})
+    entry: Any = TypeAdapter(EvaluationConfig).validate_python({**options, "arms": arms, "baseline": arm})
     datasets = {path.parent.name: Dataset(path.parent) for path in manifests}
-    runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
+    runtime = Runtime(accelerator=accelerator, threads=threads, workers=workers)
     run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, minutes)
 
 

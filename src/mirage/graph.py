@@ -6,18 +6,17 @@ name the same dataset or model share it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mirage.config.evaluations import SegmentationEvaluation
-from mirage.config.model import Config, evaluation_data, model_refs
-from mirage.config.recipes import ModelRef, PseudoLabelRecipe
-from mirage.data.shards import shard_name
+from mirage.config.base import ModelRef, models_of
+from mirage.config.evaluations import OBSERVER_ARM, ArmsEvaluation, SegmentationEvaluation
+from mirage.config.model import Config, data_of
+from mirage.data.names import shard_name
 from mirage.sources import open_source
 from mirage.sources.base import Source
-
-OBSERVER_ARM = "observer2"
 
 
 def simulated_folder(dataset: str) -> str:
@@ -47,6 +46,17 @@ class Graph:
         entry = self.config.datasets[dataset]
         return simulated_folder(dataset) if entry.simulate else entry.source.path
 
+    def raw_inputs(self, dataset: str) -> list[str]:
+        """What the preparation of a dataset depends on: its raw folder, all folders below it, and its table.
+
+        A folder's time stamp changes when a file in it is added, removed or replaced by another.
+        """
+        entry = self.config.datasets[dataset]
+        root = self.raw_path(dataset)
+        folders = [root, *(path for path, _, _ in os.walk(root) if path != root)]
+        table = getattr(entry.source, "table", None) if not entry.simulate else None
+        return [*folders, f"{root}/{table}"] if table else folders
+
     def data_folder(self, name: str) -> str:
         """Folder of a dataset or of what a recipe makes."""
         return f"results/{'datasets' if name in self.config.datasets else 'synthetic'}/{name}"
@@ -64,32 +74,32 @@ class Graph:
     def recipe_inputs(self, recipe: str) -> list[str]:
         """Weights and manifests that a recipe reads."""
         entry = self.config.recipes[recipe]
-        files = [f"{model_folder(ref)}/weights.safetensors" for ref in model_refs(entry).values()]
-        if isinstance(entry, PseudoLabelRecipe):
-            files.append(self.manifest(entry.images))
-        return files
+        weights = [f"{model_folder(ref)}/weights.safetensors" for ref in models_of(entry)]
+        return [*weights, *(self.manifest(name) for name in data_of(entry))]
 
-    def arm_data(self, evaluation: str, arm: str) -> list[str]:
-        """Datasets and recipes that one arm reads, the test set among them."""
+    def arm_manifests(self, evaluation: str, arm: str) -> list[str]:
+        """Manifests of the test set and of the training sets of one arm."""
         entry = self.config.evaluations[evaluation]
-        assert isinstance(entry, SegmentationEvaluation)
-        parts = [*entry.arms[arm].train, *entry.arms[arm].pretrain]
-        return list(dict.fromkeys([entry.test, *(part.data for part in parts)]))
+        assert isinstance(entry, ArmsEvaluation)
+        return [self.manifest(name) for name in dict.fromkeys([entry.test, *data_of(entry.arms[arm])])]
+
+    def set_manifests(self, evaluation: str) -> list[str]:
+        """Manifests of the datasets that an evaluation of whole datasets reads."""
+        return [self.manifest(name) for name in data_of(self.config.evaluations[evaluation])]
 
     def has_second_observer(self, evaluation: str) -> bool:
-        """Whether the test set of a segmentation evaluation was also drawn by a second observer."""
+        """Whether the test set of an evaluation was also drawn by a second observer."""
         entry = self.config.evaluations[evaluation]
         return (
             isinstance(entry, SegmentationEvaluation)
-            and entry.test in self.config.datasets
-            and "observer2" in self.source(entry.test).mask_channels
+            and OBSERVER_ARM in self.source(entry.test).mask_channels
         )
 
     def evaluation_folders(self, evaluation: str) -> list[str]:
-        """Folders with a `metrics.parquet` that one evaluation ends in."""
+        """Folders with a `metrics.parquet` and `details/` that one evaluation ends in."""
         entry = self.config.evaluations[evaluation]
         base = f"results/evaluations/{evaluation}"
-        if not isinstance(entry, SegmentationEvaluation):
+        if not isinstance(entry, ArmsEvaluation):
             return [base]
         folders = [f"{base}/{arm}/seed-{seed}" for arm in entry.arms for seed in entry.seeds]
         return [*folders, f"{base}/{OBSERVER_ARM}"] if self.has_second_observer(evaluation) else folders
@@ -116,7 +126,19 @@ class Graph:
         return {
             "metrics": [f"{f}/metrics.parquet" for folders in plan["evaluations"].values() for f in folders],
             "manifests": [f"{folder}/manifest.parquet" for folder in plan["datasets"].values()],
-            "weights": [f"{f}/weights.safetensors" for folders in plan["models"].values() for f in folders],
+            "infos": [f"{folder}/dataset.json" for folder in plan["datasets"].values()],
+            "details": [
+                f"{f}/details"
+                for folders in plan["evaluations"].values()
+                for f in folders
+                if not f.endswith(f"/{OBSERVER_ARM}")
+            ],
+            "models": [
+                f"{f}/{file}"
+                for folders in plan["models"].values()
+                for f in folders
+                for file in ("model.json", "history.parquet")
+            ],
         }
 
     def _kind(self, name: str) -> str:
@@ -145,13 +167,11 @@ class Graph:
                 yield data_id(self.config.generators[name].data), node
             elif kind == "recipe":
                 recipe = self.config.recipes[name]
-                yield from ((f"generator:{ref.generator}", node) for ref in model_refs(recipe).values())
-                if isinstance(recipe, PseudoLabelRecipe):
-                    yield data_id(recipe.images), node
+                yield from ((f"generator:{ref.generator}", node) for ref in models_of(recipe))
+                yield from ((data_id(used), node) for used in data_of(recipe))
             elif kind == "evaluation":
                 yield node, f"study:{study}"
-                for used in set(evaluation_data(self.config.evaluations[name]).values()):
-                    yield data_id(used), node
+                yield from ((data_id(used), node) for used in data_of(self.config.evaluations[name]))
 
     def check_layouts(self) -> None:
         """Check the raw data of every dataset that the studies to be run need.

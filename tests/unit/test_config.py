@@ -55,7 +55,7 @@ def test_demo_scale_simulates_every_dataset() -> None:
         ({"generators": {"new": {"arch": "dcgn", "data": "x"}}}, r"generators.new: .*'dcgn'.*'dcgan'"),
         (
             {"studies": {"Bad Name": {"title": "", "question": "", "evaluations": ["quick_vessels"]}}},
-            "names are",
+            r"studies.Bad Name",
         ),
         (
             {
@@ -63,8 +63,26 @@ def test_demo_scale_simulates_every_dataset() -> None:
                     "quick_fundus": {"recipe": "unconditional", "generator": "quick_masks", "count": 1}
                 }
             },
-            "both",
+            "rename one",
         ),
+        (
+            {"evaluations": {"quick_vessels": {"test": "quick_dual_gan"}}},
+            r"quick_vessels.test: 'quick_dual_gan' is no dataset",
+        ),
+        ({"evaluations": {"quick_vessels": {"arms": {"observer2": {"train": ["quick_fundus"]}}}}}, "kept for"),
+        ({"evaluations": {"quick_vessels": {"arms": {"_x": {"train": ["quick_fundus"]}}}}}, r"arms._x"),
+        ({"evaluations": {"quick_vessels": {"seeds": [0, 0]}}}, "listed twice"),
+        ({"evaluations": {"quick_vessels": {"seeds": [-1]}}}, "greater than or equal to 0"),
+        (
+            {"recipes": {"quick_dual_gan": {"masks": "quick_photos", "images": "quick_masks"}}},
+            r"quick_dual_gan.masks: expected a generator of masks from noise, 'quick_photos' is pix2pix",
+        ),
+        ({"recipes": {"quick_single_gan": {"generator": "quick_photos"}}}, "expected a generator of images from"),
+        ({"datasets": {"quick_fundus": {"prepare": {"size": 100}}}}, r"dcgan makes images of side \(32"),
+        ({"generators": {"quick_masks": {"training": {"accumulate": 3}}}}, "does not divide batch_size"),
+        ({"generators": {"quick_masks": {"demo": {"trainin": {}}}}}, r"trainin: unknown key"),
+        ({"datasets": ["quick_fundus"]}, r"config.yaml: datasets: expected a mapping"),
+        ({"datasets": {"quick_fundus": [1]}}, r"datasets.quick_fundus: expected a mapping"),
         (
             {"evaluations": {"quick_vessels": {"baseline": "nothing"}}},
             r"baseline 'nothing' is none of the arms",
@@ -116,10 +134,33 @@ def test_files_that_are_no_mapping_are_refused(tmp_path: Path, text: str) -> Non
         read_yaml(path)
 
 
-def test_generator_trained_on_its_own_product_is_refused() -> None:
-    """A cycle of recipes and generators is found before Snakemake sees it."""
-    with pytest.raises(ConfigError, match="trained on what it makes"):
-        load(generators={"quick_masks": {"data": "quick_dual_gan"}})
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"generators": {"quick_masks": {"data": "quick_dual_gan"}}},
+        {
+            "generators": {"seg": {"arch": "segmenter", "data": "quick_fundus"}},
+            "recipes": {"again": {"recipe": "pseudo_label", "images": "again", "segmenter": "seg"}},
+        },
+    ],
+)
+def test_recipe_made_of_itself_is_refused(overrides: dict[str, Any]) -> None:
+    """A cycle, through generators or through images, is found before Snakemake sees it."""
+    with pytest.raises(ConfigError, match="of itself"):
+        load(**overrides)
+
+
+def test_registry_left_empty_is_no_mistake() -> None:
+    """`datasets:` with only comments below it is what an edited config.yaml looks like."""
+    assert load(datasets=None, generators=None) == load()
+
+
+def test_complete_study_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    """docs/your-data.md promises a study to copy."""
+    text = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "wards.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    assert load_config({"run": ["wards"]}, tmp_path).study_data("wards") == {"wards", "wards_synthetic"}
 
 
 def test_merge_replaces_lists_and_keeps_other_keys() -> None:
@@ -135,7 +176,7 @@ def test_slice_ignores_runtime_order_defaults_and_notation() -> None:
         generators={
             "quick_photos": {
                 "runtime": {"gpus": 3, "minutes": 7},
-                "options": {"lr": 0.0002, "features": 24, "critic_features": 16},
+                "options": {"lr": 0.0002, "features": 16, "critic_features": 16},
                 "training": yaml.safe_load("ema_decay: null"),
             }
         }
@@ -168,6 +209,27 @@ def test_conda_environment_has_the_pins_of_the_constraints() -> None:
     pins = {line for line in (ROOT / "constraints.txt").read_text().split("\n") if line and line[0] != "#"}
     environment = yaml.safe_load((ROOT / "envs" / "mirage.yaml").read_text())
     assert set(environment["dependencies"][-1]["pip"]) == pins
+
+
+def test_registries_of_code_match_the_configuration() -> None:
+    """Every arch, recipe, evaluator and reader that can be written has code, and the other way round."""
+    from mirage.evaluate import EVALUATORS
+    from mirage.generators import GENERATORS
+    from mirage.recipes import RECIPES
+    from mirage.sources import READERS
+
+    schema = Config.model_json_schema()
+    for registry, code in (("generators", GENERATORS), ("recipes", RECIPES), ("evaluations", EVALUATORS)):
+        tags = schema["properties"][registry]["additionalProperties"]["discriminator"]["mapping"]
+        assert set(tags) == set(code), registry
+    sources = schema["$defs"]["DatasetConfig"]["properties"]["source"]
+    assert set(sources["discriminator"]["mapping"]) == set(READERS)
+
+
+def test_no_document_has_a_gap_to_fill() -> None:
+    """Figures are filled in before a release."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        assert "@@" not in path.read_text(encoding="utf-8"), path
 
 
 def test_every_config_key_has_a_description() -> None:

@@ -18,7 +18,7 @@ from mirage.config.generators import (
     SegmenterOptions,
     TrainingOptions,
 )
-from mirage.data import Dataset
+from mirage.data import Dataset, Item
 from mirage.errors import CheckpointError, ConfigError, DataError
 from mirage.generators import build, create
 from mirage.generators.base import Generator, ImageSpec
@@ -57,8 +57,7 @@ def conditions(generator: Generator, data: Dataset, count: int) -> torch.Tensor 
     """Conditions of the first items as a recipe makes them."""
     if not generator.conditional:
         return None
-    arrays = [data.mask(i) if generator.arch == "pix2pix" else data.image(i) for i in range(count)]
-    return torch.stack([generator.condition(array) for array in arrays])
+    return torch.stack([generator.condition(data.item(i)) for i in range(count)])
 
 
 @pytest.mark.parametrize("arch", OPTIONS)
@@ -86,17 +85,18 @@ def test_training_and_sampling_share_one_transform(arch, dtype, toy_dataset):
     data = toy_dataset(dtype=dtype)
     generator = make(arch, data)
     for index in range(3):
-        image, masks = data.image(index), data.masks(index)
-        trained = generator.example(image, masks, np.random.default_rng(0), Augment())
-        validated = generator.example(image, masks)
+        item = data.item(index)
+        trained = generator.example(item, np.random.default_rng(0), Augment())
+        validated = generator.example(item)
         assert all(torch.equal(trained[key], validated[key]) for key in trained)
         assert all(value.dtype == torch.float32 for value in trained.values())
         if arch == "pix2pix":
-            assert torch.equal(trained["condition"], generator.condition(data.mask(index)))
+            assert torch.equal(trained["condition"], generator.condition(item))
+            assert torch.equal(trained["condition"], generator.condition_of_label(data.mask(index)))
         if arch == "segmenter":
-            assert torch.equal(trained["input"], generator.condition(image))
+            assert torch.equal(trained["input"], generator.condition(Item(item.image)))
         else:
-            assert np.array_equal(generator.decode(trained["real"][None])[0], image)
+            assert np.array_equal(generator.decode(trained["real"][None])[0], item.image)
             assert trained["real"].min() == -1
 
 
@@ -104,8 +104,8 @@ def test_segmenter_trains_on_patches_and_predicts_whole_images(toy_dataset):
     """Image, target and field of view are cut alike; sampling covers every pixel of any size."""
     data = toy_dataset(size=64)
     generator = make("segmenter", data)
-    whole = generator.example(data.image(0), data.masks(0))
-    patch = generator.example(data.image(0), data.masks(0), np.random.default_rng(1), Augment())
+    whole = generator.example(data.item(0))
+    patch = generator.example(data.item(0), np.random.default_rng(1), Augment())
     assert {value.shape[1:] for value in patch.values()} == {(32, 32)}
     matches = [
         (top, left)
@@ -118,7 +118,7 @@ def test_segmenter_trains_on_patches_and_predicts_whole_images(toy_dataset):
     for key in ("target", "inside"):
         assert torch.equal(whole[key][:, top : top + 32, left : left + 32], patch[key])
     other = toy_dataset("other", size=80)
-    assert generator.sample(generator.condition(other.image(0))[None], [0]).shape == (1, 1, 80, 80)
+    assert generator.sample(generator.condition(other.item(0))[None], [0]).shape == (1, 1, 80, 80)
 
 
 def test_segmenter_learns_only_inside_the_field_of_view(toy_dataset):
@@ -131,7 +131,7 @@ def test_segmenter_learns_only_inside_the_field_of_view(toy_dataset):
     assert not np.array_equal(masks, flipped)
 
     def loss(stack):
-        batch = {key: value[None] for key, value in generator.example(data.image(0), stack).items()}
+        batch = {key: value[None] for key, value in generator.example(Item(data.image(0), stack)).items()}
         return sum(generator.training_step(batch, "net").values()).item()
 
     assert loss(masks) == loss(flipped)
@@ -159,7 +159,7 @@ def test_dcgan_of_masks_makes_label_masks(labels, toy_dataset):
     data = toy_dataset(labels=labels)
     generator = make("dcgan", data, of="mask")
     assert generator.channels == (1 if labels == 1 else labels + 1)
-    real = generator.example(data.image(0), data.masks(0))["real"]
+    real = generator.example(data.item(0))["real"]
     assert set(real.unique().tolist()) == {-1.0, 1.0}
     assert np.array_equal(generator.decode(real[None])[0, 0], data.mask(0))
     masks = generator.decode(generator.sample(None, range(4)))
@@ -242,7 +242,7 @@ def test_dcgan_metric_falls_when_samples_come_nearer(toy_dataset):
     train_items, held_out = data.select("train"), data.select("val")
     generator = make("dcgan", data)
     untrained = generator.validation_metric(held_out, train_items)["val_frechet"]
-    real = torch.stack([generator.example(data.image(i))["real"] for i in range(len(train_items))])
+    real = torch.stack([generator.example(data.item(i))["real"] for i in range(len(train_items))])
     generator.sample = lambda _conditions, seeds: real[torch.tensor(list(seeds)) % len(real)]
     perfect = generator.validation_metric(held_out, train_items)["val_frechet"]
     assert perfect < 0.1 * untrained
@@ -363,7 +363,7 @@ def test_damaged_model_folder_is_refused(damage, message, toy_dataset, tmp_path)
 def test_previews_show_pictures(arch, channels, toy_dataset):
     """Panels are uint8 colours of the image's size for grey and colour data."""
     data = toy_dataset(channels=channels)
-    panels = make(arch, data).preview([(data.image(i), data.masks(i)) for i in range(2)])
+    panels = make(arch, data).preview([data.item(i) for i in range(2)])
     assert panels.dtype == np.uint8
     assert panels.shape[2:] == (32, 32, 3)
     assert panels.max() > panels.min()

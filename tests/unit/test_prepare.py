@@ -15,10 +15,12 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from mirage.config.datasets import DatasetConfig, SimulateOptions
-from mirage.data.shards import ShardReader, shard_name
+from mirage.data import Dataset, shard_name
+from mirage.data.gather import gather
+from mirage.data.manifest import ABSENT
+from mirage.data.shards import ShardReader
 from mirage.files import read_json
-from mirage.preprocess.masks import ABSENT
-from mirage.preprocess.prepare import prepare_image, prepare_shard, shard_of
+from mirage.prepare import prepare_image, prepare_shard, shard_of
 from mirage.simulate import simulate
 from mirage.sources import RawImage, Source, SourceItem, open_source
 
@@ -36,7 +38,7 @@ def prepare(folder: Path, source: dict, shards: int = 1, raw: Path | None = None
     opened = open_source(config.source, raw)
     readers, tables, facts = [], [], []
     for shard in range(shards):
-        prepare_shard(config, "test", opened, shard, folder)
+        prepare_shard(config, opened, shard, folder)
         stem = folder / shard_name(shard, shards)
         readers.append(ShardReader(stem.with_suffix(".arrow")))
         tables.append(pd.read_parquet(stem.with_suffix(".parquet")))
@@ -129,7 +131,7 @@ def test_a_shard_without_any_good_item_is_whole(tmp_path):
     readers, rows, facts = prepare(tmp_path / "out", source, shards=3)
     assert [len(reader) for reader in readers] == [0, 0, 0]
     assert list(rows["status"]) == ["failed"]
-    assert [fact["failed"] for fact in facts].count(1) == 1
+    assert [fact["items"] for fact in facts] == [0, 0, 0]
 
 
 def test_subjects_stay_together_and_shards_agree(tmp_path):
@@ -232,7 +234,7 @@ def test_spacing_enters_the_facts_only_when_it_is_common(tmp_path):
     """Rows carry their own; images of several spacings have none in common."""
     config = DatasetConfig.model_validate({"source": {"reader": "chasedb1"}, "prepare": {"size": 16}})
     raw = RawImage(np.ones((1, 32, 32), np.uint8), {}, (0, 255), (0.5, 0.5))
-    prepare_shard(config, "x", Fixed(raw, count=2), 0, tmp_path)
+    prepare_shard(config, Fixed(raw, count=2), 0, tmp_path)
     facts = read_json(tmp_path / "shard-0000-of-0001.json")
     assert facts["spacing_mm"] == [1.0, 1.0]
     rows = pd.read_parquet(tmp_path / "shard-0000-of-0001.parquet")
@@ -253,10 +255,49 @@ def test_what_cannot_be_stored_becomes_a_failed_row_that_says_why(tmp_path, raw,
     config = DatasetConfig.model_validate(
         {"source": {"reader": "chasedb1"}, "prepare": {"size": 16, "crop": "fov"}}
     )
-    prepare_shard(config, "x", Fixed(raw), 0, tmp_path)
+    prepare_shard(config, Fixed(raw), 0, tmp_path)
     (row,) = pd.read_parquet(tmp_path / "shard-0000-of-0001.parquet").to_dict("records")
     assert row["status"] == "failed"
     assert message in row["reason"]
+
+
+def test_boxes_are_cut_with_the_image_and_reach_the_item(tmp_path):
+    """A box follows crop and scaling, one that sticks out is clipped, one outside is dropped and counted."""
+    image = np.zeros((1, 60, 90), np.uint8)
+    image[0, 20:44, 30:54] = 240
+    fov = np.zeros((60, 90), np.uint8)
+    fov[6:54, 18:66] = 1
+    sides = {"lesion": (30, 20, 54, 44), "edge": (60, 0, 90, 12), "gone": (70, 10, 90, 50)}
+    boxes = [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True), label=k) for k, box in sides.items()]
+    raw = RawImage(image, {"fov": fov}, (0, 255), boxes=boxes)
+    config = DatasetConfig.model_validate(
+        {"source": {"reader": "chasedb1"}, "prepare": {"size": 16, "crop": "fov"}}
+    )
+    prepare_shard(config, Fixed(raw, count=2), 0, tmp_path)
+    gather(tmp_path, name="x", shards=1, split=config.split, max_failed_fraction=0.0)
+    item = Dataset(tmp_path).item(1)
+    assert [box.pop("label") for box in item.boxes] == ["lesion", "edge"]
+    assert list(item.boxes[0].values()) == [4, pytest.approx(14 / 3), 12, pytest.approx(38 / 3)]
+    assert list(item.boxes[1].values()) == [14, 0, 16, 2]
+    np.testing.assert_array_equal(item.image[0, 5:12, 4:12] > 200, True)
+    assert item.attributes["boxes_outside"] == 1
+    assert item.masks.shape == (1, 16, 16)
+
+
+def test_the_facts_tell_what_made_the_shard_and_the_dataset_takes_them_over(tmp_path):
+    """All options, defaults included, and the code; neither runtime nor what is decided later."""
+    config = DatasetConfig.model_validate({"source": {"reader": "chasedb1"}, "prepare": {"size": 16}})
+    raw = RawImage(np.ones((1, 32, 32), np.uint8), {}, (0, 255))
+    prepare_shard(config, Fixed(raw, count=3), 0, tmp_path)
+    made_by = read_json(tmp_path / "shard-0000-of-0001.json")["made_by"]
+    assert made_by["stage"] == "prepare"
+    assert set(made_by["config"]) == {"source", "simulate", "prepare", "shards"}
+    assert made_by["config"]["prepare"]["fit"] == "pad"
+    assert "commit" in made_by["code"]
+    gather(tmp_path, name="x", shards=1, split=config.split, max_failed_fraction=0.0)
+    provenance = Dataset(tmp_path).info.provenance
+    assert provenance["config_hash"] == made_by["config_hash"]
+    assert provenance["split"] == config.split.model_dump()
 
 
 @pytest.mark.slow
@@ -265,11 +306,11 @@ def test_memory_does_not_grow_with_the_number_of_items(tmp_path):
     code = (
         "import sys, resource, numpy as np; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
         "from test_prepare import Fixed; from mirage.config.datasets import DatasetConfig;"
-        "from mirage.sources import RawImage; from mirage.preprocess.prepare import prepare_shard;"
+        "from mirage.sources import RawImage; from mirage.prepare import prepare_shard;"
         "options = {'source': {'reader': 'chasedb1'}, 'prepare': {'size': 16, 'fov': 'none'}};"
         "config = DatasetConfig.model_validate(options);"
         "raw = RawImage(np.ones((1, 24, 24), np.uint8), {}, (0, 255));"
-        "prepare_shard(config, 'x', Fixed(raw, count=int(sys.argv[3])), 0, Path(sys.argv[2]));"
+        "prepare_shard(config, Fixed(raw, count=int(sys.argv[3])), 0, Path(sys.argv[2]));"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     peaks = []

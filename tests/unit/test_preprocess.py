@@ -7,10 +7,11 @@ import pytest
 
 from mirage.config.datasets import Intensity
 from mirage.errors import DataError
-from mirage.preprocess import geometry, masks
+from mirage.preprocess import geometry
 from mirage.preprocess.fov import derive_fov
 from mirage.preprocess.geometry import Box
 from mirage.preprocess.intensity import bounds, to_stored
+from mirage.preprocess.masks import remove_small
 
 
 @pytest.mark.parametrize(("shape", "size"), [((40, 36), (10, 12)), ((50, 33), (7, 16)), ((31, 20), (31, 20))])
@@ -144,14 +145,25 @@ def test_values_without_a_range_need_a_window():
         bounds(np.zeros((1, 2, 2), np.float32), np.ones((2, 2), bool), None, Intensity())
 
 
-def test_small_components_go_and_holes_close():
-    """Cleaning keeps the large ring and fills it."""
+def test_small_components_go():
+    """Components below the size are dropped, whatever they touch diagonally counts as one."""
     mask = np.zeros((20, 20), np.uint8)
     mask[5:12, 5:12] = 1
     mask[8, 8] = 0
     mask[0, 0] = mask[18, 18] = mask[17, 17] = 1
-    assert masks.remove_small(mask, 3).sum() == 48
-    assert masks.remove_small(mask, 2).sum() == 50
-    assert masks.fill_holes(masks.largest_component(mask)).sum() == 49
-    assert not masks.largest_component(np.zeros((4, 4), np.uint8)).any()
-    np.testing.assert_array_equal(masks.binarise(np.array([0.2, 0.5, 0.9])), [0, 1, 1])
+    assert remove_small(mask, 3).sum() == 48
+    assert remove_small(mask, 2).sum() == 50
+
+
+def test_boxes_move_with_the_crop():
+    """Shifted, scaled and clipped; what lies outside, or only touches the border, is dropped."""
+    found = [
+        {"x0": 10, "y0": 20, "x1": 30, "y1": 60, "label": "a"},
+        {"x0": -5, "y0": 90, "x1": 12, "y1": 200, "label": "b"},
+        {"x0": 0, "y0": 0, "x1": 10, "y1": 100, "label": "c"},
+    ]
+    kept = geometry.boxes_after(found, Box(top=0, left=10, height=100, width=50), (50, 100))
+    assert kept == [
+        {"x0": 0, "y0": 10, "x1": 40, "y1": 30, "label": "a"},
+        {"x0": 0, "y0": 45, "x1": 4, "y1": 50, "label": "b"},
+    ]

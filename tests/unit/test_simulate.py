@@ -11,9 +11,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from mirage.config.datasets import SimulateOptions, SourceOptions
-from mirage.errors import LayoutError
+from mirage.errors import ConfigError, LayoutError
 from mirage.files import read_json
-from mirage.simulate import simulate
+from mirage.simulate import WRITERS, simulate
 from mirage.simulate.fundus import real_colours, simulate_fundus
 from mirage.simulate.native import CHASE, DRIVE, MESSIDOR, SQUARE
 from mirage.simulate.vessels import AVASCULAR, anatomy, grow
@@ -68,10 +68,8 @@ def test_phantoms_are_read_by_the_reader_of_real_data(tmp_path, reader, items, c
 
 def test_every_reader_has_a_simulator_and_no_other_name_is_taken(tmp_path):
     """The two registries agree."""
-    from mirage.simulate.native import WRITERS
-
     assert set(WRITERS) == set(READERS)
-    with pytest.raises(LayoutError, match="no simulator"):
+    with pytest.raises(ConfigError, match="'nih' is no reader with a simulator"):
         simulate(SimulateOptions(subjects=1, size=32), "nih", tmp_path / "x")
 
 
@@ -87,7 +85,7 @@ def test_existing_data_are_never_overwritten_and_failures_leave_nothing(tmp_path
 
     from mirage.simulate import native
 
-    monkeypatch.setitem(native.WRITERS, "drive", fail)
+    monkeypatch.setattr(native, "write_drive", fail)
     with pytest.raises(RuntimeError):
         simulate(SimulateOptions(subjects=1, size=32), "drive", tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

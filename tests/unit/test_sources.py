@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xlwt
 import tifffile
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
@@ -373,7 +374,6 @@ def test_messidor_grades_come_from_any_form_of_the_table_or_are_unknown(tmp_path
     if kind == "csv":
         path.write_text("\n".join(",".join(map(str, line)) for line in lines))
     elif kind == "xls":
-        xlwt = pytest.importorskip("xlwt")
         book = xlwt.Workbook()
         sheet = book.add_sheet("Feuil1")
         for row, line in enumerate(lines):

@@ -45,6 +45,7 @@ def write(folder: Path, items: list[dict[str, Any]], shards: int = 2, **facts: A
             "mask_channels": [],
             "labels": {},
             "spacing_mm": None,
+            "made_by": {"stage": "test"},
             "items": sum(row.status == "ok" for row in rows),
         }
         write_json(stem.with_suffix(".json"), {**common, **facts})
@@ -53,7 +54,7 @@ def write(folder: Path, items: list[dict[str, Any]], shards: int = 2, **facts: A
 
 def collect(folder: Path, split: SplitOptions | None = None, **options: Any) -> Dataset:
     """Gather two shards and open the dataset."""
-    arguments = {"shards": 2, "max_failed_fraction": 0.0, "provenance": {}, "name": folder.name, **options}
+    arguments = {"shards": 2, "max_failed_fraction": 0.0, "name": folder.name, **options}
     gather(folder, split=split, **arguments)
     return Dataset(folder)
 

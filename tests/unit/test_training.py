@@ -69,13 +69,14 @@ def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=No
     model = build(arch, options or OPTIONS[arch], ImageSpec.of(data.info), seed=1)
     if wrap is not None:
         wrap(model)
-    call = {name: keys.pop(name) for name in ("previews", "minutes") if name in keys}
+    named = ("previews", "minutes", "state_minutes")
+    call = {"state_minutes": 1e-9, **{name: keys.pop(name) for name in named if name in keys}}
     result = train(
         model,
         data.select("train"),
         data.select("val"),
         TrainingOptions(**{**TRAINING, **keys}),
-        Runtime(**{"accelerator": "cpu", "state_minutes": 1e-9, **(runtime or {})}),
+        Runtime(**{"accelerator": "cpu", **(runtime or {})}),
         seed=5,
         state_dir=state_dir,
         fingerprint=fingerprint,

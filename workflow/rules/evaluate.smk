@@ -1,7 +1,10 @@
-"""Evaluations: tidy metrics of every arm and seed; intervals and tests are computed by the report.
+"""Evaluations: tidy metrics; means, intervals between arms and tests are computed by the report.
+
+An evaluator judges arms (one job an arm and seed) or whole datasets (one job). Which code does it is looked
+up by the evaluation's `evaluator`, so a new one needs no rule.
 
 Input: the datasets that the evaluation names.
-Output: results/evaluations/{evaluation}/.../metrics.parquet
+Output: results/evaluations/{evaluation}/.../{metrics.parquet,details/}
 """
 
 
@@ -11,11 +14,18 @@ def arm_options(wildcards):
 
 
 def arm_manifests(wildcards):
-    """Manifests of the arm's training sets and of the test set."""
-    return [
-        GRAPH.manifest(name)
-        for name in GRAPH.arm_data(wildcards.evaluation, wildcards.arm)
-    ]
+    """Manifests of the test set and of the arm's training sets."""
+    return GRAPH.arm_manifests(wildcards.evaluation, wildcards.arm)
+
+
+def set_options(wildcards):
+    """What decides an evaluation of whole datasets, beside its data."""
+    return slices.set_slice(CONFIG, wildcards.evaluation)
+
+
+def set_manifests(wildcards):
+    """Manifests of the datasets that are compared."""
+    return GRAPH.set_manifests(wildcards.evaluation)
 
 
 def test_manifest(wildcards):
@@ -23,27 +33,13 @@ def test_manifest(wildcards):
     return GRAPH.manifest(CONFIG.evaluations[wildcards.evaluation].test)
 
 
-def observer_label(wildcards):
-    """Label on which the observers are compared."""
-    return CONFIG.evaluations[wildcards.evaluation].label
-
-
-def fidelity_manifests(wildcards):
-    """Manifests of the real and of the synthetic side."""
-    entry = CONFIG.evaluations[wildcards.evaluation]
-    return {
-        "real": GRAPH.manifest(entry.real),
-        "synthetic": GRAPH.manifest(entry.synthetic),
-    }
-
-
-def fidelity_options(wildcards):
-    """What decides a fidelity evaluation, beside its data."""
-    return slices.fidelity_slice(CONFIG, wildcards.evaluation)
+def observer_options(wildcards):
+    """What decides the scores of a second observer."""
+    return slices.observer_slice(CONFIG, wildcards.evaluation)
 
 
 rule freeze_arm:
-    """Write the options that decide one arm of a segmentation evaluation."""
+    """Write the options that decide one arm of an evaluation."""
     output:
         config="results/evaluations/{evaluation}/{arm}/config.yaml",
     log:
@@ -57,19 +53,18 @@ rule freeze_arm:
         "../scripts/freeze.py"
 
 
-rule evaluate_segmentation:
+rule evaluate_arm:
     """Train a judge on one arm with one seed and score it on held-out real images."""
     input:
         manifests=arm_manifests,
         config="results/evaluations/{evaluation}/{arm}/config.yaml",
     output:
         metrics="results/evaluations/{evaluation}/{arm}/seed-{seed}/metrics.parquet",
-        predictions="results/evaluations/{evaluation}/{arm}/seed-{seed}/predictions.arrow",
-        arm="results/evaluations/{evaluation}/{arm}/seed-{seed}/arm.json",
+        details=directory("results/evaluations/{evaluation}/{arm}/seed-{seed}/details"),
     log:
-        "logs/evaluate_segmentation/{evaluation}/{arm}/seed-{seed}.log",
+        "logs/evaluate_arm/{evaluation}/{arm}/seed-{seed}.log",
     benchmark:
-        "results/benchmarks/evaluate_segmentation/{evaluation}/{arm}/seed-{seed}.tsv"
+        "results/benchmarks/evaluate_arm/{evaluation}/{arm}/seed-{seed}.tsv"
     conda:
         "../../envs/mirage.yaml"
     threads: threads_of
@@ -86,9 +81,9 @@ rule evaluate_segmentation:
         " --config {input.config:q}"
         " --out $(dirname {output.metrics:q})"
         " --evaluation {wildcards.evaluation} --arm {wildcards.arm} --seed {wildcards.seed}"
-        " --accelerator {resources.accelerator} --gpus {resources.gpu} --threads {threads}"
+        " --accelerator {resources.accelerator} --threads {threads}"
         " --workers {resources.workers} --minutes {resources.runtime}"
-        " > {log:q} 2>&1"
+        " >> {log:q} 2>&1"
 
 
 rule evaluate_observer:
@@ -102,27 +97,24 @@ rule evaluate_observer:
     conda:
         "../../envs/mirage.yaml"
     params:
-        version=slices.STAGES["evaluate_segmentation"],
-        label=observer_label,
+        options=observer_options,
     message:
         "Scoring the second observer of {wildcards.evaluation}"
     script:
         "../scripts/evaluate_observer.py"
 
 
-rule evaluate_fidelity:
-    """Measure how far synthetic images lie from real ones, and whether they copy them."""
+rule evaluate_set:
+    """Judge whole datasets, such as synthetic against real images."""
     input:
-        unpack(fidelity_manifests),
+        manifests=set_manifests,
     output:
         metrics="results/evaluations/{evaluation}/metrics.parquet",
-        histogram="results/evaluations/{evaluation}/histogram.parquet",
-        neighbours="results/evaluations/{evaluation}/neighbours.parquet",
-        duplicates="results/evaluations/{evaluation}/duplicates.parquet",
+        details=directory("results/evaluations/{evaluation}/details"),
     log:
-        "logs/evaluate_fidelity/{evaluation}.log",
+        "logs/evaluate_set/{evaluation}.log",
     benchmark:
-        "results/benchmarks/evaluate_fidelity/{evaluation}.tsv"
+        "results/benchmarks/evaluate_set/{evaluation}.tsv"
     conda:
         "../../envs/mirage.yaml"
     threads: threads_of
@@ -130,8 +122,8 @@ rule evaluate_fidelity:
         mem_mb=memory_of,
         runtime=minutes_of,
     params:
-        options=fidelity_options,
+        options=set_options,
     message:
-        "Measuring fidelity: {wildcards.evaluation}"
+        "Evaluating {wildcards.evaluation}"
     script:
-        "../scripts/evaluate_fidelity.py"
+        "../scripts/evaluate_set.py"

@@ -11,7 +11,7 @@ def raw_data(wildcards):
     pointer = f"{path}.dvc"
     if Path(pointer).exists():
         return {"raw": ancient(path), "version": pointer}
-    return {"raw": path}
+    return {"raw": path, "parts": GRAPH.raw_inputs(wildcards.dataset)[1:]}
 
 
 def prepare_options(wildcards):

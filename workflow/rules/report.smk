@@ -1,7 +1,7 @@
 """The report of a study.
 
 Input: the metrics, manifests and weights of everything the study names.
-Output: results/studies/{study}/{report.html,summary.parquet,summary.json,figures/}
+Output: results/studies/{study}/{report.html,summary.csv,summary.json,figures/}
 """
 
 
@@ -18,6 +18,11 @@ def report_options(wildcards):
 def report_plan(wildcards):
     """Folders, and nodes and edges of the drawing."""
     return GRAPH.report_plan(wildcards.study)
+
+
+def study_digest(wildcards):
+    """Digest of everything that decides the study's results."""
+    return slices.study_digest(CONFIG, wildcards.study)
 
 
 rule report_study:
@@ -46,6 +51,7 @@ rule report_study:
     params:
         options=report_options,
         plan=report_plan,
+        digest=study_digest,
     message:
         "Writing the report of {wildcards.study}"
     script:

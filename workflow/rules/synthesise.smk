@@ -58,7 +58,7 @@ rule synthesise_shard:
         " --config {input.config:q}"
         " --shard {output.tensors:q}"
         " --accelerator {resources.accelerator} --threads {threads}"
-        " > {log:q} 2>&1"
+        " >> {log:q} 2>&1"
 
 
 rule gather_synthetic:

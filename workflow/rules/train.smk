@@ -65,4 +65,4 @@ rule train_generator:
         " --seed {wildcards.seed}"
         " --accelerator {resources.accelerator} --gpus {resources.gpu} --threads {threads}"
         " --workers {resources.workers} --minutes {resources.runtime}"
-        " > {log:q} 2>&1"
+        " >> {log:q} 2>&1"

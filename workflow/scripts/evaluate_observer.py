@@ -8,6 +8,5 @@ from mirage.log import log_to
 
 with log_to(snakemake.log[0]):
     test = Dataset(Path(snakemake.input.manifest).parent).select("test")
-    observer_metrics(
-        test, snakemake.wildcards.evaluation, snakemake.params.label, Path(snakemake.output.metrics).parent
-    )
+    label = snakemake.params.options["options"]["label"]
+    observer_metrics(test, snakemake.wildcards.evaluation, label, Path(snakemake.output.metrics).parent)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from mirage import provenance
 from mirage.config.datasets import SplitOptions
 from mirage.data.gather import gather
 from mirage.log import log_to
@@ -17,5 +16,4 @@ with log_to(snakemake.log[0]):
         shards=options["shards"],
         split=None if split is None else SplitOptions.model_validate(split),
         max_failed_fraction=options["max_failed_fraction"],
-        provenance=provenance.describe("gather", snakemake.params.options),
     )

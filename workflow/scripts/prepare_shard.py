@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mirage.config.datasets import DatasetConfig
 from mirage.log import log_to
-from mirage.preprocess.prepare import prepare_shard
+from mirage.prepare import prepare_shard
 from mirage.sources import open_source
 
 with log_to(snakemake.log[0]):
@@ -12,7 +12,6 @@ with log_to(snakemake.log[0]):
     folder = Path(snakemake.input.raw) if config.simulate else None
     prepare_shard(
         config,
-        snakemake.wildcards.dataset,
         open_source(config.source, folder),
         int(snakemake.wildcards.shard.split("-")[1]),
         Path(snakemake.output.tensors).parent,

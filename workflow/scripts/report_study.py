@@ -6,7 +6,6 @@ from pydantic import TypeAdapter
 
 from mirage import provenance
 from mirage.config.evaluations import EvaluationConfig, StudyConfig
-from mirage.files import digest
 from mirage.log import log_to
 from mirage.report import ReportInputs, build_report
 
@@ -16,8 +15,9 @@ with log_to(snakemake.log[0]):
         snakemake.params.plan,
         TypeAdapter(dict[str, EvaluationConfig]).validate_python(options["evaluations"]),
         benchmarks=Path("results/benchmarks"),
-        config_hash=digest(snakemake.params.options),
+        config_hash=snakemake.params.digest,
         commit=provenance.code_version()["commit"] or "",
+        scale=options["scale"],
     )
     study = StudyConfig.model_validate(options["study"])
     build_report(study, snakemake.wildcards.study, inputs, Path(snakemake.output.page).parent)

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+NAME = r"[a-z0-9][a-z0-9_-]*"
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
+"""Name of an entry or an arm: lower case letters, digits, _ and -; part of a path."""
+Seed = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Refers:
+    """Marks a field whose value (or values) must be names of a registry."""
+
+    registry: Literal["dataset", "dataset or recipe", "generator", "evaluation"]
+
+
+DataName = Annotated[str, Refers("dataset or recipe")]
+RealName = Annotated[str, Refers("dataset")]
 
 
 class Options(BaseModel):
@@ -25,9 +43,6 @@ class Runtime(Options):
     minutes: int = Field(
         240, ge=1, description="wall time asked for, minutes; training stops before it and is resumed"
     )
-    state_minutes: float = Field(
-        5.0, gt=0, description="wall time between two saves of the resumable training state, minutes"
-    )
     mem_mb: int = Field(4000, ge=100, description="memory asked for, MB")
 
 
@@ -38,3 +53,47 @@ class Entry(Options):
     demo: dict[str, Any] = Field(
         default_factory=dict, description="keys of this entry that `scale: demo` replaces, merged deeply"
     )
+
+
+class ModelRef(Options):
+    """A trained generator: its name, or its name and the seed it was trained with."""
+
+    generator: Annotated[str, Refers("generator")] = Field(description="name under `generators`")
+    seed: int = Field(0, ge=0, description="training seed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"generator": value} if isinstance(value, str) else value
+
+
+def walk(value: Any, key: str = "") -> Iterator[tuple[str, Options]]:
+    """Every options object inside an entry, itself first, with its key."""
+    if isinstance(value, Options):
+        yield key, value
+        for name in type(value).model_fields:
+            yield from walk(getattr(value, name), f"{key}.{name}" if key else name)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from walk(item, f"{key}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, f"{key}[{index}]")
+
+
+def references(entry: Options) -> Iterator[tuple[str, str, str]]:
+    """(key, registry, name) of every other entry that one names."""
+    for key, options in walk(entry):
+        for name, field in type(options).model_fields.items():
+            for marker in field.metadata:
+                if isinstance(marker, Refers):
+                    value = getattr(options, name)
+                    where = f"{key}.{name}" if key else name
+                    for item in value if isinstance(value, list) else [value]:
+                        yield where, marker.registry, item
+
+
+def models_of(entry: Options) -> list[ModelRef]:
+    """Every trained generator that an entry uses, once."""
+    found = (options for _, options in walk(entry) if isinstance(options, ModelRef))
+    return list(dict.fromkeys(found))

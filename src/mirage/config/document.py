@@ -5,18 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mirage.config.model import Config
-
-SECTIONS = {
-    "datasets": "DatasetConfig DriveSource ChaseDB1Source MessidorSource BubilSource FolderSource "
-    "SimulateOptions PrepareOptions Intensity SplitOptions",
-    "generators": "DCGANConfig DCGANOptions Pix2PixConfig Pix2PixOptions SegmenterConfig SegmenterOptions "
-    "TrainingOptions Augment",
-    "recipes": "UnconditionalRecipe MaskThenImageRecipe PseudoLabelRecipe ModelRef",
-    "evaluations": "SegmentationEvaluation Arm TrainingSet FidelityEvaluation",
-    "studies": "StudyConfig",
-    "every entry": "Runtime",
-}
+from mirage.config.model import REGISTRIES, Config
 
 
 def schema_text() -> str:
@@ -29,28 +18,50 @@ def schema_text() -> str:
 
 def reference() -> str:
     """Markdown page that lists every key with its type, default and meaning."""
-    definitions = Config.model_json_schema()["$defs"]
+    schema = Config.model_json_schema()
+    definitions = schema["$defs"]
     lines = [
         "# Configuration",
         "",
         "Made by `mirage schema` from the config models. Every entry of a registry also takes `runtime`",
         "(resources; never remakes anything) and `demo` (keys that `scale: demo` replaces).",
     ]
-    for section, names in SECTIONS.items():
-        lines += ["", f"## {section}"]
-        for name in names.split():
-            lines += ["", f"### {name}", "", definitions[name].get("description", ""), ""]
-            lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-            required = definitions[name].get("required", [])
-            for key, field in definitions[name]["properties"].items():
-                if key in ("runtime", "demo"):
-                    continue
-                default = "required" if key in required else f"`{json.dumps(field.get('default'))}`"
-                if "default" not in field and key not in required:
-                    default = "see there"
-                meaning = field.get("description", "").replace("|", "\\|")
-                lines.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |")
-    return "\n".join(lines) + "\n"
+    described = {"Runtime"}
+    for registry in REGISTRIES:
+        lines += ["", f"## {registry}"]
+        for name in _models_behind(schema["properties"][registry], definitions, described):
+            lines += _section(name, definitions[name])
+    return "\n".join([*lines, "", "## runtime", *_section("Runtime", definitions["Runtime"])]) + "\n"
+
+
+def _models_behind(node: Any, definitions: dict[str, Any], described: set[str]) -> list[str]:
+    """Models that a part of the schema refers to, each before those it refers to itself, once."""
+    found: list[str] = []
+    if isinstance(node, dict):
+        name = str(node.get("$ref", "")).rsplit("/", 1)[-1]
+        if name and name not in described:
+            described.add(name)
+            found = [name, *_models_behind(definitions[name], definitions, described)]
+        parts = [value for key, value in node.items() if key not in ("discriminator", "default")]
+    else:
+        parts = node if isinstance(node, list) else []
+    return found + [name for part in parts for name in _models_behind(part, definitions, described)]
+
+
+def _section(name: str, model: dict[str, Any]) -> list[str]:
+    """Heading, description and table of one model."""
+    lines = ["", f"### {name}", "", model.get("description", ""), ""]
+    lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    required = model.get("required", [])
+    for key, field in model["properties"].items():
+        if key in ("runtime", "demo"):
+            continue
+        default = "required" if key in required else "see there"
+        if "default" in field:
+            default = f"`{json.dumps(field['default'])}`"
+        meaning = field.get("description", "").replace("|", "\\|")
+        lines.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |")
+    return lines
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mirage.config.base import Entry, Options
+from mirage.config.base import DataName, Entry, Name, Options, RealName, Refers, Seed
 from mirage.config.generators import Augment, SegmenterOptions
 
-NAME = r"^[a-z0-9_]+$"
+OBSERVER_ARM = "observer2"
+"""Arm under which a second observer is scored; no configured arm may take its name."""
 
 
 class TrainingSet(Options):
     """One dataset of an arm's training set, or the first so many of its images."""
 
-    data: str = Field(description="dataset or recipe")
+    data: DataName = Field(description="dataset or recipe")
     images: int | None = Field(None, ge=1, description="only so many images, by subject; none: all")
 
     @model_validator(mode="before")
@@ -34,14 +35,35 @@ class Arm(Options):
     augment: bool = Field(False, description="with the evaluation's classical augmentation")
 
 
-class SegmentationEvaluation(Entry):
+class ArmsEvaluation(Entry):
+    """An evaluation that trains a judge on every arm with every seed and scores it on held-out images."""
+
+    evaluator: str
+    test: RealName = Field(description="dataset (no recipe) whose test split is scored")
+    arms: dict[Name, Arm] = Field(min_length=1, description="name -> training set")
+    baseline: str = Field("real", description="arm that the others are compared with")
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1, description="one judge is trained for each")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is listed twice; its judge would count double")
+        return seeds
+
+    @model_validator(mode="after")
+    def _arms(self) -> ArmsEvaluation:
+        if OBSERVER_ARM in self.arms:
+            raise ValueError(f"arm {OBSERVER_ARM!r}: the name is kept for the second observer")
+        if self.baseline not in self.arms:
+            raise ValueError(f"baseline {self.baseline!r} is none of the arms {sorted(self.arms)}")
+        return self
+
+
+class SegmentationEvaluation(ArmsEvaluation):
     """A U-Net is trained on every arm and scored on held-out real images."""
 
     evaluator: Literal["segmentation"]
-    test: str = Field(description="dataset whose test split is scored")
-    arms: dict[str, Arm] = Field(min_length=1, description="name -> training set")
-    baseline: str = Field("real", description="arm that the others are compared with")
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="one judge is trained for each")
     label: str | None = Field(None, description="name of the label scored; none: all foreground")
     steps: int = Field(2000, ge=2, description="optimiser steps of every judge, whatever its arm")
     batch_size: int = Field(8, ge=1, description="patches a step")
@@ -53,29 +75,13 @@ class SegmentationEvaluation(Entry):
     )
     judge: SegmenterOptions = Field(default_factory=SegmenterOptions)
 
-    @field_validator("arms")
-    @classmethod
-    def _names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
-        import re
-
-        for name in arms:
-            if not re.match(NAME, name):
-                raise ValueError(f"arm {name!r}: names are lower case letters, digits and _")
-        return arms
-
-    @model_validator(mode="after")
-    def _baseline(self) -> SegmentationEvaluation:
-        if self.baseline not in self.arms:
-            raise ValueError(f"baseline {self.baseline!r} is none of the arms {sorted(self.arms)}")
-        return self
-
 
 class FidelityEvaluation(Entry):
     """How far synthetic images lie from real ones, and whether they copy them."""
 
     evaluator: Literal["fidelity"]
-    real: str = Field(description="dataset whose training split the generator has seen")
-    synthetic: str = Field(description="recipe that is judged")
+    real: DataName = Field(description="dataset whose training split the generator has learnt from")
+    synthetic: DataName = Field(description="recipe that is judged")
     compare: Literal["both", "image", "mask"] = Field(
         "both", description="what is compared; both: whichever of images and masks both sides have"
     )
@@ -98,7 +104,9 @@ class StudyConfig(Options):
 
     title: str = Field(description="title of the report")
     question: str = Field(description="what the study asks, in one sentence")
-    evaluations: list[str] = Field(min_length=1, description="names under `evaluations`")
+    evaluations: Annotated[list[str], Refers("evaluation")] = Field(
+        min_length=1, description="names under `evaluations`"
+    )
     reference: str | None = Field(None, description="the publication that the study follows")
     published: dict[str, str] = Field(
         default_factory=dict,

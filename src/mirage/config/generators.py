@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mirage.config.base import Entry, Options
+from mirage.config.base import DataName, Entry, Options
+
+DCGAN_SIZES = (32, 64, 128, 256, 512)
 
 
 class Augment(Options):
@@ -42,6 +44,12 @@ class TrainingOptions(Options):
     )
     log_every: int = Field(10, ge=1, description="steps between two rows of the history")
     preview_every: int = Field(1000, ge=1, description="steps between two preview grids")
+
+    @model_validator(mode="after")
+    def _whole_micro_batches(self) -> TrainingOptions:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
 
 
 class DCGANOptions(Options):
@@ -99,14 +107,41 @@ class SegmenterOptions(Options):
 
 
 class GeneratorEntry(Entry):
-    """A named generator."""
+    """A named generator.
 
-    data: str = Field(description="dataset or recipe whose training split is learnt")
+    ``needs`` is what it is conditioned on, None for nothing.
+    """
+
+    needs: ClassVar[Literal["image", "mask"] | None] = None
+
+    arch: str
+    options: Options
+    data: DataName = Field(description="dataset or recipe whose training split is learnt")
     training: TrainingOptions = Field(default_factory=TrainingOptions)
+
+    @property
+    def makes(self) -> Literal["image", "mask"]:
+        """What a sample is."""
+        return "image"
+
+    def check_size(self, size: int) -> None:
+        """Refuse images of a side that the architecture cannot make.
+
+        Raises:
+            ValueError: says which sides it can.
+        """
 
 
 class DCGANConfig(GeneratorEntry):
     """Images or masks from noise."""
+
+    @property
+    def makes(self) -> Literal["image", "mask"]:
+        return self.options.of
+
+    def check_size(self, size: int) -> None:
+        if size not in DCGAN_SIZES:
+            raise ValueError(f"dcgan makes images of side {DCGAN_SIZES}, its data have `prepare.size` {size}")
 
     arch: Literal["dcgan"]
     options: DCGANOptions = Field(default_factory=DCGANOptions)
@@ -115,12 +150,20 @@ class DCGANConfig(GeneratorEntry):
 class Pix2PixConfig(GeneratorEntry):
     """Images from label masks."""
 
+    needs = "mask"
+
     arch: Literal["pix2pix"]
     options: Pix2PixOptions = Field(default_factory=Pix2PixOptions)
 
 
 class SegmenterConfig(GeneratorEntry):
     """Label masks from images."""
+
+    needs = "image"
+
+    @property
+    def makes(self) -> Literal["image", "mask"]:
+        return "mask"
 
     arch: Literal["segmenter"]
     options: SegmenterOptions = Field(default_factory=SegmenterOptions)

@@ -12,10 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from mirage.config.base import Options
-from mirage.config.model import Config
+from mirage.config.model import REGISTRIES, Config
 from mirage.errors import ConfigError
-
-REGISTRIES = ("datasets", "generators", "recipes", "evaluations", "studies")
 
 
 class _StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
@@ -83,7 +81,7 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
         content = read_yaml(path)
         _refuse_unknown(content, REGISTRIES, str(path))
         for registry, entries in content.items():
-            for name, entry in (entries or {}).items():
+            for name, entry in _mapping_of(entries, f"{path}: {registry}").items():
                 if (registry, name) in origin:
                     raise ConfigError(
                         f"{path}: {registry}.{name} is already defined in {origin[registry, name]}; "
@@ -92,15 +90,20 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
                 origin[registry, name] = str(path)
                 merged[registry][name] = entry
     _refuse_unknown(overrides, ("run", "scale", *REGISTRIES), "config.yaml")
-    merged = merge(merged, overrides)
+    for registry in REGISTRIES:
+        given = _mapping_of(overrides.get(registry), f"config.yaml: {registry}")
+        merged[registry] = merge(merged[registry], given)
+        for name, entry in merged[registry].items():
+            _mapping_of(entry, f"{origin.get((registry, name), 'config.yaml')}: {registry}.{name}")
+    merged |= {key: overrides[key] for key in ("run", "scale") if key in overrides}
     if isinstance(merged.get("run"), str):  # `--config run=quickstart`
-        merged["run"] = merged["run"].split(",")
-    if merged.get("scale", "full") == "demo":
-        merged = {key: _at_demo_scale(value) if key in REGISTRIES else value for key, value in merged.items()}
-    try:
-        return Config.model_validate(merged)
+        merged["run"] = [name.strip() for name in merged["run"].split(",")]
+    small = {key: _at_demo_scale(value) if key in REGISTRIES else value for key, value in merged.items()}
+    try:  # both scales, so that a mistake under `demo` does not wait for the day it is used
+        full_config, demo_config = Config.model_validate(merged), Config.model_validate(small)
     except ValidationError as error:
         raise ConfigError(_explain(error, overrides, origin)) from error
+    return demo_config if full_config.scale == "demo" else full_config
 
 
 def _refuse_unknown(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -111,12 +114,19 @@ def _refuse_unknown(content: Mapping[str, Any], known: tuple[str, ...], where: s
             raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
 
 
+def _mapping_of(value: Any, where: str) -> Mapping[str, Any]:
+    """The value, which must be a mapping; nothing written is an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of keys, found {value!r}")
+    return value
+
+
 def _at_demo_scale(entries: Mapping[str, Any]) -> dict[str, Any]:
     """Entries with what stands under their `demo` key merged over them."""
     return {
-        name: merge({k: v for k, v in entry.items() if k != "demo"}, entry.get("demo") or {})
-        if isinstance(entry, Mapping)
-        else entry
+        name: merge({k: v for k, v in (entry or {}).items() if k != "demo"}, (entry or {}).get("demo") or {})
         for name, entry in entries.items()
     }
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mirage.config.base import Entry, Options
+from mirage.config.base import ModelRef, Name, Options, models_of, references
 from mirage.config.datasets import DatasetConfig
-from mirage.config.evaluations import (
-    EvaluationConfig,
-    FidelityEvaluation,
-    SegmentationEvaluation,
-    StudyConfig,
-)
+from mirage.config.evaluations import EvaluationConfig, StudyConfig
 from mirage.config.generators import GeneratorConfig
-from mirage.config.recipes import ModelRef, PseudoLabelRecipe, RecipeConfig
+from mirage.config.recipes import RecipeConfig
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+REGISTRIES = ("datasets", "generators", "recipes", "evaluations", "studies")
 
 
 class Config(Options):
@@ -30,50 +24,71 @@ class Config(Options):
     scale: Literal["full", "demo"] = Field(
         "full", description="demo replaces each entry's keys by those under its `demo`: minutes on two cores"
     )
-    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
-    generators: dict[str, GeneratorConfig] = Field(default_factory=dict)
-    recipes: dict[str, RecipeConfig] = Field(default_factory=dict)
-    evaluations: dict[str, EvaluationConfig] = Field(default_factory=dict)
-    studies: dict[str, StudyConfig] = Field(default_factory=dict)
+    datasets: dict[Name, DatasetConfig] = Field(default_factory=dict)
+    generators: dict[Name, GeneratorConfig] = Field(default_factory=dict)
+    recipes: dict[Name, RecipeConfig] = Field(default_factory=dict)
+    evaluations: dict[Name, EvaluationConfig] = Field(default_factory=dict)
+    studies: dict[Name, StudyConfig] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _check_names(self) -> Config:
-        for registry in ("datasets", "generators", "recipes", "evaluations", "studies"):
-            for name in getattr(self, registry):
-                if not NAME.fullmatch(name):
-                    raise ValueError(f"{registry}.{name}: names are lower case letters, digits, _ and -")
+    def _names_resolve(self) -> Config:
         both = sorted(self.datasets.keys() & self.recipes.keys())
         if both:
-            raise ValueError(f"{both[0]!r} is both a dataset and a recipe; give one of them another name")
-        for where, registry, name in self._references():
-            known = self._known(registry)
-            if name not in known:
-                raise ValueError(f"{where}: {name!r} is no {registry}{_suggest(name, known)}")
-        self._check_cycles()
+            raise ValueError(f"recipes.{both[0]}: a dataset has this name too; rename one")
+        known = {
+            "dataset": [*self.datasets],
+            "dataset or recipe": [*self.datasets, *self.recipes],
+            "generator": [*self.generators],
+            "evaluation": [*self.evaluations],
+            "study": [*self.studies],
+        }
+        for where, registry, name in self._all_references():
+            if name not in known[registry]:
+                raise ValueError(f"{where}: {name!r} is no {registry}{_suggest(name, known[registry])}")
         return self
 
-    def _known(self, registry: str) -> list[str]:
-        if registry == "dataset or recipe":
-            return [*self.datasets, *self.recipes]
-        return list(getattr(self, {"study": "studies"}.get(registry, f"{registry}s")))
+    @model_validator(mode="after")
+    def _recipes_fit(self) -> Config:
+        for name, recipe in self.recipes.items():
+            if any(name in self.data_of(data) for data in self._inputs(name)):
+                raise ValueError(f"recipes.{name}: it is made, by way of its generators or images, of itself")
+            for key, (makes, needs) in recipe.wants.items():
+                self._check_generator(f"recipes.{name}.{key}", getattr(recipe, key), makes, needs)
+        for name, generator in self.generators.items():
+            try:
+                generator.check_size(self._size(generator.data))
+            except ValueError as error:
+                raise ValueError(f"generators.{name}.data: {error}") from error
+        return self
 
-    def _references(self) -> Iterator[tuple[str, str, str]]:
-        """(key, registry, name) of everything that refers to another entry."""
+    def _all_references(self) -> Iterator[tuple[str, str, str]]:
+        """(key, registry, name) of everything that names an entry."""
         for study in self.run:
             yield "run", "study", study
-        for name, entry in self.generators.items():
-            yield f"generators.{name}.data", "dataset or recipe", entry.data
-        for name, recipe in self.recipes.items():
-            for key, ref in model_refs(recipe).items():
-                yield f"recipes.{name}.{key}", "generator", ref.generator
-            if isinstance(recipe, PseudoLabelRecipe):
-                yield f"recipes.{name}.images", "dataset or recipe", recipe.images
-        for name, evaluation in self.evaluations.items():
-            for key, data in evaluation_data(evaluation).items():
-                yield f"evaluations.{name}.{key}", "dataset or recipe", data
-        for name, study_entry in self.studies.items():
-            for evaluation_name in study_entry.evaluations:
-                yield f"studies.{name}.evaluations", "evaluation", evaluation_name
+        for registry in REGISTRIES:
+            for name, entry in getattr(self, registry).items():
+                for key, wanted, value in references(entry):
+                    yield f"{registry}.{name}.{key}", wanted, value
+
+    def _check_generator(self, where: str, ref: ModelRef, makes: str | None, needs: str | None) -> None:
+        generator = self.generators[ref.generator]
+        if generator.needs != needs or makes not in (None, generator.makes):
+            wanted = f"a generator of {makes or 'image'}s from {needs or 'noise'}"
+            found = f"{generator.arch}: {generator.makes}s from {generator.needs or 'noise'}"
+            raise ValueError(f"{where}: expected {wanted}, {ref.generator!r} is {found}")
+
+    def _inputs(self, recipe: str) -> list[str]:
+        """Datasets and recipes that a recipe is made of: read by it, or learnt by its generators."""
+        entry = self.recipes[recipe]
+        learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
+        return [*learnt, *data_of(entry)]
+
+    def _size(self, name: str) -> int:
+        """Side of the images of a dataset or recipe, pixels."""
+        while name in self.recipes:
+            read = data_of(self.recipes[name])
+            name = read[0] if read else self.generators[models_of(self.recipes[name])[-1].generator].data
+        return self.datasets[name].prepare.size
 
     def data_of(self, name: str) -> set[str]:
         """Every dataset and recipe that one depends on, itself included."""
@@ -81,58 +96,26 @@ class Config(Options):
         stack = [name]
         while stack:
             current = stack.pop()
-            if current in found:
-                continue
-            found.add(current)
-            if current in self.recipes:
-                recipe = self.recipes[current]
-                stack += [self.generators[ref.generator].data for ref in model_refs(recipe).values()]
-                if isinstance(recipe, PseudoLabelRecipe):
-                    stack.append(recipe.images)
+            if current not in found:
+                found.add(current)
+                stack += self._inputs(current) if current in self.recipes else []
         return found
-
-    def _check_cycles(self) -> None:
-        for name, recipe in self.recipes.items():
-            inputs = [self.generators[ref.generator].data for ref in model_refs(recipe).values()]
-            if any(name in self.data_of(data) for data in inputs):
-                raise ValueError(f"recipes.{name}: its generators are trained on what it makes")
 
     def study_data(self, study: str) -> set[str]:
         """Datasets and recipes that a study needs."""
-        return {
-            data
-            for evaluation in self.studies[study].evaluations
-            for name in evaluation_data(self.evaluations[evaluation]).values()
-            for data in self.data_of(name)
-        }
+        used = {name for key in self.studies[study].evaluations for name in data_of(self.evaluations[key])}
+        return {data for name in used for data in self.data_of(name)}
 
     def study_models(self, study: str) -> set[tuple[str, int]]:
         """(generator, seed) of every model that a study needs."""
-        return {
-            (ref.generator, ref.seed)
-            for name in self.study_data(study) & self.recipes.keys()
-            for ref in model_refs(self.recipes[name]).values()
-        }
+        recipes = [self.recipes[name] for name in self.study_data(study) & self.recipes.keys()]
+        return {(ref.generator, ref.seed) for recipe in recipes for ref in models_of(recipe)}
 
 
-def model_refs(recipe: Entry) -> dict[str, ModelRef]:
-    """Key -> trained generator that a recipe uses."""
-    return {
-        key: value for key in type(recipe).model_fields if isinstance(value := getattr(recipe, key), ModelRef)
-    }
-
-
-def evaluation_data(evaluation: Entry) -> dict[str, str]:
-    """Key -> dataset or recipe that an evaluation reads."""
-    if isinstance(evaluation, FidelityEvaluation):
-        return {"real": evaluation.real, "synthetic": evaluation.synthetic}
-    assert isinstance(evaluation, SegmentationEvaluation)
-    found = {"test": evaluation.test}
-    for arm, training in evaluation.arms.items():
-        for key in ("train", "pretrain"):
-            for index, part in enumerate(getattr(training, key)):
-                found[f"arms.{arm}.{key}[{index}]"] = part.data
-    return found
+def data_of(entry: Options) -> list[str]:
+    """Datasets and recipes that an entry names itself, once each, in order."""
+    named = (name for _, registry, name in references(entry) if registry.startswith("dataset"))
+    return list(dict.fromkeys(named))
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from mirage.config.base import Entry, Options
+from mirage.config.base import DataName, Entry, ModelRef
 
-
-class ModelRef(Options):
-    """A trained generator: its name, or its name and the seed it was trained with."""
-
-    generator: str = Field(description="name under `generators`")
-    seed: int = Field(0, ge=0, description="training seed")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"generator": value} if isinstance(value, str) else value
+Wants = tuple[Literal["image", "mask"] | None, Literal["image", "mask"] | None]
 
 
 class RecipeEntry(Entry):
-    """A named recipe."""
+    """A named recipe.
 
+    ``wants`` says of each of its generators what it must make (None: anything) and what it must be
+    conditioned on (None: nothing).
+    """
+
+    wants: ClassVar[dict[str, Wants]] = {}
+
+    recipe: str
     seed: int = Field(0, ge=0, description="sampling seed")
     shards: int = Field(1, ge=1, le=9999, description="jobs and files the dataset is cut into")
     max_failed_fraction: float = Field(
@@ -34,6 +31,8 @@ class RecipeEntry(Entry):
 class UnconditionalRecipe(RecipeEntry):
     """Images (or masks) straight from noise."""
 
+    wants: ClassVar[dict[str, Wants]] = {"generator": (None, None)}
+
     recipe: Literal["unconditional"]
     generator: ModelRef
     count: int = Field(ge=1, description="items to make")
@@ -41,6 +40,8 @@ class UnconditionalRecipe(RecipeEntry):
 
 class MaskThenImageRecipe(RecipeEntry):
     """Stage I invents label masks, they are binarised and cleaned, stage II makes the image of each."""
+
+    wants: ClassVar[dict[str, Wants]] = {"masks": ("mask", None), "images": ("image", "mask")}
 
     recipe: Literal["mask_then_image"]
     masks: ModelRef = Field(description="generator of masks")
@@ -58,8 +59,10 @@ class MaskThenImageRecipe(RecipeEntry):
 class PseudoLabelRecipe(RecipeEntry):
     """Real images of an unlabelled dataset with the masks that a trained segmenter draws on them."""
 
+    wants: ClassVar[dict[str, Wants]] = {"segmenter": ("mask", "image")}
+
     recipe: Literal["pseudo_label"]
-    images: str = Field(description="dataset or recipe whose images are labelled")
+    images: DataName = Field(description="dataset or recipe whose images are labelled")
     segmenter: ModelRef
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is foreground")
 

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from mirage.config.datasets import SimulateOptions
-from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation
+from mirage.config.evaluations import ArmsEvaluation, SegmentationEvaluation
 from mirage.config.model import Config
+from mirage.files import digest
 from mirage.versions import STAGES
 
 _NEVER = {"runtime", "demo"}
@@ -46,7 +47,10 @@ def simulate_slice(config: Config, dataset: str) -> dict[str, Any]:
 def prepare_slice(config: Config, dataset: str) -> dict[str, Any]:
     """What decides the pixels of a prepared dataset; its splits are fixed later."""
     entry = config.datasets[dataset]
-    return _versioned("prepare", normalise(entry, exclude={"split", "max_failed_fraction"}))
+    options = normalise(entry, exclude={"split", "max_failed_fraction"})
+    if entry.simulate:  # the path of the real data is not read
+        options["source"].pop("path", None)
+    return _versioned("prepare", options)
 
 
 def gather_slice(config: Config, name: str) -> dict[str, Any]:
@@ -75,18 +79,24 @@ def synthesise_slice(config: Config, recipe: str) -> dict[str, Any]:
 
 
 def arm_slice(config: Config, evaluation: str, arm: str) -> dict[str, Any]:
-    """What decides one arm of a segmentation evaluation, beside its seed: no other arm, no list of seeds."""
+    """What decides one arm of an evaluation, beside its seed: no other arm, no list of seeds."""
+    entry = config.evaluations[evaluation]
+    assert isinstance(entry, ArmsEvaluation)
+    options = normalise(entry, exclude={"arms", "seeds", "baseline"})
+    return _versioned(f"evaluate_{entry.evaluator}", {**options, "arm": normalise(entry.arms[arm])})
+
+
+def observer_slice(config: Config, evaluation: str) -> dict[str, Any]:
+    """What decides the scores of a second observer: no arm, no training."""
     entry = config.evaluations[evaluation]
     assert isinstance(entry, SegmentationEvaluation)
-    options = normalise(entry, exclude={"arms", "seeds", "baseline"})
-    return _versioned("evaluate_segmentation", {**options, "arm": normalise(entry.arms[arm])})
+    return _versioned(f"evaluate_{entry.evaluator}", {"label": entry.label})
 
 
-def fidelity_slice(config: Config, evaluation: str) -> dict[str, Any]:
-    """What decides a fidelity evaluation."""
+def set_slice(config: Config, evaluation: str) -> dict[str, Any]:
+    """What decides an evaluation of whole datasets."""
     entry = config.evaluations[evaluation]
-    assert isinstance(entry, FidelityEvaluation)
-    return _versioned("evaluate_fidelity", normalise(entry))
+    return _versioned(f"evaluate_{entry.evaluator}", normalise(entry))
 
 
 def report_slice(config: Config, study: str) -> dict[str, Any]:
@@ -96,3 +106,15 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
     return _versioned(
         "report", {"study": normalise(entry), "evaluations": evaluations, "scale": config.scale}
     )
+
+
+def study_digest(config: Config, study: str) -> str:
+    """Digest of everything that decides a study's results: print it, and runs can be told apart."""
+    data = sorted(config.study_data(study))
+    entries = {
+        "datasets": {name: normalise(config.datasets[name]) for name in data if name in config.datasets},
+        "recipes": {name: normalise(config.recipes[name]) for name in data if name in config.recipes},
+        "generators": {name: train_slice(config, name) for name, _ in sorted(config.study_models(study))},
+        "report": report_slice(config, study),
+    }
+    return digest({**entries, "stages": STAGES})

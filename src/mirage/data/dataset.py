@@ -13,17 +13,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mirage.data.shards import ShardReader, shard_name
+from mirage.data.items import Items
+from mirage.data.names import shard_name
+from mirage.data.shards import ShardReader
 from mirage.errors import DataError
 from mirage.files import read_json, write_json
 
 
-class DatasetInfo(BaseModel):
-    """Contents of ``dataset.json``."""
+class ImageFacts(BaseModel):
+    """What the images of a shard, and of a whole dataset, have in common."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
     namespace: str = Field(description="what subject ids are unique within, e.g. the source and its path")
     modality: str
     image_shape: tuple[int, ...] = Field(description="(C, H, W) or (C, D, H, W)")
@@ -35,22 +36,27 @@ class DatasetInfo(BaseModel):
     )
     labels: dict[int, str] = Field(description="value of mask channel `label` -> name; 0 is background")
     spacing_mm: tuple[float, ...] | None = Field(None, description="of the stored image, (D,) H, W")
+    lineage: list[str] = Field(
+        default_factory=list,
+        description="namespaced subjects that any model behind these images has learnt from",
+    )
+
+
+class DatasetInfo(ImageFacts):
+    """Contents of ``dataset.json``."""
+
+    name: str
     shards: int
     items: dict[str, int] = Field(default_factory=dict, description="ok items per split")
     failed: int = 0
     duplicates: int = Field(0, description="ok items whose stored image occurs earlier in the dataset")
-    lineage: list[str] = Field(
-        default_factory=list,
-        description="namespaced subjects that any model behind this dataset has learnt from",
-    )
-    sampling: dict[str, Any] | None = Field(
-        None, description="recipe, models and seed of a synthetic dataset"
-    )
     fingerprint: str = Field("", description="hash over manifest and shards")
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(
+        default_factory=dict, description="stage, code, options and seed that made the shards, and the split"
+    )
 
 
-class Dataset:
+class Dataset(Items):
     """Read access to a dataset folder, or to some of its items.
 
     Items are those with status ``ok``; their order is the manifest's. Cheap to pickle: shards are
@@ -99,9 +105,6 @@ class Dataset:
         view.items = items.reset_index(drop=True)
         return view
 
-    def __len__(self) -> int:
-        return len(self.items)
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_readers": {}}
 
@@ -113,30 +116,17 @@ class Dataset:
         return self._readers[shard].tensor(row, name)
 
     def image(self, index: int) -> np.ndarray:
-        """Stored image (C, H, W) or (C, D, H, W) of an item, a read-only view."""
         return self._tensor(index, "image")
 
     def masks(self, index: int) -> np.ndarray:
-        """All mask channels (M, H, W) of an item, uint8, a read-only view."""
         if not self.info.mask_channels:
             raise DataError(f"dataset {self.info.name} has no masks")
         return self._tensor(index, "mask")
 
-    def mask(self, index: int, channel: str = "label") -> np.ndarray:
-        """One mask channel (H, W) or (D, H, W), uint8."""
-        if channel not in self.info.mask_channels:
-            raise DataError(
-                f"dataset {self.info.name} has no mask channel {channel!r}; "
-                f"it has {self.info.mask_channels or 'no masks'}"
-            )
-        return self.masks(index)[self.info.mask_channels.index(channel)]
-
     def subjects(self) -> set[str]:
-        """Namespaced subjects of the items (``namespace/subject``)."""
         return {f"{self.info.namespace}/{subject}" for subject in self.items["subject_id"]}
 
     def learnt_from(self) -> set[str]:
-        """Every namespaced subject that training on these items would leak: own, donors', and lineage."""
         donors = {donor for donors in self.items["donor_subject_ids"] for donor in donors}
         return self.subjects() | donors | set(self.info.lineage)
 

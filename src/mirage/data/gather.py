@@ -10,29 +10,28 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from mirage.config.datasets import SplitOptions
-from mirage.data.dataset import DatasetInfo, write_info
+from mirage.data.dataset import DatasetInfo, ImageFacts, write_info
 from mirage.data.manifest import write_manifest
-from mirage.data.shards import shard_name
+from mirage.data.names import shard_name
 from mirage.data.splits import assign_splits, link_subjects
 from mirage.errors import DataError
-from mirage.files import file_digest, read_json
+from mirage.files import file_digest, read_json, write_json
 
-FACTS = (
-    "namespace",
-    "modality",
-    "image_shape",
-    "image_dtype",
-    "value_range",
-    "channel_names",
-    "mask_channels",
-    "labels",
-    "spacing_mm",
-    "lineage",
-    "sampling",
-)
-"""What a shard's facts say about the dataset, as in ``dataset.json``."""
+
+class ShardFacts(ImageFacts):
+    """Contents of ``shard-*.json``: what the dataset's description needs to know of one shard."""
+
+    items: int = Field(description="ok items in the shard")
+    made_by: dict[str, Any] = Field(
+        description="provenance (mirage.provenance.describe): stage, code, all options, seed"
+    )
+
+    def write(self, path: Path) -> None:
+        """Write the facts as JSON, atomically."""
+        write_json(path, self.model_dump(mode="json"))
 
 
 def gather(
@@ -42,7 +41,6 @@ def gather(
     shards: int,
     split: SplitOptions | None,
     max_failed_fraction: float,
-    provenance: dict[str, Any],
 ) -> DatasetInfo:
     """Write ``manifest.parquet`` and ``dataset.json`` over the shards in ``folder``.
 
@@ -52,14 +50,14 @@ def gather(
         shards: how many shards there must be.
         split: how subjects are split; None keeps the splits that the rows carry (synthetic data).
         max_failed_fraction: share of failed rows that is tolerated.
-        provenance: what made this dataset.
 
     Raises:
-        DataError: a shard is missing or differs, item ids repeat, nothing is usable, or too many rows failed.
+        DataError: a shard is missing, damaged or differs, item ids repeat, nothing is usable, or too many
+            rows failed.
         LeakError: the splits would put one subject on two sides.
     """
     stems = [shard_name(index, shards) for index in range(shards)]
-    facts = _merge_facts([read_json(folder / f"{stem}.json") for stem in stems], name)
+    shared, made_by = _merge_facts([_read_facts(folder / f"{stem}.json") for stem in stems], name)
     tables = [pq.read_table(folder / f"{stem}.parquet") for stem in stems]
     table = pa.concat_tables(tables, promote_options="permissive")
     table = table.sort_by("item_id")
@@ -76,28 +74,45 @@ def gather(
         failed=table.num_rows - ok.num_rows,
         duplicates=ok.num_rows - len(ok["content_hash"].unique()),
         fingerprint=_fingerprint(folder, stems),
-        provenance=provenance,
-        **facts,
+        provenance={
+            **made_by,
+            "split": None if split is None else split.model_dump(mode="json"),
+            "max_failed_fraction": max_failed_fraction,
+        },
+        **shared,
     )
     write_info(folder, info)
     return info
 
 
-def _merge_facts(shards: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Facts that all shards with items agree on; spacing becomes None where images differ in it."""
-    first, *others = [shard for shard in shards if shard["items"]] or shards[:1]
-    merged = {key: value for key, value in first.items() if key in FACTS}
+def _read_facts(path: Path) -> ShardFacts:
+    try:
+        return ShardFacts.model_validate(read_json(path))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: not readable ({error}); delete the dataset's folder and run again"
+        ) from error
+
+
+def _merge_facts(shards: Sequence[ShardFacts], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts that all shards with items agree on, and what made the first of them.
+
+    Spacing becomes None where images differ in it.
+    """
+    first, *others = [shard for shard in shards if shard.items] or shards[:1]
+    merged = {key: getattr(first, key) for key in ImageFacts.model_fields}
     for shard in others:
         for key in merged:
-            if merged[key] == shard[key]:
+            found = getattr(shard, key)
+            if merged[key] == found:
                 continue
             if key != "spacing_mm":
                 raise DataError(
-                    f"dataset {name}: shards disagree on {key}: {merged[key]!r} and {shard[key]!r}; "
+                    f"dataset {name}: shards disagree on {key}: {merged[key]!r} and {found!r}; "
                     "delete the dataset's folder and run again"
                 )
             merged[key] = None
-    return merged
+    return merged, first.made_by
 
 
 def _check_rows(rows: pd.DataFrame, name: str, max_failed_fraction: float) -> None:

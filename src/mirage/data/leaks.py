@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirage.data.dataset import Dataset
+from mirage.data.items import Items
 from mirage.errors import LeakError
 
 
@@ -14,7 +14,7 @@ def _name_some(names: set[str], limit: int = 8) -> str:
     return ", ".join(listed[:limit]) + more
 
 
-def check_test_set(test: Dataset) -> None:
+def check_test_set(test: Items) -> None:
     """Refuse a test or validation set of anything but real (or simulated) images with their own labels.
 
     Raises:
@@ -28,7 +28,7 @@ def check_test_set(test: Dataset) -> None:
         )
 
 
-def check_training(training: Sequence[Dataset], test: Dataset) -> None:
+def check_training(training: Sequence[Items], test: Items) -> None:
     """Refuse training sets that know anything of the test subjects.
 
     Own subjects, donors of synthetic items, and subjects that any generator behind the data has learnt

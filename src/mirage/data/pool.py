@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from mirage.data.dataset import Dataset
+from mirage.data.items import Items
+from mirage.data.manifest import ABSENT
 from mirage.errors import DataError
 
 
-class Pool(Dataset):
+class Pool(Items):
     """Items of several datasets in a row, copying none of them.
 
     ``info`` is that of the first part, with the name of all and the mask channels that all share, in the
@@ -30,7 +30,7 @@ class Pool(Dataset):
 
     def __init__(
         self,
-        parts: Sequence[Dataset],
+        parts: Sequence[Items],
         foreground: Collection[int] | None = None,
         foreground_name: str = "foreground",
         mask_channels: Collection[str] | None = None,
@@ -50,7 +50,6 @@ class Pool(Dataset):
             lacking = sorted({p.info.name for p in parts if "label" not in p.info.mask_channels})
             raise DataError(f"{', '.join(lacking)}: no mask channel `label` to learn from or to score")
         self.parts = tuple(parts)
-        self.folder = parts[0].folder
         self.failures = pd.concat([part.failures for part in parts], ignore_index=True)
         self.items = pd.concat(
             [part.items.assign(dataset=part.info.name) for part in parts if len(part)] or [parts[0].items],
@@ -64,49 +63,46 @@ class Pool(Dataset):
                 "lineage": sorted({subject for part in parts for subject in part.info.lineage}),
             }
         )
-        self._foreground = None if foreground is None else np.isin(np.arange(256), list(foreground))
+        self._binary = None if foreground is None else _binary(foreground)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
 
-    def select(
-        self, split: Literal["train", "val", "test"] | None = None, images: int | None = None
-    ) -> Dataset:
-        """Not offered: select from the datasets, then pool them."""
-        raise NotImplementedError("select from the datasets first, then pool the views")
-
-    def _locate(self, index: int) -> tuple[Dataset, int]:
+    def _locate(self, index: int) -> tuple[Items, int]:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.parts[number], index - int(self._starts[number])
 
     def image(self, index: int) -> np.ndarray:
-        """Stored image of an item, a read-only view."""
         part, local = self._locate(index)
         return part.image(local)
 
     def masks(self, index: int) -> np.ndarray:
-        """Mask channels (M, H, W) that all parts share, uint8."""
         if not self.info.mask_channels:
             raise DataError(f"{self.info.name}: no mask channel that all parts share")
         part, local = self._locate(index)
         stored = part.masks(local)
         channels = part.info.mask_channels
-        if self._foreground is None and channels == self.info.mask_channels:
+        if self._binary is None and channels == self.info.mask_channels:
             return stored
         masks = stored[[channels.index(name) for name in self.info.mask_channels]]
-        if self._foreground is not None:
+        if self._binary is not None:
             label = self.info.mask_channels.index("label")
-            masks[label] = self._foreground[masks[label]]
+            masks[label] = self._binary[masks[label]]
         return masks
 
     def subjects(self) -> set[str]:
-        """Namespaced subjects of all parts."""
         return set().union(*(part.subjects() for part in self.parts))
 
     def learnt_from(self) -> set[str]:
-        """Every namespaced subject that training on any part would leak."""
         return set().union(*(part.learnt_from() for part in self.parts))
 
 
-def _check_alike(first: Dataset, other: Dataset) -> None:
+def _binary(foreground: Collection[int]) -> np.ndarray:
+    """Table (256,) of uint8: 1 for the foreground; an absent mask stays absent."""
+    table = np.isin(np.arange(256), list(foreground)).astype(np.uint8)
+    table[ABSENT] = ABSENT
+    return table
+
+
+def _check_alike(first: Items, other: Items) -> None:
     for key in ("image_shape", "image_dtype", "value_range", "channel_names"):
         expected, found = getattr(first.info, key), getattr(other.info, key)
         if expected != found:

@@ -13,11 +13,6 @@ from mirage.errors import DataError
 from mirage.files import atomic_path
 
 
-def shard_name(index: int, total: int) -> str:
-    """File stem of a shard: ``shard-0003-of-0008``."""
-    return f"shard-{index:04d}-of-{total:04d}"
-
-
 def content_hash(image: np.ndarray) -> str:
     """Digest (16 hex digits) of an array's shape, type and values."""
     digest = hashlib.blake2b(f"{image.dtype.str}{image.shape}".encode(), digest_size=8)

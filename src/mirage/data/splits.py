@@ -41,7 +41,8 @@ def assign_splits(
 
     Subjects are ordered by a seeded hash of their group and cut at exact shares, so a dataset of ten
     children really has two of them in a test share of 0.2, and the same subject gets the same split
-    however the dataset is prepared. A share above zero gets at least one group while one is left.
+    however the dataset is prepared. A share above zero gets at least one group while one is left. A subject
+    that the source marks as train may become val, where the source has no val, but never test.
 
     Args:
         native: subject -> the source's own splits of its items (empty set: none given).
@@ -50,13 +51,15 @@ def assign_splits(
         where: dataset name, for the messages.
 
     Raises:
-        LeakError: the source itself puts one subject, or two with the same image, in two splits.
+        LeakError: the source itself puts one subject, or two with the same image, in two splits, or leaves
+            none to test on.
     """
     members: dict[str, list[str]] = {}
     for subject, group in groups.items():
         members.setdefault(group, []).append(subject)
     result: dict[str, str] = {}
     free: list[str] = []
+    kept: list[str] = []
     has_native_test = options.by == "source" and any("test" in splits for splits in native.values())
     has_native_val = options.by == "source" and any("val" in splits for splits in native.values())
     for group, subjects in members.items():
@@ -70,16 +73,23 @@ def assign_splits(
                 "Mend the split column, or set `split.by: random`"
             )
         elif given == {"train"}:
-            free.append(group)
+            kept.append(group)
         else:
             result[group] = given.pop()
-    free.sort(key=lambda group: seeds.integer(options.seed, f"split/{group}"))
+    for part in (free, kept):
+        part.sort(key=lambda group: seeds.integer(options.seed, f"split/{group}"))
     total = len(members)
-    test = 0 if has_native_test else _share(options.test, total, len(free))
-    held_out = test + sum(split == "test" for split in result.values())
-    val = 0 if has_native_val else _share(options.val, total - held_out, len(free) - test)
-    for rank, group in enumerate(free):
-        result[group] = "test" if rank < test else "val" if rank < test + val else "train"
+    test = 0 if has_native_test else _share(options.test, total, len(free) + (len(kept) > 0))
+    if test and kept and not free:
+        raise LeakError(
+            f"dataset {where}: every subject is marked train or val, so none is left to test on; mark some as "
+            "test, or set `split.test: 0`, or `split.by: random` to ignore the marks"
+        )
+    result |= dict.fromkeys(free[:test], "test")
+    rest = [*free[test:], *kept]
+    val = 0 if has_native_val else _share(options.val, len(rest), len(rest))
+    result |= dict.fromkeys(rest[:val], "val")
+    result |= dict.fromkeys(rest[val:], "train")
     return {subject: result[group] for subject, group in groups.items()}
 
 

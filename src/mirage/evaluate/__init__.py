@@ -1,0 +1,64 @@
+"""Evaluations: what is measured on arms or on whole datasets, looked up by the name of the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mirage.config.base import Runtime
+from mirage.config.evaluations import ArmsEvaluation, EvaluationConfig
+from mirage.data import Dataset
+from mirage.registry import resolve
+
+EVALUATORS = {
+    "segmentation": "mirage.evaluate.segmentation:run_arm",
+    "fidelity": "mirage.evaluate.fidelity:run",
+}
+"""Evaluator -> its function: with the signature of :func:`run_arm` where it judges arms, else of
+:func:`run_set`."""
+
+
+def run_arm(
+    config: ArmsEvaluation,
+    evaluation: str,
+    arm: str,
+    seed: int,
+    datasets: Mapping[str, Dataset],
+    out: Path,
+    state: Path,
+    runtime: Runtime,
+    minutes: float | None = None,
+) -> None:
+    """Train one judge on one arm and score it on the test split.
+
+    Args:
+        config: the evaluation; only ``arm`` of its arms is looked at.
+        evaluation: its name.
+        arm: which arm.
+        seed: training seed of the judge.
+        datasets: whole datasets by name: the test set and all that the arm names.
+        out: folder that gets ``details/`` and, last, ``metrics.parquet``.
+        state: folder of the resumable training state.
+        runtime: device, threads and workers.
+        minutes: wall time, or None for no limit.
+
+    Raises:
+        ConfigError: no such evaluator.
+    """
+    run = resolve(EVALUATORS, config.evaluator, "evaluator")
+    run(config, evaluation, arm, seed, datasets, out, state, runtime, minutes)
+
+
+def run_set(config: EvaluationConfig, evaluation: str, datasets: Mapping[str, Dataset], out: Path) -> None:
+    """Measure whole datasets.
+
+    Args:
+        config: the evaluation.
+        evaluation: its name.
+        datasets: whole datasets by name, all that the evaluation names.
+        out: folder that gets ``details/`` and, last, ``metrics.parquet``.
+
+    Raises:
+        ConfigError: no such evaluator.
+    """
+    resolve(EVALUATORS, config.evaluator, "evaluator")(config, evaluation, datasets, out)

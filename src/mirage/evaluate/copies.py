@@ -33,7 +33,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from mirage import seeds
-from mirage.data import Dataset
+from mirage.data import Items
 from mirage.evaluate.resampling import bootstrap_weights, limits, weighted_median
 from mirage.metrics.neighbours import (
     Kind,
@@ -61,7 +61,7 @@ class Found:
     near_bound: float
 
 
-def labelled(data: Dataset, what: What) -> list[int]:
+def labelled(data: Items, what: What) -> list[int]:
     """Items that have what is compared: all for images, those with a label for masks."""
     if what == "image":
         return list(range(len(data)))
@@ -70,9 +70,9 @@ def labelled(data: Dataset, what: What) -> list[int]:
 
 def compare(
     what: What,
-    training: Dataset,
-    heldout: Dataset | None,
-    synthetic: Dataset,
+    training: Items,
+    heldout: Items | None,
+    synthetic: Items,
     sampled: Sequence[int],
     *,
     near: float,
@@ -119,7 +119,7 @@ def compare(
     return Found(metrics, neighbours, duplicates, bound)
 
 
-def _vectors(data: Dataset, indices: Sequence[int], what: What, side: int) -> Iterator[np.ndarray]:
+def _vectors(data: Items, indices: Sequence[int], what: What, side: int) -> Iterator[np.ndarray]:
     for index in indices:
         if what == "image":
             yield image_vector(data.image(index), data.info.value_range, side)
@@ -127,13 +127,13 @@ def _vectors(data: Dataset, indices: Sequence[int], what: What, side: int) -> It
             yield mask_vector(data.mask(index), sorted(data.info.labels), side)
 
 
-def _digests(data: Dataset, indices: Sequence[int], what: What) -> list[str]:
+def _digests(data: Items, indices: Sequence[int], what: What) -> list[str]:
     """Digests that the eight orientations of an item share; the label plane stands for a mask."""
     return [canonical_hash(data.image(i) if what == "image" else data.mask(i)) for i in indices]
 
 
 def _split(
-    joined: Neighbours, queries: dict[str, tuple[Dataset, list[int]]], training: Dataset, known: Sequence[int]
+    joined: Neighbours, queries: dict[str, tuple[Items, list[int]]], training: Items, known: Sequence[int]
 ) -> dict[str, pd.DataFrame]:
     """Neighbours of each side as a table, nearest first."""
     names = training.items.iloc[np.asarray(known)[joined.index]]
@@ -159,7 +159,7 @@ def _split(
 
 
 def _reference_distance(
-    tables: dict[str, pd.DataFrame], training: Dataset, known: Sequence[int], what: What, side: int, seed: int
+    tables: dict[str, pd.DataFrame], training: Items, known: Sequence[int], what: What, side: int, seed: int
 ) -> float:
     """Median distance to the nearest training item of what is real and new; NaN with one real subject."""
     if "heldout" in tables:
@@ -178,7 +178,7 @@ def _reference_distance(
 
 
 def _duplicates(
-    what: What, synthetic: Dataset, sampled: Sequence[int], vectors: np.ndarray, bound: float
+    what: What, synthetic: Items, sampled: Sequence[int], vectors: np.ndarray, bound: float
 ) -> tuple[pd.DataFrame, int]:
     """Items that repeat an earlier one, exactly (of all) or nearly (of the sampled); the number of all."""
     everything = labelled(synthetic, what)
@@ -268,6 +268,13 @@ def _row(
 ) -> dict[str, Any]:
     low, high = ends if subjects > 1 else (float("nan"), float("nan"))
     return {
-        "arm": arm, "metric": metric, "kind": kind, "protocol": "nearest", "value": value,
-        "low": low, "high": high, "n_items": items, "n_subjects": subjects,
-    }  # fmt: skip
+        "arm": arm,
+        "metric": metric,
+        "kind": kind,
+        "protocol": "nearest",
+        "value": value,
+        "low": low,
+        "high": high,
+        "n_items": items,
+        "n_subjects": subjects,
+    }

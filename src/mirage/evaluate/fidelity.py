@@ -3,11 +3,16 @@
 Every distance stands beside the same distance between real images, at equal numbers of images, and their
 ratio. The definitions are in :mod:`mirage.evaluate.intensity` (distributions of grey values),
 :mod:`mirage.evaluate.copies` (nearest training items, duplicates) and :mod:`mirage.metrics`.
+
+Intervals are stored here, beside their values, whereas those of other evaluations are computed from rows in
+the report. This is deliberate: a distance between two sets has no rows of single items that an interval could
+be computed from, and resampling needs the pixels, which the report does not read again.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +21,9 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.config.evaluations import FidelityEvaluation
-from mirage.config.slices import normalise
-from mirage.data import Dataset
+from mirage.data import Dataset, Items
 from mirage.data.pool import Pool
-from mirage.errors import DataError
+from mirage.errors import DataError, LeakError
 from mirage.evaluate import copies, intensity
 from mirage.evaluate.resampling import bootstrap_weights, limits
 from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
@@ -66,38 +70,42 @@ DUPLICATES = {"kind": TEXT, "type": TEXT, "item_id": TEXT, "duplicate_of": TEXT,
 logger = logging.getLogger(__name__)
 
 
-def run(config: FidelityEvaluation, name: str, real: Dataset, synthetic: Dataset, out: Path) -> None:
+def run(config: FidelityEvaluation, name: str, datasets: Mapping[str, Dataset], out: Path) -> None:
     """Compare a synthetic dataset with the real one that its generators have learnt from.
 
     Args:
         config: the evaluation.
         name: its name.
-        real: the whole real dataset; its training split is what the generators may have seen, val and test
-            are held out.
-        synthetic: the dataset that is judged.
-        out: folder that gets the tables.
+        datasets: whole datasets by name: ``config.real``, whose training split the generators have learnt
+            from and whose val and test splits are held out, and ``config.synthetic``, which is judged.
+        out: folder that gets ``details/`` and, last, ``metrics.parquet``.
 
     Writes:
         ``metrics.parquet``: the tidy columns and ``kind`` (absolute or ratio), ``protocol``, ``low``,
         ``high``, ``n_items``, ``n_subjects``; ``label`` is the channel or null; arms ``synthetic`` and
         ``reference``.
-        ``histogram.parquet``: profile, side (real: training split; synthetic), channel, bin_lo, bin_hi,
-        count, density per grey value.
-        ``neighbours.parquet``: kind (image or mask), side (synthetic or heldout), rank (1: the nearest of
-        all), item and subject, nearest training item and its subject, orientation of that item (0-7, see
-        :func:`mirage.metrics.neighbours.orient`), distance, second_distance, exact.
-        ``duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of (an earlier item), distance.
-        ``fidelity.json``: what was compared, numbers of items, bounds, provenance.
+        ``details/histogram.parquet``: profile, side (real: training split; synthetic), channel, bin_lo,
+        bin_hi, count, density per grey value.
+        ``details/neighbours.parquet``: kind (image or mask), side (synthetic or heldout), rank (1: the
+        nearest of all), item and subject, nearest training item and its subject, orientation of that item
+        (0-7, see :func:`mirage.metrics.neighbours.orient`), distance, second_distance, exact.
+        ``details/duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of (an earlier item),
+        distance.
+        ``details/fidelity.json``: what was compared, numbers of items, bounds, provenance.
 
     Raises:
-        DataError: nothing to compare, volumes, or no real training item.
+        DataError: nothing to compare, volumes, no real training item, or a synthetic set that has learnt
+            from other subjects.
+        LeakError: the synthetic set has learnt from held-out subjects.
     """
+    real, synthetic = datasets[config.real], datasets[config.synthetic]
     training = real.select("train")
     held = [view for view in (real.select("val"), real.select("test")) if len(view)]
     heldout = Pool(held) if held else None
     if not len(training) or not len(synthetic):
         empty = f"{real.info.name} (train)" if not len(training) else synthetic.info.name
         raise DataError(f"evaluation {name}: {empty} has no items")
+    check_lineage(name, real, synthetic)
     compared = what_to_compare(config, real, synthetic)
     sampled = _sample(synthetic, config.seed, "synthetic")
     facts: dict[str, Any] = {"compared": compared, "items": {}, "near_bound": {}}
@@ -126,14 +134,40 @@ def run(config: FidelityEvaluation, name: str, real: Dataset, synthetic: Dataset
     if "mask" in compared:
         rows += _foreground(config, training, heldout, synthetic)
 
-    write_table(out / "histogram.parquet", pd.DataFrame(bars), HISTOGRAM)
-    write_table(out / "neighbours.parquet", pd.concat(neighbours, ignore_index=True), NEIGHBOURS)
-    write_table(out / "duplicates.parquet", pd.concat(duplicates, ignore_index=True), DUPLICATES)
-    options = normalise(config)
+    details = out / "details"
+    write_table(details / "histogram.parquet", pd.DataFrame(bars), HISTOGRAM)
+    write_table(details / "neighbours.parquet", pd.concat(neighbours, ignore_index=True), NEIGHBOURS)
+    write_table(details / "duplicates.parquet", pd.concat(duplicates, ignore_index=True), DUPLICATES)
+    options = config.model_dump(mode="json", exclude={"runtime", "demo"})
     prints = {real.info.name: real.info.fingerprint, synthetic.info.name: synthetic.info.fingerprint}
     provenance = describe("evaluate_fidelity", options, seed=config.seed, **prints)
-    write_json(out / "fidelity.json", {"evaluation": name, **facts, "provenance": provenance})
+    write_json(details / "fidelity.json", {"evaluation": name, **facts, "provenance": provenance})
     write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(evaluation=name), METRICS)
+
+
+def check_lineage(name: str, real: Dataset, synthetic: Dataset) -> None:
+    """Refuse a synthetic set that another dataset gave rise to, or that knows what is held out.
+
+    Raises:
+        DataError: it has learnt from no training subject of ``real``, so nearest training items would be
+            sought among images that no generator has seen.
+        LeakError: it has learnt from validation or test subjects of ``real``; names some.
+    """
+    learnt = synthetic.learnt_from()
+    if not learnt & real.select("train").subjects():
+        raise DataError(
+            f"evaluation {name}: {synthetic.info.name} has learnt from none of the training subjects of "
+            f"{real.info.name}; copies would be sought where there can be none. Name as `real` the dataset "
+            "that its generator was trained on"
+        )
+    leaked = sorted(learnt & (real.select("val").subjects() | real.select("test").subjects()))
+    if leaked:
+        shown = ", ".join(leaked[:8]) + (f" and {len(leaked) - 8} more" if len(leaked) > 8 else "")
+        raise LeakError(
+            f"evaluation {name}: {synthetic.info.name} has learnt from held-out subjects of "
+            f"{real.info.name}: {shown}; train its generators on the training split of {real.info.name}, or "
+            "give all datasets of these subjects the same `split` (same seed and shares)"
+        )
 
 
 def what_to_compare(config: FidelityEvaluation, real: Dataset, synthetic: Dataset) -> list[copies.What]:
@@ -162,7 +196,7 @@ def what_to_compare(config: FidelityEvaluation, real: Dataset, synthetic: Datase
     return wanted
 
 
-def _sample(data: Dataset, seed: int, side: str) -> list[int]:
+def _sample(data: Items, seed: int, side: str) -> list[int]:
     """All items, or 2,000 drawn at random, in order."""
     if len(data) <= MAX_ITEMS:
         return list(range(len(data)))
@@ -173,9 +207,9 @@ def _sample(data: Dataset, seed: int, side: str) -> list[int]:
 
 def _intensities(
     config: FidelityEvaluation,
-    training: Dataset,
-    heldout: Dataset | None,
-    synthetic: Dataset,
+    training: Items,
+    heldout: Items | None,
+    synthetic: Items,
     sampled: list[int],
     facts: dict[str, Any],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -202,7 +236,7 @@ def _intensities(
 
 
 def _foreground(
-    config: FidelityEvaluation, training: Dataset, heldout: Dataset | None, synthetic: Dataset
+    config: FidelityEvaluation, training: Items, heldout: Items | None, synthetic: Items
 ) -> list[dict[str, Any]]:
     """Mean share of foreground pixels, ``mask_foreground``: of synthetic and of all real masks."""
     real = training if heldout is None else Pool([training, heldout])

@@ -39,7 +39,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mirage import seeds
-from mirage.data import Dataset
+from mirage.data import Items
 from mirage.evaluate.resampling import bootstrap_weights, centred, halves, limits, pick_weights
 from mirage.metrics import histograms
 from mirage.preprocess.fov import derive_fov
@@ -91,7 +91,7 @@ def channels(channel_names: Sequence[str], profile: Profile) -> list[str]:
 
 
 def count_items(
-    data: Dataset, indices: Sequence[int], levels: histograms.Levels, with_fov: bool
+    data: Items, indices: Sequence[int], levels: histograms.Levels, with_fov: bool
 ) -> ItemCounts:
     """Count grey levels item by item.
 
@@ -330,9 +330,16 @@ def _row(
 ) -> dict[str, Any]:
     low, high = (np.nan, np.nan) if draws is None else limits(draws)
     return {
-        "arm": arm, "metric": metric, "kind": kind, "protocol": protocol, "value": value,
-        "low": low, "high": high, "n_items": items, "n_subjects": subjects,
-    }  # fmt: skip
+        "arm": arm,
+        "metric": metric,
+        "kind": kind,
+        "protocol": protocol,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n_items": items,
+        "n_subjects": subjects,
+    }
 
 
 def _subjects(counts: ItemCounts) -> int:

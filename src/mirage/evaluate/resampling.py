@@ -66,10 +66,10 @@ def centred(estimate: float, draws: Floats) -> Floats:
     return estimate * positive / np.exp(np.mean(np.log(positive)))
 
 
-def limits(draws: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentiles of the draws that enclose ``level`` of them; NaN where no draw is a number."""
+def limits(draws: Floats) -> tuple[float, float]:
+    """Percentiles of the draws that enclose 95 % of them; NaN where no draw is a number."""
     known = draws[np.isfinite(draws)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)

@@ -19,11 +19,12 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.config.base import Runtime
-from mirage.config.evaluations import SegmentationEvaluation, TrainingSet
+from mirage.config.evaluations import OBSERVER_ARM, SegmentationEvaluation, TrainingSet
 from mirage.config.generators import Augment, SegmenterConfig, TrainingOptions
 from mirage.config.slices import normalise
-from mirage.data import Dataset, ShardWriter
+from mirage.data import Dataset, Items, ShardWriter
 from mirage.data.leaks import check_test_set, check_training
+from mirage.data.manifest import ABSENT
 from mirage.data.pool import Pool
 from mirage.errors import ConfigError, DataError
 from mirage.evaluate.table import COLUMNS, write_table
@@ -31,12 +32,10 @@ from mirage.files import digest, write_json
 from mirage.generators import create
 from mirage.generators.base import Generator, ImageSpec
 from mirage.metrics import segmentation as scores
-from mirage.preprocess.masks import ABSENT
 from mirage.provenance import describe
 from mirage.training.loop import train
 from mirage.versions import STAGES
 
-OBSERVER_ARM = "observer2"
 MAX_THRESHOLD_IMAGES = 200
 """Training images that the threshold is chosen on; larger training sets are sampled."""
 
@@ -62,7 +61,7 @@ def run_arm(
         arm: which arm.
         seed: training seed of the judge.
         datasets: whole datasets by name: the test set and all that the arm names.
-        out: folder that gets ``metrics.parquet``, ``predictions.arrow`` and ``arm.json``.
+        out: folder that gets ``details/`` and, last, ``metrics.parquet``.
         state: folder of the resumable training state.
         runtime: device, threads and workers.
         minutes: wall time, or None for no limit.
@@ -71,8 +70,8 @@ def run_arm(
         ``metrics.parquet``: evaluation, arm, seed, fold (null), subject_id, item_id, metric, label, value;
         metrics as in :func:`mirage.metrics.segmentation.probability_scores`, inside the field of view
         where the test set stores one. An undefined value is null.
-        ``predictions.arrow``: uint8 (1, H, W), probability x 255, row = position in the test split.
-        ``arm.json``: threshold, numbers of images and subjects, times and provenance.
+        ``details/predictions.arrow``: uint8 (1, H, W), probability x 255, row = position in the test split.
+        ``details/arm.json``: threshold, numbers of images and subjects, times and provenance.
 
     Raises:
         LeakError: the arm knows test subjects, or the test set is not real.
@@ -100,11 +99,10 @@ def run_arm(
     trained = time.monotonic()
 
     threshold, train_f1, sampled = choose_threshold(judge, pools["train"], seed)
-    rows = _score_and_store(judge, test, threshold, out / "predictions.arrow")
+    rows = _score_and_store(judge, test, threshold, out / "details/predictions.arrow")
     named = {"evaluation": evaluation, "arm": arm, "seed": seed, "label": test.info.labels[1]}
-    write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(fold=None, **named), COLUMNS)
     write_json(
-        out / "arm.json",
+        out / "details/arm.json",
         {
             **named,
             "threshold": threshold / 255,
@@ -116,12 +114,13 @@ def run_arm(
             "pretrain": [_describe_view(view) for view in parts["pretrain"]],
             "test": _describe_view(test),
             "seconds": {"training": trained - began, "scoring": time.monotonic() - trained},
-            "provenance": describe("evaluate_segmentation", options, seed=seed, **prints),
+            "provenance": describe("evaluate_segmentation", _full_options(config, arm), seed=seed, **prints),
         },
     )
+    write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(fold=None, **named), COLUMNS)
 
 
-def observer_metrics(test: Dataset, evaluation: str, label: str | None, out: Path) -> None:
+def observer_metrics(test: Items, evaluation: str, label: str | None, out: Path) -> None:
     """Score the second observer's masks against the first's, as if they were an arm's predictions.
 
     The estimate of what a human reaches. Items that the second observer has not drawn are left out, and
@@ -138,13 +137,15 @@ def observer_metrics(test: Dataset, evaluation: str, label: str | None, out: Pat
         DataError: no second observer in the dataset.
     """
     check_test_set(test)
-    if "observer2" not in test.info.mask_channels:
-        raise DataError(f"{test.info.name}: no mask channel `observer2`; it has {test.info.mask_channels}")
+    if OBSERVER_ARM not in test.info.mask_channels:
+        raise DataError(
+            f"{test.info.name}: no mask channel `{OBSERVER_ARM}`; it has {test.info.mask_channels}"
+        )
     view = _foreground_view([test], label)
     rows: list[dict[str, Any]] = []
     missing = 0
     for index, item in enumerate(view.items.itertuples()):
-        second = view.mask(index, "observer2")
+        second = view.mask(index, OBSERVER_ARM)
         if (second == ABSENT).all():
             missing += 1
             continue
@@ -158,6 +159,12 @@ def observer_metrics(test: Dataset, evaluation: str, label: str | None, out: Pat
     write_table(out / "metrics.parquet", table, COLUMNS)
 
 
+def _full_options(config: SegmentationEvaluation, arm: str) -> dict[str, Any]:
+    """What decided an arm, defaults spelled out."""
+    shared = config.model_dump(mode="json", exclude={"arms", "seeds", "baseline", "runtime", "demo"})
+    return {**shared, "arm": config.arms[arm].model_dump(mode="json")}
+
+
 def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
     """Optimiser steps of each stage; pretraining takes the first half of the same total."""
     first = steps // 2 if pretrained else 0
@@ -165,7 +172,7 @@ def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
 
 
 def _foreground_view(
-    parts: Sequence[Dataset], label: str | None, channels: Collection[str] | None = None
+    parts: Sequence[Items], label: str | None, channels: Collection[str] | None = None
 ) -> Pool:
     """The parts as one dataset whose label is 1 on the scored label and 0 elsewhere."""
     for part in parts:
@@ -203,7 +210,7 @@ def _views(sets: Sequence[TrainingSet], datasets: Mapping[str, Dataset]) -> list
     return views
 
 
-def _check_test_fits(train_set: Dataset, test: Dataset) -> None:
+def _check_test_fits(train_set: Items, test: Items) -> None:
     if len(test) == 0:
         raise DataError(f"{test.info.name}: the test split is empty; give `split.test` a share")
     Pool([train_set, test])
@@ -222,7 +229,9 @@ def _train_judge(
     """Train (or finish training) the judge through its stages, on the generators' own loop."""
     began = time.monotonic()
     spec = ImageSpec.of(pools["train"].info)
-    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=config.judge), spec, seed=seed)
+    # The pools are binarised already, so a label named among the judge's own options has no meaning here.
+    judged = config.judge.model_copy(update={"label": None})
+    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=judged), spec, seed=seed)
     budget = step_budget(config.steps, "pretrain" in pools)
     for stage in ("pretrain", "train"):
         if stage not in pools:
@@ -250,15 +259,15 @@ def _train_judge(
     return judge
 
 
-def predict(judge: Generator, data: Dataset, indices: Collection[int]) -> Iterator[np.ndarray]:
+def predict(judge: Generator, data: Items, indices: Collection[int]) -> Iterator[np.ndarray]:
     """Foreground probability of items, uint8 (H, W), probability x 255 rounded; one item in memory."""
     for index in indices:
-        condition = judge.condition(data.image(index))
+        condition = judge.condition(data.item(index))
         probability = judge.sample(condition[None], [0])[0, 0].cpu().numpy()
         yield np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
 
 
-def choose_threshold(judge: Generator, data: Dataset, seed: int) -> tuple[int, float, int]:
+def choose_threshold(judge: Generator, data: Items, seed: int) -> tuple[int, float, int]:
     """Threshold (uint8) of highest mean F1 on the arm's own training images.
 
     Returns:
@@ -274,7 +283,7 @@ def choose_threshold(judge: Generator, data: Dataset, seed: int) -> tuple[int, f
     return threshold, f1, count
 
 
-def _score_and_store(judge: Generator, test: Dataset, threshold: int, path: Path) -> list[dict[str, Any]]:
+def _score_and_store(judge: Generator, test: Items, threshold: int, path: Path) -> list[dict[str, Any]]:
     """Predict and score the test items one by one, writing each prediction as it is made."""
     rows: list[dict[str, Any]] = []
     with ShardWriter(path, (1, *test.info.image_shape[1:]), np.uint8) as writer:
@@ -286,7 +295,7 @@ def _score_and_store(judge: Generator, test: Dataset, threshold: int, path: Path
     return rows
 
 
-def _fov(data: Dataset, index: int) -> np.ndarray | None:
+def _fov(data: Items, index: int) -> np.ndarray | None:
     return data.mask(index, "fov") if "fov" in data.info.mask_channels else None
 
 
@@ -295,7 +304,7 @@ def _item_rows(item: Any, values: Mapping[str, float]) -> list[dict[str, Any]]:
     return [{**named, "metric": metric, "value": value} for metric, value in values.items()]
 
 
-def _describe_view(view: Dataset) -> dict[str, Any]:
+def _describe_view(view: Items) -> dict[str, Any]:
     """Numbers of one training or test set; ``learnt_from`` adds donors and the generators' subjects."""
     return {
         "data": view.info.name,

@@ -22,7 +22,7 @@ variation of training is not in it. A sign-flip test over n subjects cannot give
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,7 +36,9 @@ from mirage.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "inconclusive"]
+LEVEL = 0.95
 RESAMPLES = 2000
+SIGN_FLIPS = 10_000
 EXACT_SUBJECTS = 14
 
 
@@ -78,10 +80,10 @@ def subject_matrix(rows: pd.DataFrame) -> pd.DataFrame:
     return table.astype("float64")
 
 
-def _weights(seed: int, resamples: int, shape: tuple[int, int]) -> tuple[Floats, Floats]:
-    """How often each seed (B, S) and each subject (B, n) is drawn in each resample."""
-    rng = seeds.rng(seed, "bootstrap")
-    draws = [rng.multinomial(k, np.full(k, 1 / k), size=resamples).astype(np.float64) for k in shape]
+def _weights(shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """How often each seed (B, S) and each subject (B, n) is drawn in each resample; always the same draws."""
+    rng = seeds.rng(0, "bootstrap")
+    draws = [rng.multinomial(k, np.full(k, 1 / k), size=RESAMPLES).astype(np.float64) for k in shape]
     return draws[0], draws[1]
 
 
@@ -101,7 +103,7 @@ def _mean(values: Floats) -> float:
     return float(np.nanmean(np.nanmean(values, axis=1)))
 
 
-def _widening(values: Floats, level: float) -> float:
+def _widening(values: Floats) -> float:
     """Factor by which bootstrap percentiles fall short with few subjects or seeds; see the module."""
     parts = []
     for means in (np.nanmean(values, axis=0), np.nanmean(values, axis=1)):
@@ -112,35 +114,31 @@ def _widening(values: Floats, level: float) -> float:
         return 1.0
     seen = sum(variance * (n - 1) / n for variance, n in parts)
     freedom = total**2 / sum(variance**2 / (n - 1) for variance, n in parts if variance)
-    tail = (1 + level) / 2
+    tail = (1 + LEVEL) / 2
     return float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail) * np.sqrt(total / seen))
 
 
-def _interval(estimate: float, resampled: Floats, influence: Floats, level: float) -> tuple[float, float]:
+def _interval(estimate: float, resampled: Floats, influence: Floats) -> tuple[float, float]:
     """Percentiles of the resamples, widened about the estimate; NaN with one subject."""
     if influence.shape[1] < 2:
         return float("nan"), float("nan")
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    factor = _widening(influence, level)
+    factor = _widening(influence)
     return float(estimate + (low - estimate) * factor), float(estimate + (high - estimate) * factor)
 
 
-def mean_interval(
-    rows: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
-    """Mean of one metric of one arm, with its interval over seeds and subjects.
+def mean_interval(rows: pd.DataFrame) -> Estimate:
+    """Mean of one metric of one arm, with its 95 % interval over seeds and subjects.
 
     Args:
-        rows: tidy rows of one metric and one arm, see :func:`subject_matrix`.
-        level: of the interval.
-        resamples: bootstrap resamples.
-        seed: of the resampling; the same input always gives the same interval.
+        rows: tidy rows of one metric and one arm, see :func:`subject_matrix`. The same rows in any order
+            always give the same interval.
     """
     values = subject_matrix(rows).to_numpy()
     estimate = _mean(values)
-    resampled = _resampled_means(values, *_weights(seed, resamples, values.shape))
-    low, high = _interval(estimate, resampled, values, level)
+    resampled = _resampled_means(values, *_weights(values.shape))
+    low, high = _interval(estimate, resampled, values)
     return Estimate(estimate, low, high, values.shape[1], values.shape[0])
 
 
@@ -168,31 +166,17 @@ def paired_matrices(rows: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFra
     return a[subjects], b[subjects]
 
 
-def paired_difference(
-    rows: pd.DataFrame,
-    baseline: pd.DataFrame,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Estimate:
+def paired_difference(rows: pd.DataFrame, baseline: pd.DataFrame) -> Estimate:
     """Mean of one metric of an arm minus that of the baseline, on the same subjects and seeds."""
     a, b = paired_matrices(rows, baseline)
     values = (a - b).to_numpy()
     estimate = _mean(values)
-    resampled = _resampled_means(values, *_weights(seed, resamples, values.shape))
-    low, high = _interval(estimate, resampled, values, level)
+    resampled = _resampled_means(values, *_weights(values.shape))
+    low, high = _interval(estimate, resampled, values)
     return Estimate(estimate, low, high, values.shape[1], values.shape[0])
 
 
-def paired_ratio(
-    rows: pd.DataFrame,
-    baseline: pd.DataFrame,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Estimate:
+def paired_ratio(rows: pd.DataFrame, baseline: pd.DataFrame) -> Estimate:
     """Mean of an arm divided by the mean of the baseline ("synthetic reaches 97 % of real").
 
     The interval is that of the logarithm. NaN unless both means are positive.
@@ -202,11 +186,11 @@ def paired_ratio(
     nan = float("nan")
     if top <= 0 or bottom <= 0:
         return Estimate(nan, nan, nan, a.shape[1], a.shape[0])
-    weights = _weights(seed, resamples, a.shape)
+    weights = _weights(a.shape)
     tops, bottoms = (_resampled_means(values, *weights) for values in (a, b))
     good = (tops > 0) & (bottoms > 0)
     resampled = np.log(tops[good] / bottoms[good])
-    low, high = _interval(np.log(top / bottom), resampled, a / top - b / bottom, level)
+    low, high = _interval(np.log(top / bottom), resampled, a / top - b / bottom)
     return Estimate(top / bottom, float(np.exp(low)), float(np.exp(high)), a.shape[1], a.shape[0])
 
 
@@ -219,27 +203,11 @@ def verdict(difference: Estimate, *, higher_is_better: bool = True) -> Verdict:
     return "inconclusive"
 
 
-def equivalence(difference: Estimate, margin: float) -> Literal["equivalent", "different", "inconclusive"]:
-    """Whether two arms are the same within ``margin`` (> 0), in the metric's units.
-
-    Equivalent when the whole interval lies inside (-margin, margin), different when it lies outside. With
-    an interval of level 0.90 this is the two one-sided tests procedure at 5 % (Schuirmann 1987); at 0.95
-    it is stricter. A difference that is not significant is not thereby an equivalence.
-    """
-    if -margin < difference.low and difference.high < margin:
-        return "equivalent"
-    if difference.low > margin or difference.high < -margin:
-        return "different"
-    return "inconclusive"
-
-
-def sign_flip_p(
-    rows: pd.DataFrame, baseline: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0
-) -> float:
+def sign_flip_p(rows: pd.DataFrame, baseline: pd.DataFrame) -> float:
     """Two-sided p of no difference, by flipping the signs of the subjects' differences.
 
     Differences are averaged over seeds first. All 2**n sign patterns are tried up to 14 subjects, else
-    ``resamples`` random ones with the observed one counted in (Phipson and Smyth 2010). The smallest
+    10,000 random ones with the observed one counted in (Phipson and Smyth 2010). The smallest
     possible p is 2 / 2**n: 0.25 with 3 subjects.
     """
     a, b = paired_matrices(rows, baseline)
@@ -249,7 +217,7 @@ def sign_flip_p(
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         extra = 0
     else:
-        signs = 1 - 2 * seeds.rng(seed, "sign-flip").integers(0, 2, size=(resamples, n))
+        signs = 1 - 2 * seeds.rng(0, "sign-flip").integers(0, 2, size=(SIGN_FLIPS, n))
         extra = 1
     observed = abs(differences.sum())
     reached = np.count_nonzero(np.abs(signs @ differences) >= observed * (1 - 1e-12) - 1e-300)
@@ -273,9 +241,6 @@ def compare_arms(
     baseline: str,
     *,
     higher_is_better: bool = True,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Every arm of one evaluation on one metric, and its paired comparison with the baseline.
 
@@ -283,6 +248,7 @@ def compare_arms(
         rows: tidy rows of the evaluation, all arms, seeds and metrics.
         metric: the metric compared.
         baseline: arm that the others are compared with.
+        higher_is_better: whether a larger value of the metric is the better one.
 
     Returns:
         One row an arm, the baseline first: ``arm, subjects, seeds, estimate, low, high`` and, NaN or None
@@ -298,9 +264,8 @@ def compare_arms(
         raise DataError(
             f"baseline arm {baseline!r} has no value of {metric!r}; arms with one: {sorted(arms)}"
         )
-    options = {"level": level, "resamples": resamples, "seed": seed}
     names = [baseline, *(name for name in arms if name != baseline)]
-    table = pd.DataFrame([_row(name, arms[name], arms[baseline], baseline, options) for name in names])
+    table = pd.DataFrame([_row(name, arms[name], arms[baseline], baseline) for name in names])
     table["p_holm"] = holm(table["p"].tolist())
     table["verdict"] = pd.Series(
         [_verdict(row, higher_is_better) for row in table.itertuples()], dtype=object
@@ -308,12 +273,10 @@ def compare_arms(
     return table
 
 
-def _row(
-    name: str, rows: pd.DataFrame, base: pd.DataFrame, baseline: str, options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _row(name: str, rows: pd.DataFrame, base: pd.DataFrame, baseline: str) -> dict[str, Any]:
     nothing = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
     defined, compared = bool(rows["value"].notna().any()), name != baseline
-    own = mean_interval(rows, **options) if defined else nothing
+    own = mean_interval(rows) if defined else nothing
     row: dict[str, Any] = {
         "arm": name,
         "subjects": own.subjects,
@@ -323,9 +286,9 @@ def _row(
         "high": own.high,
     }
     for column, call in (("difference", paired_difference), ("ratio", paired_ratio)):
-        found = call(rows, base, **options) if defined and compared else nothing
+        found = call(rows, base) if defined and compared else nothing
         row |= {column: found.estimate, f"{column}_low": found.low, f"{column}_high": found.high}
-    row["p"] = sign_flip_p(rows, base, seed=options["seed"]) if defined and compared else float("nan")
+    row["p"] = sign_flip_p(rows, base) if defined and compared else float("nan")
     return row
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
 
 from mirage import seeds
-from mirage.errors import ConfigError
+from mirage.registry import resolve
 
 if TYPE_CHECKING:
     from mirage.config.base import Options
     from mirage.config.generators import GeneratorEntry
     from mirage.generators.base import Generator, ImageSpec
 
-REGISTRY: dict[str, tuple[str, str]] = {
-    "dcgan": ("mirage.generators.dcgan", "DCGAN"),
-    "pix2pix": ("mirage.generators.pix2pix", "Pix2Pix"),
-    "segmenter": ("mirage.generators.segmenter", "Segmenter"),
+GENERATORS: dict[str, str] = {
+    "dcgan": "mirage.generators.dcgan:DCGAN",
+    "pix2pix": "mirage.generators.pix2pix:Pix2Pix",
+    "segmenter": "mirage.generators.segmenter:Segmenter",
 }
+"""Architecture -> ``module:class``."""
 
 
 def generator_class(arch: str) -> type[Generator]:
@@ -28,10 +28,7 @@ def generator_class(arch: str) -> type[Generator]:
     Raises:
         ConfigError: no such architecture.
     """
-    if arch not in REGISTRY:
-        raise ConfigError(f"arch: {arch!r} is none of the architectures {sorted(REGISTRY)}")
-    module, name = REGISTRY[arch]
-    found: type[Generator] = getattr(import_module(module), name)
+    found: type[Generator] = resolve(GENERATORS, arch, "architecture (`arch`)")
     return found
 
 
@@ -49,4 +46,4 @@ def build(arch: str, options: Options, spec: ImageSpec, seed: int = 0) -> Genera
 
 def create(config: GeneratorEntry, spec: ImageSpec, seed: int = 0) -> Generator:
     """An untrained generator of a config entry; arguments and errors as for :func:`build`."""
-    return build(config.arch, config.options, spec, seed)  # type: ignore[attr-defined]
+    return build(config.arch, config.options, spec, seed)

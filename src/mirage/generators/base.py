@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mirage.config.base import Options
 from mirage.config.generators import Augment
-from mirage.data import DatasetInfo
+from mirage.data import DatasetInfo, Item
 from mirage.errors import ConfigError, DataError
 from mirage.training.augment import augment as augmented
 from mirage.training.previews import panel
@@ -25,7 +25,7 @@ class ImageSpec:
     """What a generator must know of the data it learns from; stored in ``model.json``.
 
     Attributes:
-        image_shape: (C, H, W) of the stored image.
+        image_shape: (C, H, W) or (C, D, H, W) of the stored image.
         image_dtype: NumPy type of the stored image.
         value_range: lowest and highest possible stored value.
         channel_names: of the image.
@@ -89,17 +89,10 @@ class Generator(Trainable):
 
     def __init__(self, options: Options, spec: ImageSpec) -> None:
         super().__init__()
-        if len(spec.image_shape) != 3 or spec.image_shape[1] != spec.image_shape[2]:
-            raise ConfigError(f"arch: {self.arch} needs square 2D images, the data are {spec.image_shape}")
         self.options: Any = options
         self.spec = spec
         self.image_shape = tuple(spec.image_shape)
         self.mask_channels = tuple(spec.mask_channels)
-
-    @property
-    def size(self) -> int:
-        """Side of the image, pixels."""
-        return self.image_shape[-1]
 
     @property
     def labels(self) -> dict[int, str]:
@@ -122,12 +115,12 @@ class Generator(Trainable):
         return next(self.parameters()).device
 
     def unit(self, image: np.ndarray) -> Tensor:
-        """Stored image (C, H, W) to float32 in [0, 1] by the stored value range."""
+        """Stored image (C, ...) to float32 in [0, 1] by the stored value range."""
         low, high = self.spec.value_range
         return torch.from_numpy((image.astype(np.float32) - np.float32(low)) / np.float32(high - low))
 
     def normalise(self, image: np.ndarray) -> Tensor:
-        """Stored image (C, H, W) to float32 in [-1, 1]."""
+        """Stored image (C, ...) to float32 in [-1, 1]."""
         return self.to_model_range(self.unit(image))
 
     @staticmethod
@@ -136,29 +129,25 @@ class Generator(Trainable):
         return unit * 2 - 1
 
     def denormalise(self, images: Tensor) -> np.ndarray:
-        """Images (N, C, H, W) in [-1, 1] to the stored type and value range, rounded."""
+        """Images (N, C, ...) in [-1, 1] to the stored type and value range, rounded."""
         low, high = self.spec.value_range
         values = (images.detach().float().cpu().numpy().clip(-1, 1) + 1) / 2 * (high - low) + low
         dtype = np.dtype(self.spec.image_dtype)
         return np.round(values).astype(dtype) if dtype.kind in "iu" else values.astype(dtype)
 
     def augmented(
-        self,
-        image: np.ndarray,
-        masks: np.ndarray | None,
-        rng: np.random.Generator | None,
-        augment: Augment | None,
+        self, item: Item, rng: np.random.Generator | None, augment: Augment | None
     ) -> tuple[Tensor, np.ndarray | None]:
-        """Stored arrays to an image (C, H, W) in [0, 1] and masks (M, H, W), changed where both are given."""
-        unit = self.unit(image)
+        """Image in [0, 1] and masks of an item, changed where both ``rng`` and ``augment`` are given."""
+        unit = self.unit(item.image)
         if rng is None or augment is None:
-            return unit, masks
-        stack = None if masks is None else torch.from_numpy(masks.copy())
+            return unit, item.masks
+        stack = None if item.masks is None else torch.from_numpy(item.masks.copy())
         unit, stack = augmented(unit, stack, augment, rng)
         return unit, None if stack is None else stack.numpy()
 
     def mask(self, masks: np.ndarray | None, channel: str) -> np.ndarray:
-        """One channel (H, W) of stored masks (M, H, W).
+        """One channel (H, W) or (D, H, W) of stored masks (M, ...).
 
         Raises:
             DataError: there is no such channel.
@@ -177,11 +166,11 @@ class Generator(Trainable):
         the last bits, by the batch size; on a GPU in batches of a fixed size, the last one padded.
 
         Args:
-            conditions: (N, C', H, W) as from ``condition``, or None for an unconditional generator.
+            conditions: (N, C', ...) as from ``condition``, or None for an unconditional generator.
             seeds: N integers in [0, 2**63).
 
         Returns:
-            (N, C, H, W), float32 in model range, on the device of the weights.
+            (N, C, ...), float32 in model range, on the device of the weights.
 
         Raises:
             ValueError: conditions are missing, superfluous, or not as many as seeds.
@@ -213,19 +202,31 @@ class Generator(Trainable):
 
     @abstractmethod
     def draw(self, conditions: Tensor | None, seeds: Sequence[int]) -> Tensor:
-        """One batch of samples, (N, C, H, W) in model range, in evaluation mode."""
+        """One batch of samples, (N, C, ...) in model range, in evaluation mode."""
 
-    def condition(self, array: np.ndarray) -> Tensor:
-        """Stored array to the condition of one sample; the same in training and sampling."""
+    def condition(self, item: Item) -> Tensor:
+        """A stored item to the condition of one sample; the same in training and sampling."""
         raise ValueError(f"{self.arch} takes no conditions")
 
     @abstractmethod
     def decode(self, images: Tensor) -> np.ndarray:
-        """What ``sample`` returned, to stored images (N, C, H, W) or label masks (N, 1, H, W), uint8."""
+        """What ``sample`` returned, to stored images (N, C, ...) or label masks (N, 1, ...), uint8."""
 
     def picture(self, image: np.ndarray) -> np.ndarray:
         """Preview panel (H, W, 3) of a stored image."""
         return panel(image, *self.spec.value_range)
+
+
+def square_side(arch: str, spec: ImageSpec) -> int:
+    """Side in pixels of the images that a 2D generator learns from.
+
+    Raises:
+        ConfigError: volumes, or images that are not square.
+    """
+    _, *extent = spec.image_shape
+    if len(extent) != 2 or extent[0] != extent[1]:
+        raise ConfigError(f"arch: {arch} needs square 2D images, the data are {spec.image_shape}")
+    return extent[0]
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment, DCGANOptions
+from mirage.data import Item, Items
 from mirage.errors import ConfigError
-from mirage.generators.base import Generator, ImageSpec, adam, noise_generators
+from mirage.generators.base import Generator, ImageSpec, adam, noise_generators, square_side
 from mirage.generators.labels import LabelCode
 from mirage.metrics.distances import frechet_distance
 from mirage.networks.dcgan import SIZES, DCGANDiscriminator, DCGANGenerator
 from mirage.training.losses import fake_loss, generator_loss, r1_penalty, real_loss
 from mirage.training.previews import panel
-from mirage.training.trainable import Items
 
 R1_SHARE = 0.25
 """Share of steps with the gradient penalty, weighted up in turn: nearly as good as always, and cheaper."""
@@ -66,6 +66,7 @@ class DCGAN(Generator):
 
     def __init__(self, options: DCGANOptions, spec: ImageSpec) -> None:
         super().__init__(options, spec)
+        self.size = square_side(self.arch, spec)
         if self.size not in SIZES:
             raise ConfigError(f"prepare.size: dcgan makes images of side {SIZES}, the data have {self.size}")
         if options.max_features < options.features:
@@ -84,14 +85,10 @@ class DCGAN(Generator):
         return (self.channels, self.size, self.size)
 
     def example(
-        self,
-        image: np.ndarray,
-        masks: np.ndarray | None = None,
-        rng: np.random.Generator | None = None,
-        augment: Augment | None = None,
+        self, item: Item, rng: np.random.Generator | None = None, augment: Augment | None = None
     ) -> dict[str, Tensor]:
         """``real``: image or label mask in [-1, 1], (C, H, W)."""
-        unit, masks = self.augmented(image, masks, rng, augment)
+        unit, masks = self.augmented(item, rng, augment)
         if self.code:
             return {"real": self.code.encode(self.mask(masks, "label"))}
         return {"real": self.to_model_range(unit)}
@@ -165,13 +162,9 @@ class DCGAN(Generator):
         """Coarse pixels of the items, or of 2,048 evenly spaced ones, (N, D)."""
         count = min(len(data), METRIC_REFERENCE)
         indices = np.linspace(0, len(data) - 1, count).round().astype(int).tolist()
-        return np.concatenate([_pooled(self._real(data, index)[None]) for index in indices])
+        return np.concatenate([_pooled(self.example(data.item(index))["real"][None]) for index in indices])
 
-    def _real(self, data: Items, index: int) -> Tensor:
-        masks = data.masks(index) if self.mask_channels else None
-        return self.example(data.image(index), masks)["real"]
-
-    def preview(self, items: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
+    def preview(self, items: Sequence[Item]) -> np.ndarray:
         """16 samples of fixed noise."""
         samples = self.sample(None, range(16)).cpu().numpy()
         if self.code and not self.code.binary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from mirage.files import digest
 from mirage.generators import create
 from mirage.generators.base import ImageSpec
 from mirage.generators.checkpoint import save_model
+from mirage.training.device import is_first_rank
 from mirage.training.loop import train
 from mirage.versions import STAGES
 
@@ -35,7 +36,8 @@ def fit(
     Args:
         entry: the generator's entry; its ``runtime`` is not looked at.
         folder: the dataset folder.
-        out: the model folder; ``out/state`` is resumed from when it holds the same training.
+        out: the model folder; ``out/state`` is resumed from when it holds the same training, and removed
+            when the model is written.
         seed: training seed.
         runtime: device, threads, workers.
         minutes: wall time, or None for no limit.
@@ -64,7 +66,8 @@ def fit(
         previews=out / "previews",
         minutes=minutes,
     )
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_rank():
         described = provenance.describe("train", options, seed=seed, data=data.info.fingerprint)
         device = {"device": str(generator.device), "seconds": result.seconds}
         save_model(out, generator, result, training, seed=seed, provenance={**described, **device})
+        shutil.rmtree(out / "state")

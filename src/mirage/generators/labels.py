@@ -26,7 +26,7 @@ class LabelCode:
         self.channels = 1 if self.binary else len(self.values)
 
     def encode(self, label: np.ndarray) -> Tensor:
-        """Label mask (H, W), uint8, to (channels, H, W), float32.
+        """Label mask (H, W) or (D, H, W), uint8, to (channels, ...), float32.
 
         Raises:
             DataError: a value that is no label.
@@ -38,11 +38,12 @@ class LabelCode:
                 f"label mask holds {odd}, the labels are {self.values[1:].tolist()}; "
                 "correct `labels` or `mask_polarity` of the source, or leave out items without a label"
             )
-        present = index[None] if self.binary else index[None] == np.arange(self.channels)[:, None, None]
+        classes = np.arange(self.channels).reshape(-1, *[1] * label.ndim)
+        present = index[None] if self.binary else index[None] == classes
         return torch.from_numpy(present.astype(np.float32)) * 2 - 1
 
     def decode(self, tensors: Tensor) -> np.ndarray:
-        """(N, channels, H, W) to label masks (N, 1, H, W), uint8: above 0, or the largest channel."""
+        """(N, channels, ...) to label masks (N, 1, ...), uint8: above 0, or the largest channel."""
         index = tensors[:, 0] > 0 if self.binary else tensors.argmax(dim=1)
         masks: np.ndarray = self.values[index.long().cpu().numpy()][:, None]
         return masks

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment, Pix2PixOptions
+from mirage.data import Item, Items
 from mirage.errors import ConfigError
-from mirage.generators.base import Generator, ImageSpec, adam, noise_generators
+from mirage.generators.base import Generator, ImageSpec, adam, noise_generators, square_side
 from mirage.generators.labels import LabelCode
 from mirage.generators.pool import ImagePool
 from mirage.networks.pix2pix import PatchCritic, UNetGenerator
 from mirage.training.losses import fake_loss, generator_loss, real_loss
 from mirage.training.previews import panel
-from mirage.training.trainable import Items
 
 
 class Pix2Pix(Generator):
@@ -47,6 +47,7 @@ class Pix2Pix(Generator):
 
     def __init__(self, options: Pix2PixOptions, spec: ImageSpec) -> None:
         super().__init__(options, spec)
+        self.size = square_side(self.arch, spec)
         levels = options.levels or min(8, self.size.bit_length() - 1)
         if self.size < 32 or self.size % 2**levels:
             raise ConfigError(
@@ -61,20 +62,21 @@ class Pix2Pix(Generator):
         self.critic = PatchCritic(self.code.channels + channels, options.critic_features, norm)
         self.pool = ImagePool(options.pool)
 
-    def condition(self, array: np.ndarray) -> Tensor:
+    def condition(self, item: Item) -> Tensor:
+        """The item's mask channel ``label`` to (C', H, W) in [-1, 1]."""
+        return self.condition_of_label(self.mask(item.masks, "label"))
+
+    def condition_of_label(self, label: np.ndarray) -> Tensor:
         """Label mask (H, W), uint8, to (C', H, W) in [-1, 1]."""
-        return self.code.encode(array)
+        return self.code.encode(label)
 
     def example(
-        self,
-        image: np.ndarray,
-        masks: np.ndarray | None = None,
-        rng: np.random.Generator | None = None,
-        augment: Augment | None = None,
+        self, item: Item, rng: np.random.Generator | None = None, augment: Augment | None = None
     ) -> dict[str, Tensor]:
         """``real`` (C, H, W) and ``condition`` (C', H, W), in [-1, 1]."""
-        unit, masks = self.augmented(image, masks, rng, augment)
-        return {"real": self.to_model_range(unit), "condition": self.condition(self.mask(masks, "label"))}
+        unit, masks = self.augmented(item, rng, augment)
+        condition = self.condition_of_label(self.mask(masks, "label"))
+        return {"real": self.to_model_range(unit), "condition": condition}
 
     def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
         """Generator first; its images, or older ones from the pool, are then shown to the critic."""
@@ -107,19 +109,18 @@ class Pix2Pix(Generator):
         """``val_l1``: mean absolute difference to the real image on held-out pairs, in [-1, 1] units."""
         errors = []
         for index in range(len(validation)):
-            pair = self.example(validation.image(index), validation.masks(index))
+            pair = self.example(validation.item(index))
             made = self.sample(pair["condition"][None], [index])[0]
             errors.append(F.l1_loss(made, pair["real"].to(made.device)))
         return {self.metric_name: float(torch.stack(errors).mean())}
 
-    def preview(self, items: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
+    def preview(self, items: Sequence[Item]) -> np.ndarray:
         """A row an item: label mask, generated image, real image."""
         rows = []
-        for index, (image, masks) in enumerate(items):
-            label = self.mask(masks, "label")
-            made = self.decode(self.sample(self.condition(label)[None], [index]))[0]
-            shown = panel(label[None], 0, max(self.spec.labels))
-            rows.append(np.stack([shown, self.picture(made), self.picture(image)]))
+        for index, item in enumerate(items):
+            made = self.decode(self.sample(self.condition(item)[None], [index]))[0]
+            shown = panel(self.mask(item.masks, "label")[None], 0, max(self.spec.labels))
+            rows.append(np.stack([shown, self.picture(made), self.picture(item.image)]))
         return np.stack(rows)
 
     def extra_state(self) -> dict[str, Any]:

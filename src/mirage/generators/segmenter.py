@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment, SegmenterOptions
-from mirage.errors import ConfigError
-from mirage.generators.base import Generator, ImageSpec
+from mirage.data import Item, Items
+from mirage.data.manifest import ABSENT
+from mirage.errors import ConfigError, DataError
+from mirage.generators.base import Generator, ImageSpec, square_side
 from mirage.training.losses import cross_entropy, dice_loss
 from mirage.training.previews import panel
-from mirage.training.trainable import Items
 
 
 class Segmenter(Generator):
@@ -44,6 +45,7 @@ class Segmenter(Generator):
 
     def __init__(self, options: SegmenterOptions, spec: ImageSpec) -> None:
         super().__init__(options, spec)
+        self.size = square_side(self.arch, spec)
         patch = options.patch
         if patch and (patch % 16 or not 32 <= patch <= self.size):
             raise ConfigError(
@@ -75,12 +77,22 @@ class Segmenter(Generator):
     def sample_shape(self) -> tuple[int, ...]:
         return (1, self.size, self.size)
 
-    def condition(self, array: np.ndarray) -> Tensor:
-        """Stored image (C, H, W) to the network's input in [-1, 1]."""
-        return self.normalise(array)
+    def condition(self, item: Item) -> Tensor:
+        """The item's image to the network's input (C, H, W) in [-1, 1]."""
+        return self.normalise(item.image)
 
     def target(self, label: np.ndarray) -> Tensor:
-        """Label mask (H, W) to foreground (1, H, W), float32, 0 or 1."""
+        """Label mask (H, W) to foreground (1, H, W), float32, 0 or 1.
+
+        Raises:
+            DataError: the item has no label mask; it must not be learnt as background.
+        """
+        # Any, not all: augmentation fills the corners of an absent mask with 0.
+        if (label == ABSENT).any():
+            raise DataError(
+                "an item has no label mask; set `prepare.require_mask: true` on the dataset to leave such "
+                "items out, or learn from a `pseudo_label` recipe"
+            )
         return torch.from_numpy(np.isin(label, self.foreground)[None].astype(np.float32))
 
     def inside(self, masks: np.ndarray | None) -> Tensor:
@@ -90,14 +102,10 @@ class Segmenter(Generator):
         return torch.from_numpy((self.mask(masks, "fov") > 0)[None].astype(np.float32))
 
     def example(
-        self,
-        image: np.ndarray,
-        masks: np.ndarray | None = None,
-        rng: np.random.Generator | None = None,
-        augment: Augment | None = None,
+        self, item: Item, rng: np.random.Generator | None = None, augment: Augment | None = None
     ) -> dict[str, Tensor]:
         """``input`` (C, h, w) in [-1, 1], ``target`` and ``inside`` (1, h, w); a patch with ``rng``."""
-        unit, masks = self.augmented(image, masks, rng, augment)
+        unit, masks = self.augmented(item, rng, augment)
         tensors = {
             "input": self.to_model_range(unit),
             "target": self.target(self.mask(masks, "label")),
@@ -145,18 +153,18 @@ class Segmenter(Generator):
         """``val_dice``: mean Dice at 0.5 within the field of view; 1 where both masks are empty."""
         scores = []
         for index in range(len(validation)):
-            item = self.example(validation.image(index), validation.masks(index))
-            found = (self.sample(item["input"][None], [0])[0].cpu() > 0.5) * item["inside"]
-            true = item["target"] * item["inside"]
+            tensors = self.example(validation.item(index))
+            found = (self.sample(tensors["input"][None], [0])[0].cpu() > 0.5) * tensors["inside"]
+            true = tensors["target"] * tensors["inside"]
             total = float(found.sum() + true.sum())
             scores.append(2 * float((found * true).sum()) / total if total else 1.0)
         return {self.metric_name: float(np.mean(scores))}
 
-    def preview(self, items: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
+    def preview(self, items: Sequence[Item]) -> np.ndarray:
         """A row an item: image, its label mask, predicted probability."""
         rows = []
-        for image, masks in items:
-            probability = self.sample(self.condition(image)[None], [0])[0].cpu().numpy()
-            true = self.target(self.mask(masks, "label")).numpy()
-            rows.append(np.stack([self.picture(image), panel(true, 0, 1), panel(probability, 0, 1)]))
+        for item in items:
+            probability = self.sample(self.condition(item)[None], [0])[0].cpu().numpy()
+            true = self.target(self.mask(item.masks, "label")).numpy()
+            rows.append(np.stack([self.picture(item.image), panel(true, 0, 1), panel(probability, 0, 1)]))
         return np.stack(rows)

@@ -22,7 +22,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixel counts of a binary segmentation; arrays of counts work as well as integers."""
+    """Pixel counts of a binary segmentation."""
 
     tp: int
     fp: int

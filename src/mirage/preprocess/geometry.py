@@ -7,8 +7,10 @@ linearly. Both are separable and linear, so each axis is one sparse matrix.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -148,3 +150,24 @@ def resize_labels(mask: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarr
 def spacing_after(spacing: tuple[float, ...], box: Box, size: tuple[int, int]) -> tuple[float, float]:
     """Spacing in mm of the stored pixels, (H, W), from the native one."""
     return spacing[0] * box.height / size[0], spacing[1] * box.width / size[1]
+
+
+def boxes_after(boxes: Iterable[dict[str, Any]], box: Box, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Boxes around findings, from native to stored pixels.
+
+    Args:
+        boxes: dicts of x0, y0, x1, y1 (native pixels, half-open; x across, y down) and label.
+        box: what of the image is stored.
+        size: stored height and width.
+
+    Returns:
+        The boxes clipped to what is stored, in stored pixels; those wholly outside are dropped.
+    """
+    down, across = size[0] / box.height, size[1] / box.width
+    kept = []
+    for found in boxes:
+        x0, x1 = (min(max((found[key] - box.left) * across, 0.0), float(size[1])) for key in ("x0", "x1"))
+        y0, y1 = (min(max((found[key] - box.top) * down, 0.0), float(size[0])) for key in ("y0", "y1"))
+        if x0 < x1 and y0 < y1:
+            kept.append({"x0": x0, "y0": y0, "x1": x1, "y1": y1, "label": found["label"]})
+    return kept

@@ -9,20 +9,17 @@ import torch
 
 from mirage.config.base import Runtime
 from mirage.config.recipes import RecipeEntry
-from mirage.config.slices import normalise
 from mirage.data import Dataset
 from mirage.files import read_json
 from mirage.generators.checkpoint import load_generator
 from mirage.recipes.base import Recipe, write_shard
-from mirage.recipes.mask_then_image import MaskThenImage
-from mirage.recipes.pseudo_label import PseudoLabel
-from mirage.recipes.unconditional import Unconditional
+from mirage.registry import resolve
 from mirage.training.device import choose_device
 
-RECIPES: dict[str, type[Recipe]] = {
-    "unconditional": Unconditional,
-    "mask_then_image": MaskThenImage,
-    "pseudo_label": PseudoLabel,
+RECIPES = {
+    "unconditional": "mirage.recipes.unconditional:Unconditional",
+    "mask_then_image": "mirage.recipes.mask_then_image:MaskThenImage",
+    "pseudo_label": "mirage.recipes.pseudo_label:PseudoLabel",
 }
 
 
@@ -41,15 +38,23 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
     """
     torch.set_num_threads(runtime.threads)
     device = choose_device(runtime)
-    models, datasets, lineage = {}, {}, set()
+    models, datasets = {}, {}
+    lineage: set[str] = set()
+    prints: dict[str, str] = {}
     for path in inputs:
         folder = path.parent
         if path.name == "manifest.parquet":
-            datasets[folder.name] = Dataset(folder)
+            data = datasets[folder.name] = Dataset(folder)
+            lineage |= set(data.info.lineage)
+            prints[folder.name] = data.info.fingerprint
         else:
-            key = (folder.parent.name, int(folder.name.removeprefix("seed-")))
-            models[key] = load_generator(folder, device)
-            lineage |= set(read_json(folder / "model.json")["training"]["lineage"])
-    recipe = RECIPES[options.recipe](options, shard.parent.name, models, datasets, lineage)  # type: ignore[attr-defined]
-    index = int(shard.stem.split("-")[1])
-    write_shard(recipe, options, normalise(options), index, shard.parent)
+            name, seed = folder.parent.name, int(folder.name.removeprefix("seed-"))
+            models[name, seed] = load_generator(folder, device)
+            model = read_json(folder / "model.json")
+            lineage |= set(model["training"]["lineage"])
+            prints[f"{name} (seed {seed})"] = model["weights_sha256"][:16]
+    recipe: Recipe = resolve(RECIPES, options.recipe, "recipe")(
+        options, shard.parent.name, models, datasets, lineage, prints
+    )
+    recipe.check()
+    write_shard(recipe, int(shard.stem.split("-")[1]), shard.parent)

@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mirage import seeds
-from mirage.config.recipes import ModelRef, RecipeEntry
+from mirage import provenance, seeds
+from mirage.config.base import ModelRef
+from mirage.config.recipes import RecipeEntry
 from mirage.data import Dataset, ItemRow, ShardWriter
+from mirage.data.gather import ShardFacts
 from mirage.data.manifest import to_table, write_manifest
-from mirage.data.shards import content_hash, shard_name
+from mirage.data.names import shard_name
+from mirage.data.shards import content_hash
 from mirage.errors import DataError
-from mirage.files import write_json
 from mirage.generators.base import Generator, ImageSpec
 from mirage.preprocess.fov import derive_fov
 
@@ -42,7 +44,8 @@ class Recipe(ABC):
         name: its name in the configuration.
         models: trained generators by (name, seed).
         datasets: datasets it reads, by name.
-        lineage: namespaced subjects that any of the models has learnt from.
+        lineage: namespaced subjects that any of the models, or any model behind the datasets, has learnt from.
+        inputs: fingerprints of the models' weights and of the datasets, by name.
     """
 
     batch: ClassVar[int] = 16
@@ -54,8 +57,10 @@ class Recipe(ABC):
         models: Mapping[tuple[str, int], Generator],
         datasets: Mapping[str, Dataset],
         lineage: set[str],
+        inputs: Mapping[str, str],
     ) -> None:
         self.options = options
+        self.inputs = inputs
         self.name = name
         self.datasets = datasets
         self._models = models
@@ -89,6 +94,13 @@ class Recipe(ABC):
     def mask_channels(self) -> list[str]:
         """Channels of the masks that are made."""
 
+    def check(self) -> None:  # noqa: B027 - most recipes have nothing to check
+        """Refuse models and datasets that do not fit together.
+
+        Raises:
+            DataError: says what differs.
+        """
+
     @abstractmethod
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
         """Make the items with these indices, in this order."""
@@ -107,8 +119,9 @@ class Recipe(ABC):
         return masks
 
 
-def write_shard(recipe: Recipe, options: RecipeEntry, frozen: Any, shard: int, folder: Path) -> None:
+def write_shard(recipe: Recipe, shard: int, folder: Path) -> None:
     """Write the items ``shard``, ``shard + shards``, ... of a recipe into one shard of ``folder``."""
+    options: RecipeEntry = recipe.options
     indices = list(range(shard, recipe.count, options.shards))
     spec, channels = recipe.spec, recipe.mask_channels
     stem = folder / shard_name(shard, options.shards)
@@ -129,21 +142,21 @@ def write_shard(recipe: Recipe, options: RecipeEntry, frozen: Any, shard: int, f
                     row.row = writer.append(made.image, _stack(made.masks, channels))
                 rows.append(row)
     write_manifest(stem.with_suffix(".parquet"), to_table(rows))
-    facts = {
-        "namespace": recipe.namespace,
-        "modality": spec.modality,
-        "image_shape": list(spec.image_shape),
-        "image_dtype": spec.image_dtype,
-        "value_range": list(spec.value_range),
-        "channel_names": list(spec.channel_names),
-        "mask_channels": channels,
-        "labels": {str(value): name for value, name in spec.labels.items()},
-        "spacing_mm": None if spec.spacing_mm is None else list(spec.spacing_mm),
-        "items": sum(row.status == "ok" for row in rows),
-        "lineage": sorted(recipe.lineage),
-        "sampling": frozen,
-    }
-    write_json(stem.with_suffix(".json"), facts)
+    described = options.model_dump(mode="json", exclude={"runtime", "demo"})
+    ShardFacts(
+        namespace=recipe.namespace,
+        modality=spec.modality,
+        image_shape=spec.image_shape,
+        image_dtype=spec.image_dtype,
+        value_range=spec.value_range,
+        channel_names=spec.channel_names,
+        mask_channels=channels,
+        labels=spec.labels,
+        spacing_mm=spec.spacing_mm,
+        lineage=sorted(recipe.lineage),
+        items=sum(row.status == "ok" for row in rows),
+        made_by=provenance.describe("synthesise", described, seed=options.seed, **recipe.inputs),
+    ).write(stem.with_suffix(".json"))
 
 
 def _stack(masks: Mapping[str, np.ndarray] | None, channels: Sequence[str]) -> np.ndarray | None:

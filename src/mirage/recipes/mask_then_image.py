@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
+from mirage.errors import DataError
 from mirage.generators.base import ImageSpec
 from mirage.preprocess.masks import remove_small
 from mirage.recipes.base import Made, Recipe
@@ -26,6 +27,14 @@ class MaskThenImage(Recipe):
     @property
     def mask_channels(self) -> list[str]:
         return ["label", "fov"] if "fov" in self.spec.mask_channels else ["label"]
+
+    def check(self) -> None:
+        masks, images = self.model(self.options.masks).spec, self.spec
+        if masks.labels != images.labels or masks.image_shape[1:] != images.image_shape[1:]:
+            raise DataError(
+                f"stage I draws {masks.labels} at {masks.image_shape[1:]}, stage II was trained on "
+                f"{images.labels} at {images.image_shape[1:]}; prepare both datasets alike"
+            )
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
         masks = self._draw_masks(indices)
@@ -64,6 +73,6 @@ class MaskThenImage(Recipe):
         if not masks:
             return {}
         generator = self.model(self.options.images)
-        conditions = torch.stack([generator.condition(mask) for mask in masks.values()])
+        conditions = torch.stack([generator.condition_of_label(mask) for mask in masks.values()])
         seeds = [self.seed_of("image", index) for index in masks]
         return dict(zip(masks, generator.decode(generator.sample(conditions, seeds)), strict=True))

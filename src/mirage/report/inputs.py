@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation
+from typing import Any, NamedTuple
 
 KINDS = ("dataset", "simulated", "generator", "recipe", "evaluation", "study")
 
 
 @dataclass(frozen=True)
-class Graph:
-    """The study as a directed acyclic graph.
+class Drawing:
+    """The study as a directed acyclic graph, for the picture of its pipeline.
 
     Attributes:
         nodes: (id, kind), kind one of ``KINDS``. Ids are unique; where two registries share a name, write
@@ -26,14 +24,26 @@ class Graph:
     edges: Sequence[tuple[str, str]] = ()
 
 
+class Finished(NamedTuple):
+    """One evaluation with its results.
+
+    Attributes:
+        config: its entry of ``evaluations``, a model of :mod:`mirage.config.evaluations`.
+        folders: folders with ``metrics.parquet`` and ``details/``. An evaluation of arms: one an arm and seed
+            (``<evaluation>/<arm>/seed-<n>``) and, where there is one, ``<evaluation>/observer2``. An
+            evaluation of whole datasets: one.
+    """
+
+    config: Any
+    folders: Sequence[Path]
+
+
 @dataclass(frozen=True)
 class ReportInputs:
     """Everything a report reads. All but ``evaluations`` and ``datasets`` may be empty.
 
     Attributes:
-        evaluations: name -> (its configuration, its result folders). Segmentation: one folder an arm and
-            seed (``<evaluation>/<arm>/seed-<n>``) and, where there is one, ``<evaluation>/observer2``.
-            Fidelity: the evaluation's one folder.
+        evaluations: name -> its configuration and result folders.
         datasets: name -> dataset folder, in the order they should be listed; every dataset and recipe that
             an evaluation names must be among them for its pictures to be shown.
         models: generator name -> model folders, one a training seed.
@@ -41,26 +51,29 @@ class ReportInputs:
             below the last folder named ``benchmarks`` names the job.
         config_hash: digest of the study's slice of the configuration.
         commit: version-control commit of the code, empty when unknown.
-        graph: the drawn pipeline.
+        scale: ``full``, or ``demo`` for a run whose numbers mean nothing.
+        drawing: the pipeline.
     """
 
-    evaluations: Mapping[str, tuple[SegmentationEvaluation | FidelityEvaluation, Sequence[Path]]]
+    evaluations: Mapping[str, Finished]
     datasets: Mapping[str, Path]
     models: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     benchmarks: Sequence[Path] = ()
     config_hash: str = ""
     commit: str = ""
-    graph: Graph = field(default_factory=Graph)
+    scale: str = "full"
+    drawing: Drawing = field(default_factory=Drawing)
 
     @classmethod
     def from_plan(
         cls,
         plan: Mapping[str, Any],
-        evaluations: Mapping[str, SegmentationEvaluation | FidelityEvaluation],
+        evaluations: Mapping[str, Any],
         *,
         benchmarks: Path,
         config_hash: str,
         commit: str,
+        scale: str,
     ) -> ReportInputs:
         """Inputs of one study.
 
@@ -68,12 +81,12 @@ class ReportInputs:
             plan: what :meth:`mirage.graph.Graph.report_plan` gives.
             evaluations: name -> configuration of the plan's evaluations.
             benchmarks: folder of all benchmark files; those of the study's own entries are taken.
-            config_hash, commit: see the attributes.
+            config_hash, commit, scale: see the attributes.
         """
         names = {*plan["evaluations"], *plan["datasets"], *plan["models"]}
         return cls(
             evaluations={
-                name: (evaluations[name], [Path(folder) for folder in folders])
+                name: Finished(evaluations[name], [Path(folder) for folder in folders])
                 for name, folders in plan["evaluations"].items()
             },
             datasets={name: Path(folder) for name, folder in plan["datasets"].items()},
@@ -83,5 +96,6 @@ class ReportInputs:
             ],
             config_hash=config_hash,
             commit=commit,
-            graph=Graph(nodes=plan["nodes"], edges=plan["edges"]),
+            scale=scale,
+            drawing=Drawing(nodes=plan["nodes"], edges=plan["edges"]),
         )

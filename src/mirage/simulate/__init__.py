@@ -9,8 +9,18 @@ from pathlib import Path
 from mirage.config.datasets import SimulateOptions
 from mirage.errors import LayoutError
 from mirage.files import write_json
+from mirage.registry import resolve
 
-__all__ = ["simulate"]
+__all__ = ["WRITERS", "simulate"]
+
+WRITERS: dict[str, str] = {
+    "drive": "mirage.simulate.native:write_drive",
+    "chasedb1": "mirage.simulate.native:write_chasedb1",
+    "messidor": "mirage.simulate.native:write_messidor",
+    "bubil": "mirage.simulate.native:write_bubil",
+    "folder": "mirage.simulate.native:write_folder",
+}
+"""Reader -> ``module:function`` that writes its native layout."""
 
 
 def simulate(config: SimulateOptions, reader: str, folder: Path) -> None:
@@ -26,12 +36,10 @@ def simulate(config: SimulateOptions, reader: str, folder: Path) -> None:
         folder: a new directory.
 
     Raises:
-        LayoutError: no such reader, or the folder holds something already.
+        ConfigError: no such reader.
+        LayoutError: the folder holds something already.
     """
-    from mirage.simulate.native import WRITERS
-
-    if reader not in WRITERS:
-        raise LayoutError(f"there is no simulator for the reader {reader!r}; there are {', '.join(WRITERS)}")
+    writer = resolve(WRITERS, reader, "reader with a simulator")
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     if folder.exists():
@@ -42,7 +50,7 @@ def simulate(config: SimulateOptions, reader: str, folder: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     temporary.mkdir()
     try:
-        truth = WRITERS[reader](config, temporary)
+        truth = writer(config, temporary)
         if truth:
             write_json(temporary / "ground_truth.json", {**config.model_dump(), "images": truth})
         temporary.rename(folder)

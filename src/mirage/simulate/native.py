@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xlwt
 from PIL import Image
 
 from mirage import seeds
@@ -99,20 +99,10 @@ def write_messidor(options: SimulateOptions, folder: Path) -> Truth:
 
 
 def _write_grades(path: Path, rows: list[list[Any]]) -> None:
-    """Write the native `.xls`, or a `.csv` of the same columns where xlwt is not installed."""
-    lines = [
-        ["Image name", "Ophthalmologic department", "Retinopathy grade", "Risk of macular edema "],
-        *rows,
-    ]
-    try:
-        import xlwt
-    except ImportError:
-        with open(path.with_suffix(".csv"), "w", encoding="utf-8", newline="") as handle:
-            csv.writer(handle, lineterminator="\n").writerows(lines)
-        return
+    header = ["Image name", "Ophthalmologic department", "Retinopathy grade", "Risk of macular edema "]
     book = xlwt.Workbook()
     sheet = book.add_sheet("Feuil1")
-    for row, line in enumerate(lines):
+    for row, line in enumerate([header, *rows]):
         for column, value in enumerate(line):
             sheet.write(row, column, value)
     book.save(str(path))
@@ -182,13 +172,3 @@ def _save(values: np.ndarray, path: Path, mode: str | None = None, **options: An
     elif mode is not None:
         picture = picture.convert(mode)
     picture.save(path, **options)
-
-
-WRITERS: dict[str, Callable[[SimulateOptions, Path], Truth]] = {
-    "drive": write_drive,
-    "chasedb1": write_chasedb1,
-    "messidor": write_messidor,
-    "bubil": write_bubil,
-    "folder": write_folder,
-}
-"""Reader -> writer of its native layout."""

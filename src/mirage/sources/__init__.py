@@ -6,10 +6,10 @@ libraries are imported when the first pixel is read.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 from mirage.config.datasets import SourceOptions
+from mirage.registry import resolve
 from mirage.sources.base import RawImage, Source, SourceItem
 
 __all__ = ["READERS", "RawImage", "Source", "SourceItem", "open_source"]
@@ -32,6 +32,5 @@ def open_source(options: SourceOptions, folder: Path | None = None) -> Source:
         folder: read here instead of ``options.path``, for data simulated in the same layout. Subjects
             then have a namespace of their own, because phantoms are nobody's patients.
     """
-    module, name = READERS[options.reader].split(":")
-    source: Source = getattr(import_module(module), name)(options, folder)
+    source: Source = resolve(READERS, options.reader, "reader")(options, folder)
     return source

@@ -21,12 +21,15 @@ class RawImage:
         full_range: lowest and highest value the file's type or header allows, e.g. (0, 255) or
             (0, 4095); None where there is no such thing (float, signed CT), which needs an explicit window.
         spacing_mm: (D,) H, W, or None when unknown.
+        boxes: around findings: dicts of x0, y0, x1, y1 (pixels of ``image``, half-open; x across, y down)
+            and label.
     """
 
     image: np.ndarray
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     full_range: tuple[float, float] | None = None
     spacing_mm: tuple[float, ...] | None = None
+    boxes: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """MESSIDOR: 1200 fundus photographs graded for retinopathy (Decenciere et al., Image Anal Stereol 33, 2014).
 
 Folders `Base11` ... `Base34` of TIFF files; the grades of a folder are in `Annotation_Base11.xls`, in the
-folder or beside it (`.xlsx` and `.csv` of the same columns are read too). A folder without its table is
+folder or beside it (a `.csv` of the same columns is read too). A folder without its table is
 read with unknown grades. No patient ids are published, so every photograph is a subject of its own.
 """
 
@@ -95,7 +95,7 @@ class Messidor(Source):
         """Image name, lower case -> attributes; empty without a table."""
         for folder in (self.root / base, self.root):
             for name in visible_names(folder):
-                if re.fullmatch(rf"annotation[_ ]*{base}\.(xls|xlsx|csv)", name, re.IGNORECASE):
+                if re.fullmatch(rf"annotation[_ ]*{base}\.(xls|csv)", name, re.IGNORECASE):
                     return _read_grades(folder / name)
         return {}
 
@@ -124,8 +124,6 @@ def _read_table(path: Path) -> pd.DataFrame:
 
     if path.suffix.lower() == ".csv":
         return pd.read_csv(path)
-    if path.suffix.lower() == ".xlsx":
-        return pd.read_excel(path)
     import xlrd
 
     sheet = xlrd.open_workbook(str(path)).sheet_by_index(0)

@@ -28,7 +28,12 @@ def augment(
 
     Returns:
         Image (C, H, W) in [0, 1] and masks (M, H, W), uint8.
+
+    Raises:
+        ValueError: a volume.
     """
+    if image.ndim != 3:
+        raise ValueError(f"augmentation is for images (C, H, W), not for {tuple(image.shape)}")
     flips, (angle, zoom, gamma, brightness) = rng.random(2) < 0.5, rng.uniform(-1, 1, 4).tolist()
     axes = [axis for axis, wanted in ((-1, options.hflip), (-2, options.vflip)) if wanted and flips[axis]]
     if axes:

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mirage import seeds
 from mirage.config.generators import Augment, TrainingOptions
+from mirage.data import Items
 from mirage.errors import ConfigError, DataError
-from mirage.training.trainable import Items, Trainable
+from mirage.training.trainable import Trainable
 
 Ticket = tuple[int, int, int]
 """Step, position in the step's batch, item."""
@@ -41,12 +42,7 @@ class Examples(Dataset):
     def __getitem__(self, ticket: Ticket) -> dict[str, Tensor]:
         step, position, index = ticket
         rng = seeds.rng(self.seed, "augment", step, position)
-        return self.model.example(*stored(self.model, self.data, index), rng, self.augment)
-
-
-def stored(model: Trainable, data: Items, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Stored image and masks of an item; masks are None where the model's data have none."""
-    return data.image(index), data.masks(index) if model.mask_channels else None
+        return self.model.example(self.data.item(index), rng, self.augment)
 
 
 def tickets(
@@ -83,8 +79,8 @@ def batches(
     """
     if len(data) == 0:
         raise DataError("the training split has no items; check `split` of the dataset and its failed rows")
-    if data.image(0).shape != model.image_shape:
-        raise DataError(f"training images are {data.image(0).shape}, the model is for {model.image_shape}")
+    if data.info.image_shape != model.image_shape:
+        raise DataError(f"training images are {data.info.image_shape}, the model is for {model.image_shape}")
     if options.batch_size % (ranks * options.accumulate):
         raise ConfigError(
             f"training.batch_size: {options.batch_size} cannot be cut into {ranks} device(s) x "

@@ -28,7 +28,8 @@ class Learner:
 
     def __init__(self, fabric: Fabric, model: Trainable, options: TrainingOptions, seed: int) -> None:
         self.fabric, self.model, self.options, self.seed = fabric, model, options, seed
-        self.layout = torch.channels_last if model.channels_last else torch.contiguous_format
+        last = {2: torch.channels_last, 3: torch.channels_last_3d}[model.spatial_dims]
+        self.layout = last if model.channels_last else torch.contiguous_format
         model.to(device=fabric.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.networks = {name: list(model.get_submodule(name).parameters()) for name in model.phases}
         self.optimisers = {
@@ -68,10 +69,10 @@ class Learner:
         return means
 
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        device = self.fabric.device
+        device, image_ndim = self.fabric.device, self.model.spatial_dims + 2
         return {
             key: value.to(device, memory_format=self.layout, non_blocking=True)
-            if value.ndim == 4
+            if value.ndim == image_ndim
             else value.to(device, non_blocking=True)
             for key, value in batch.items()
         }

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mirage.config.base import Runtime
 from mirage.config.generators import TrainingOptions
-from mirage.training.batches import batches, stored
+from mirage.data import Items
+from mirage.training.batches import batches
 from mirage.training.device import average, launch
 from mirage.training.history import History
 from mirage.training.learner import Learner
@@ -20,8 +21,10 @@ from mirage.training.previews import write_grid
 from mirage.training.progress import Progress
 from mirage.training.selection import Selection
 from mirage.training.state import TrainingState
-from mirage.training.trainable import Items, Trainable
+from mirage.training.trainable import Trainable
 
+STATE_MINUTES = 5.0
+"""Wall time between two saves of the resumable state."""
 PREVIEW_ITEMS = 4
 STEPS_BETWEEN_AGREEMENTS = 10
 """Several ranks agree whether to save or stop only so often, because asking makes a GPU wait."""
@@ -65,6 +68,7 @@ def train(
     previews: Path | None = None,
     minutes: float | None = None,
     progress: bool = True,
+    state_minutes: float = STATE_MINUTES,
 ) -> TrainingResult:
     """Train from the model's present weights, or go on where a training of the same fingerprint stopped.
 
@@ -77,13 +81,14 @@ def train(
         data: training items.
         validation: items the validation metric is computed on; None or empty: the last weights are kept.
         options: what changes the result.
-        runtime: device, workers, and how often the state is saved.
+        runtime: device and workers.
         seed: the training seed, >= 0.
         state_dir: folder of the resumable state.
         fingerprint: digest of config, data and stage version; a state of another is moved aside.
         previews: folder for preview grids, or None.
         minutes: wall time of this run, or None for no limit.
         progress: show a bar, or log lines where there is no terminal.
+        state_minutes: wall time between two saves of the state.
 
     Raises:
         TimeBudgetReached: stopped early, its state saved.
@@ -99,7 +104,6 @@ def train(
     selection = Selection(model.metric_name, model.metric_mode, options.select)
     history, state, start = History(lambda values: average(values, ranks)), TrainingState(state_dir), 0
     held_out = validation if validation is not None and len(validation) else None
-    shown_items = held_out if held_out is not None else data
 
     with state.locked() if first else nullcontext(), stop_requests() as stop_requested:
         if first:
@@ -138,28 +142,20 @@ def train(
                     shown.losses(done, history.close_window(done))
 
                 if held_out is not None and (done % options.validate_every == 0 or last):
-                    metrics: dict[str, float] = {}
-                    if first:
-                        with learner.averaged():
-                            metrics = model.validation_metric(held_out, data)
-                            if selection.offer(done, metrics[model.metric_name]) and options.select == "best":
-                                state.save_best(done, learner.weights())
+                    metrics = _validate(learner, held_out, data, done, selection, state) if first else {}
                     history.append(done, metrics)
                     shown.say(f"step {done}: {metrics}")
 
                 if previews is not None and first and (done % options.preview_every == 0 or last):
-                    items = [
-                        stored(model, shown_items, i) for i in range(min(PREVIEW_ITEMS, len(shown_items)))
-                    ]
-                    with learner.averaged():
-                        write_grid(previews / f"step-{done:07d}.png", model.preview(items))
+                    items = data if held_out is None else held_out
+                    _draw_preview(learner, items, previews / f"step-{done:07d}.png")
 
                 now = time.monotonic()
                 slowest, step_began = max(slowest, now - step_began), now
                 if last or (ranks > 1 and done % STEPS_BETWEEN_AGREEMENTS):
                     continue
                 over = minutes is not None and now - began > 60 * minutes - reserve(minutes, slowest)
-                due = now - last_save > 60 * runtime.state_minutes
+                due = now - last_save > 60 * state_minutes
                 stop, due = fabric.broadcast((over or stop_requested(), due))
                 if stop or due:
                     save(done)
@@ -181,6 +177,23 @@ def train(
     values = [value for at, name, value in history.rows if (at, name) == (chosen, model.metric_name)]
     metric = values[-1] if values else None
     return TrainingResult(chosen, because, model.metric_name, metric, history.rows, time.monotonic() - began)
+
+
+def _validate(
+    learner: Learner, held_out: Items, data: Items, step: int, selection: Selection, state: TrainingState
+) -> dict[str, float]:
+    """Metrics of the averaged weights after ``step`` steps; the best weights are written."""
+    with learner.averaged():
+        metrics = learner.model.validation_metric(held_out, data)
+        if selection.offer(step, metrics[selection.metric]) and selection.wanted == "best":
+            state.save_best(step, learner.weights())
+    return metrics
+
+
+def _draw_preview(learner: Learner, items: Items, path: Path) -> None:
+    shown = [items.item(index) for index in range(min(PREVIEW_ITEMS, len(items)))]
+    with learner.averaged():
+        write_grid(path, learner.model.preview(shown))
 
 
 def reserve(minutes: float, slowest: float) -> float:

@@ -38,14 +38,15 @@ def dice_loss(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
     """1 - soft Dice of each item within a region, averaged over items.
 
     Args:
-        logits: (N, 1, H, W).
-        target: (N, 1, H, W), 0 or 1.
-        inside: (N, 1, H, W), 1 where the loss counts.
+        logits: (N, 1, ...), of images or volumes.
+        target: (N, 1, ...), 0 or 1.
+        inside: (N, 1, ...), 1 where the loss counts.
     """
+    axes = tuple(range(1, logits.ndim))
     probability = torch.sigmoid(logits.float()) * inside
     target = target * inside
-    overlap = (probability * target).sum(dim=(1, 2, 3))
-    total = probability.sum(dim=(1, 2, 3)) + target.sum(dim=(1, 2, 3))
+    overlap = (probability * target).sum(dim=axes)
+    total = probability.sum(dim=axes) + target.sum(dim=axes)
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 
@@ -54,5 +55,6 @@ def cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
 
     Arguments as for ``dice_loss``.
     """
+    axes = tuple(range(1, logits.ndim))
     pixels = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none") * inside
-    return (pixels.sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)).mean()
+    return (pixels.sum(dim=axes) / inside.sum(dim=axes).clamp(min=1)).mean()

@@ -36,6 +36,7 @@ class TrainingState:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._saved_best: int | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -116,21 +117,27 @@ class TrainingState:
             raise CheckpointError(
                 f"{path}: damaged ({error}); delete {self.folder} to train from the start"
             ) from error
+        self._saved_best = state.pop("best")
         return state
 
     def save(self, state: dict[str, Any], best: int | None) -> None:
-        """Write the state, then remove all best weights but those of step ``best``, which it refers to."""
+        """Write the state, which refers to the best weights of step ``best``, then remove all others."""
         with atomic_path(self.folder / "last.pt") as temporary:
-            torch.save(state, temporary)
-        kept = None if best is None else best_name(best)
-        for file in self.folder.glob("best-*.safetensors"):
-            if file.name != kept:
-                file.unlink()
+            torch.save({**state, "best": best}, temporary)
+        self._saved_best = best
+        self._keep_best(best)
 
     def save_best(self, step: int, weights: dict[str, Tensor]) -> None:
-        """Write the weights of the best step so far."""
+        """Write the weights of the best step so far; those that the saved state refers to stay as well."""
         with atomic_path(self.folder / best_name(step)) as temporary:
             save_file({key: value.contiguous().cpu() for key, value in weights.items()}, temporary)
+        self._keep_best(step, self._saved_best)
+
+    def _keep_best(self, *steps: int | None) -> None:
+        kept = {best_name(step) for step in steps if step is not None}
+        for file in self.folder.glob("best-*.safetensors"):
+            if file.name not in kept:
+                file.unlink()
 
     def load_best(self, step: int) -> dict[str, Tensor]:
         """Weights of the best step.

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment
-
-
-class Items(Protocol):
-    """Stored items by number; `mirage.data.Dataset` is one."""
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int, /) -> np.ndarray:
-        """Stored image (C, H, W)."""
-        ...
-
-    def masks(self, index: int, /) -> np.ndarray:
-        """Stored mask channels (M, H, W), uint8."""
-        ...
+from mirage.data import Item, Items
 
 
 class Trainable(nn.Module, ABC):
@@ -34,28 +21,26 @@ class Trainable(nn.Module, ABC):
         phases: submodules that are trained, in this order, in every step. A phase may leave tensors in the
             batch for the phases after it.
         sampling_modules: submodules that sampling needs; averaged weights and checkpoints hold these.
+        spatial_dims: 2 for images, 3 for volumes.
         channels_last: memory layout; pays for plain convolution stacks.
         metric_name, metric_mode: what ``validation_metric`` returns first and whether less is better.
     """
 
     phases: ClassVar[tuple[str, ...]]
     sampling_modules: ClassVar[tuple[str, ...]]
+    spatial_dims: ClassVar[int] = 2
     channels_last: ClassVar[bool] = False
     metric_name: ClassVar[str]
     metric_mode: ClassVar[Literal["min", "max"]]
 
     image_shape: tuple[int, ...]
-    mask_channels: tuple[str, ...]
+    """(C, H, W) or (C, D, H, W) of the stored images it learns from."""
 
     @abstractmethod
     def example(
-        self,
-        image: np.ndarray,
-        masks: np.ndarray | None = None,
-        rng: np.random.Generator | None = None,
-        augment: Augment | None = None,
+        self, item: Item, rng: np.random.Generator | None = None, augment: Augment | None = None
     ) -> dict[str, Tensor]:
-        """Stored arrays of one item to float32 tensors in model range; without ``rng`` nothing is random."""
+        """A stored item to float32 tensors in model range; without ``rng`` nothing is random."""
 
     @abstractmethod
     def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
@@ -70,8 +55,8 @@ class Trainable(nn.Module, ABC):
         """Metrics of the present weights on held-out items; ``metric_name`` must be among them."""
 
     @abstractmethod
-    def preview(self, items: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
-        """Panels (rows, columns, H, W, 3), uint8, for stored items (image, masks) and fixed noise."""
+    def preview(self, items: Sequence[Item]) -> np.ndarray:
+        """Panels (rows, columns, H, W, 3), uint8, for stored items and fixed noise."""
 
     def extra_state(self) -> dict[str, Any]:
         """State beside weights that resuming needs: tensors, numbers, strings and containers of them."""

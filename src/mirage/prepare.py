@@ -16,14 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from mirage.config.datasets import DatasetConfig, PrepareOptions
-from mirage.data.manifest import ItemRow, to_table, write_manifest
-from mirage.data.shards import ShardWriter, content_hash, shard_name
+from mirage.data.gather import ShardFacts
+from mirage.data.manifest import ABSENT, ItemRow, to_table, write_manifest
+from mirage.data.names import shard_name
+from mirage.data.shards import ShardWriter, content_hash
 from mirage.errors import DataError
-from mirage.files import write_json
 from mirage.preprocess import geometry
 from mirage.preprocess.fov import derive_fov
 from mirage.preprocess.intensity import bounds, stored_type, to_stored
-from mirage.preprocess.masks import ABSENT
+from mirage.provenance import describe
 from mirage.sources.base import RawImage, Source, SourceItem
 
 CHUNK = 512
@@ -35,23 +36,32 @@ class Prepared:
     """What is stored of one image.
 
     Attributes:
-        image: uint8 or uint16 (C, size, size).
-        masks: uint8 (M, size, size), or None when the dataset has no mask channels. A channel that this
-            item lacks is filled with 255, ``mirage.preprocess.masks.ABSENT``.
+        image: uint8 or uint16, of ``stored_shape``.
+        masks: uint8 (M, ...) of the image's extent, or None when the dataset has no mask channels. A channel
+            that this item lacks is filled with 255, ``mirage.data.manifest.ABSENT``.
         has_label: whether channel ``label`` is there.
-        spacing_mm: of the stored pixels, (H, W), or None when unknown.
+        spacing_mm: of the stored pixels, (D,) H, W, or None when unknown.
+        boxes: in stored pixels, clipped to what is stored.
+        boxes_outside: how many boxes lay wholly outside what is stored.
     """
 
     image: np.ndarray
     masks: np.ndarray | None
     has_label: bool
-    spacing_mm: tuple[float, float] | None
+    spacing_mm: tuple[float, ...] | None
+    boxes: list[dict[str, Any]]
+    boxes_outside: int
 
 
 def stored_channels(source: Source, options: PrepareOptions) -> list[str]:
     """Mask channels in the order they are stored: the source's own, then ``fov`` unless it is not wanted."""
     own = [name for name in source.mask_channels if name != "fov"]
     return own if options.fov == "none" else [*own, "fov"]
+
+
+def stored_shape(source: Source, options: PrepareOptions) -> tuple[int, ...]:
+    """Shape (C, H, W) of all stored images."""
+    return len(source.channel_names), options.size, options.size
 
 
 def shard_of(subject_id: str, shards: int) -> int:
@@ -69,6 +79,7 @@ def prepare_image(raw: RawImage, source: Source, options: PrepareOptions) -> Pre
     _check(raw, source, options)
     fov = _field_of_view(raw, options)
     box, size = _box(raw, fov, options), (options.size, options.size)
+    boxes = geometry.boxes_after(raw.boxes, box, size)
     shape = raw.image.shape[1:]
     inside = geometry.inside(shape, box, size)
     native = geometry.resize(raw.image, box, size)
@@ -86,6 +97,8 @@ def prepare_image(raw: RawImage, source: Source, options: PrepareOptions) -> Pre
         masks=np.stack([_or_absent(mask, size) for mask in stored.values()]) if stored else None,
         has_label="label" in raw.masks,
         spacing_mm=geometry.spacing_after(raw.spacing_mm, box, size) if raw.spacing_mm else None,
+        boxes=boxes,
+        boxes_outside=len(raw.boxes) - len(boxes),
     )
 
 
@@ -158,11 +171,11 @@ class _Spacing:
     """Whether all images of a shard share one spacing."""
 
     def __init__(self) -> None:
-        self.common: tuple[float, float] | None = None
+        self.common: tuple[float, ...] | None = None
         self.varies = False
         self._count = 0
 
-    def add(self, spacing: tuple[float, float] | None) -> None:
+    def add(self, spacing: tuple[float, ...] | None) -> None:
         if self._count == 0:
             self.common = spacing
         elif (spacing is None) != (self.common is None) or (
@@ -172,7 +185,7 @@ class _Spacing:
         self._count += 1
 
 
-def prepare_shard(config: DatasetConfig, name: str, source: Source, shard: int, folder: Path) -> None:
+def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Path) -> None:
     """Write one shard of a dataset: ``.arrow``, ``.parquet`` and ``.json``, each whole or absent.
 
     A subject's items are all in the shard ``crc32(subject_id) % config.shards``. An item that cannot be read
@@ -180,18 +193,15 @@ def prepare_shard(config: DatasetConfig, name: str, source: Source, shard: int, 
 
     Args:
         config: the dataset's entry.
-        name: its name in the config.
         source: an open source, of real or of simulated data.
         shard: 0 ... config.shards - 1.
         folder: where the three files go.
     """
     options, channels = config.prepare, stored_channels(source, config.prepare)
-    size = (options.size, options.size)
-    image_shape = (len(source.channel_names), *size)
-    dtype = stored_type(options.bits)
+    shape, dtype = stored_shape(source, options), stored_type(options.bits)
     stem, rows, spacing = folder / shard_name(shard, config.shards), _Rows(), _Spacing()
-    mask_shape = (len(channels), *size) if channels else None
-    with ShardWriter(stem.with_suffix(".arrow"), image_shape, dtype, mask_shape) as writer:
+    mask_shape = (len(channels), *shape[1:]) if channels else None
+    with ShardWriter(stem.with_suffix(".arrow"), shape, dtype, mask_shape) as writer:
         for item in _items(source, shard, config.shards):
             row = _row(item, config)
             try:
@@ -203,19 +213,21 @@ def prepare_shard(config: DatasetConfig, name: str, source: Source, shard: int, 
                 spacing.add(prepared.spacing_mm)
             rows.append(row)
     write_manifest(stem.with_suffix(".parquet"), rows.table())
-    facts = {
-        "namespace": source.namespace,
-        "modality": source.modality,
-        "image_shape": list(image_shape),
-        "image_dtype": dtype.name,
-        "value_range": [0, int(np.iinfo(dtype).max)],
-        "channel_names": source.channel_names,
-        "mask_channels": channels,
-        "labels": {str(value): label for value, label in source.labels.items()},
-        "spacing_mm": list(spacing.common) if spacing.common and not spacing.varies else None,
-        "items": rows.ok,
-    }
-    write_json(stem.with_suffix(".json"), facts)
+    # What runs where, and how subjects are split later, changes nothing here.
+    decided_by = config.model_dump(mode="json", exclude={"runtime", "demo", "split", "max_failed_fraction"})
+    ShardFacts(
+        namespace=source.namespace,
+        modality=source.modality,
+        image_shape=shape,
+        image_dtype=dtype.name,
+        value_range=(0, int(np.iinfo(dtype).max)),
+        channel_names=source.channel_names,
+        mask_channels=channels,
+        labels=source.labels,
+        spacing_mm=None if spacing.varies else spacing.common,
+        items=rows.ok,
+        made_by=describe("prepare", decided_by),
+    ).write(stem.with_suffix(".json"))
 
 
 def _items(source: Source, shard: int, shards: int) -> Iterator[SourceItem]:
@@ -237,11 +249,14 @@ def _store(prepared: Prepared, row: ItemRow, writer: ShardWriter, shard: int, co
     row.content_hash = content_hash(prepared.image)
     if prepared.has_label:
         row.mask_origin = "annotated" if config.simulate is None else "simulated"
+    row.boxes = prepared.boxes
+    if prepared.boxes_outside:
+        row.attributes["boxes_outside"] = prepared.boxes_outside
     if prepared.spacing_mm:
-        spacing: dict[str, Any] = dict(
-            zip(("spacing_h_mm", "spacing_w_mm"), prepared.spacing_mm, strict=True)
+        axes = "dhw"[-len(prepared.spacing_mm) :]
+        row.attributes.update(
+            {f"spacing_{axis}_mm": value for axis, value in zip(axes, prepared.spacing_mm, strict=True)}
         )
-        row.attributes.update(spacing)
 
 
 def _reason(error: BaseException) -> str:

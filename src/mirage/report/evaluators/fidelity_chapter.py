@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from mirage.report.chapters.base import Chapter, count, words
 from mirage.report.chapters.data import origin
 from mirage.report.chapters.gallery import evenly
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
-from mirage.report.inputs import ReportInputs
+from mirage.report.inputs import Finished
 from mirage.report.numbers import DASH, grouped, range_of, significant
 from mirage.report.summary import row_key
 
@@ -67,22 +66,10 @@ FOREGROUND: list[Column] = [
 PIXELS: Column = ("real, split by pixel", "reference", "pixels", "absolute")
 
 
-def fidelity_evaluations(inputs: ReportInputs) -> dict[str, tuple[FidelityEvaluation, Path]]:
-    """Fidelity evaluations of the study and the folder of each."""
-    return {
-        name: (config, folders[0])
-        for name, (config, folders) in inputs.evaluations.items()
-        if isinstance(config, FidelityEvaluation)
-    }
-
-
 def fidelity_chapter(
-    inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
-) -> Chapter | None:
-    """Examples, intensity distributions and their distances; None without a fidelity evaluation."""
-    found = fidelity_evaluations(inputs)
-    if not found:
-        return None
+    own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
+) -> Chapter:
+    """Examples, intensity distributions and their distances."""
     chapter = Chapter("Fidelity")
     chapter.text(
         "A distance between synthetic and real images means little by itself: it also depends on how many "
@@ -90,19 +77,18 @@ def fidelity_chapter(
         "images, and as their ratio at equal numbers of images, where 1 means no farther from real images "
         "than other real images are."
     )
-    for name, (config, folder) in found.items():
+    for name, (config, (folder,)) in own.items():
+        rows = summary[summary["evaluation"] == name]
         chapter.heading(words(name))
         if config.real in data and config.synthetic in data:
             chapter.show(_samples(name, config, data[config.real], data[config.synthetic], book))
-        histogram = folder / "histogram.parquet"
-        if histogram.is_file():
-            bars = pd.read_parquet(histogram)
-            if len(bars):
-                chapter.show(_intensity(name, config, bars, book))
-        shape = _shape(name, config, summary[summary["evaluation"] == name], book)
+        bars = pd.read_parquet(folder / "details/histogram.parquet")
+        if len(bars):
+            chapter.show(_intensity(name, config, bars, book))
+        shape = _shape(name, config, rows, book)
         if shape is not None:
             chapter.show(shape)
-        for exhibit in _tables(name, config, summary[summary["evaluation"] == name], book):
+        for exhibit in _tables(name, config, rows, book):
             chapter.show(exhibit)
     return chapter
 

@@ -13,9 +13,9 @@ from mirage.metrics.neighbours import orient
 from mirage.report import figures
 from mirage.report.book import Book, Exhibit
 from mirage.report.chapters.base import Chapter, words
-from mirage.report.chapters.fidelity import Column, fidelity_evaluations, table_of
+from mirage.report.evaluators.fidelity_chapter import Column, table_of
 from mirage.report.images import Tile, mask_to_rgb, to_rgb
-from mirage.report.inputs import ReportInputs
+from mirage.report.inputs import Finished
 from mirage.report.numbers import number
 
 What = Literal["image", "mask"]
@@ -33,16 +33,9 @@ SIDES = {"synthetic": "synthetic", "heldout": "held-out real"}
 
 
 def novelty_chapter(
-    inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
-) -> Chapter | None:
-    """Copies and duplicates of every fidelity evaluation; None without one that has looked for them."""
-    found = {
-        name: (config, folder)
-        for name, (config, folder) in fidelity_evaluations(inputs).items()
-        if (folder / "neighbours.parquet").is_file()
-    }
-    if not found:
-        return None
+    own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
+) -> Chapter:
+    """Copies and duplicates of every fidelity evaluation."""
     chapter = Chapter("Novelty")
     chapter.text(
         "For every synthetic item the nearest training item is sought, over the eight flips and rotations. "
@@ -50,14 +43,14 @@ def novelty_chapter(
         "come by chance. The nearest pairs are shown, not typical ones. These searches can reveal copies; "
         "they cannot show privacy."
     )
-    for name, (config, folder) in found.items():
+    for name, (config, (folder,)) in own.items():
         chapter.heading(words(name))
-        own = summary[(summary["evaluation"] == name) & (summary["protocol"] == "nearest")]
-        neighbours = pd.read_parquet(folder / "neighbours.parquet")
+        rows = summary[(summary["evaluation"] == name) & (summary["protocol"] == "nearest")]
+        neighbours = pd.read_parquet(folder / "details/neighbours.parquet")
         for what in ("mask", "image"):
             part = neighbours[neighbours["kind"] == what]
             if len(part):
-                for exhibit in _exhibits(name, config, what, part, own, data, book):
+                for exhibit in _exhibits(name, config, what, part, rows, data, book):
                     chapter.show(exhibit)
     return chapter
 

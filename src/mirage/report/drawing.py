@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from mirage.errors import DataError
-from mirage.report.inputs import KINDS, Graph
+from mirage.report.inputs import KINDS, Drawing
 
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, LEGEND = 120.0, 54.0, 50.0, 20.0, 40.0
 COLOURS = {
@@ -50,16 +50,16 @@ class Layout:
     height: float
 
 
-def layers(graph: Graph) -> dict[str, int]:
+def layers(drawing: Drawing) -> dict[str, int]:
     """Layer of every node: after all it uses; what uses nothing stands just before its first user.
 
     Raises:
         DataError: an edge names no node, or the edges form a cycle.
     """
-    names = [name for name, _ in graph.nodes]
+    names = [name for name, _ in drawing.nodes]
     parents: dict[str, set[str]] = {name: set() for name in names}
     children: dict[str, set[str]] = {name: set() for name in names}
-    for start, end in graph.edges:
+    for start, end in drawing.edges:
         if start not in parents or end not in parents:
             raise DataError(f"graph: edge {start!r} -> {end!r} names a node that is not in {names}")
         parents[end].add(start)
@@ -79,12 +79,12 @@ def layers(graph: Graph) -> dict[str, int]:
     return level
 
 
-def layout(graph: Graph) -> Layout:
+def layout(drawing: Drawing) -> Layout:
     """Left-to-right layered layout with few crossings."""
-    level = layers(graph)
-    chains = {edge: _chain(edge, level) for edge in dict.fromkeys(graph.edges)}
+    level = layers(drawing)
+    chains = {edge: _chain(edge, level) for edge in dict.fromkeys(drawing.edges)}
     columns: dict[int, list[str]] = defaultdict(list)
-    for name, _ in graph.nodes:
+    for name, _ in drawing.nodes:
         columns[level[name]].append(name)
     for (start, _), chain in chains.items():
         for step, name in enumerate(chain[1:-1], start=level[start] + 1):
@@ -177,14 +177,14 @@ def _heights(
     return y
 
 
-def draw(graph: Graph, description: str) -> str:
+def draw(drawing: Drawing, description: str) -> str:
     """The graph as a self-contained SVG that takes the page's text colour.
 
     Args:
-        graph: nodes and edges.
+        drawing: nodes and edges.
         description: read aloud in place of the picture.
     """
-    plan = layout(graph)
+    plan = layout(drawing)
     height = plan.height + LEGEND
     svg = ET.Element(
         "svg",
@@ -202,7 +202,7 @@ def draw(graph: Graph, description: str) -> str:
     _arrowhead(svg)
     for points in plan.arrows.values():
         _arrow(svg, points)
-    kinds = dict(graph.nodes)
+    kinds = dict(drawing.nodes)
     for name, (x, y) in plan.boxes.items():
         _box(svg, x, y, name.split(":", 1)[-1], kinds[name])
     _legend(svg, [kind for kind in KINDS if kind in set(kinds.values())], plan.height)

@@ -1,0 +1,382 @@
+"""What the report says of every evaluation of arms, whatever its judges do: tables, forest plot, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mirage.config.evaluations import OBSERVER_ARM, Arm, ArmsEvaluation, TrainingSet
+from mirage.evaluate.statistics import compare_arms, mean_interval
+from mirage.files import read_json
+from mirage.report import figures
+from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.chapters.base import count, words
+from mirage.report.inputs import Finished
+from mirage.report.numbers import DASH, estimate, interval, number
+from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
+from mirage.report.verdicts import Verdict, combine
+
+FEW_SUBJECTS = 20
+FEW_SEEDS = 3
+OBSERVER_TITLE = "second observer"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluator's metrics are.
+
+    Attributes:
+        headline: the metric that decides.
+        titles: metric -> how it is printed.
+        shares: metrics that lie in [0, 1], whose widened intervals are cut there.
+        lower_is_better: metrics of which a smaller value is the better one.
+        remarks: metric -> sentence under a table that shows it.
+    """
+
+    headline: str
+    titles: Mapping[str, str]
+    shares: Collection[str] = ()
+    lower_is_better: Collection[str] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, metric: str) -> str:
+        """A metric's printed name."""
+        return self.titles.get(metric, words(metric))
+
+    @property
+    def headline_title(self) -> str:
+        """Printed name of the metric that decides."""
+        return self.title(self.headline)
+
+
+def summarise(name: str, config: ArmsEvaluation, folders: Sequence[Path], scores: Scores) -> pd.DataFrame:
+    """Arms, their differences and ratios to the baseline, and the second observer, for every metric."""
+    rows = read_metrics(folders)
+    judged, human = rows[rows["arm"] != OBSERVER_ARM], rows[rows["arm"] == OBSERVER_ARM]
+    records: list[dict[str, Any]] = []
+    for metric in dict.fromkeys(judged["metric"]):
+        base = judged[(judged["metric"] == metric) & (judged["arm"] == config.baseline)]
+        if base["value"].notna().any():
+            better = metric not in scores.lower_is_better
+            compared = compare_arms(judged, metric, config.baseline, higher_is_better=better)
+            for row in compared.to_dict("records"):
+                records += _arm_records(row, metric)
+    for metric, part in human.groupby("metric", sort=False):
+        if part["value"].notna().any():
+            records.append(_observer_record(str(metric), part))
+    table = pd.DataFrame(records).assign(evaluation=name).reindex(columns=list(COLUMNS))
+    cut = (table["kind"] == "absolute") & table["metric"].isin(scores.shares)
+    table.loc[cut, ["low", "high"]] = table.loc[cut, ["low", "high"]].clip(0, 1)
+    return table
+
+
+def _arm_records(row: dict[str, Any], metric: str) -> list[dict[str, Any]]:
+    shared = {"arm": row["arm"], "metric": metric, "n_subjects": row["subjects"], "n_seeds": row["seeds"]}
+    records = []
+    for kind, column in (("absolute", ""), ("difference", "difference"), ("ratio", "ratio")):
+        value = row[column or "estimate"]
+        if kind == "absolute" or not np.isnan(value):
+            ends = {end: row[f"{column}_{end}" if column else end] for end in ("low", "high")}
+            tests = {key: row[key] for key in ("p", "p_holm", "verdict")} if kind == "difference" else {}
+            records.append({**shared, "kind": kind, "estimate": value, **ends, **tests})
+    return records
+
+
+def _observer_record(metric: str, rows: pd.DataFrame) -> dict[str, Any]:
+    found = mean_interval(rows)
+    return {
+        "arm": OBSERVER_ARM,
+        "metric": metric,
+        "kind": "absolute",
+        "estimate": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "n_subjects": found.subjects,
+        "n_seeds": 0,
+    }
+
+
+def verdict(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame, scores: Scores) -> Verdict:
+    """Verdict on utility over all evaluations of one evaluator.
+
+    Args:
+        own: name -> evaluation.
+        synthetic: names of synthetic datasets; an arm trained on one is judged, other arms are context.
+        summary: from :func:`mirage.report.summary.summarise`.
+        scores: the evaluator's metrics.
+    """
+    sentences, found = [], []
+    for name, (config, _) in own.items():
+        for row in pick(summary, name, metric=scores.headline, kind="difference").itertuples():
+            if row.arm in config.arms and uses(config.arms[row.arm], synthetic):
+                found.append(row.verdict)
+                sentences.append(_sentence(name, row, config.baseline, scores.headline_title))
+    rule = (
+        f"each arm with synthetic data is compared with the baseline on {scores.headline_title}, paired over "
+        "test subjects and seeds. Pass: at least one is better and none worse. Fail: all are worse. "
+        "“Better” and “worse” need a 95 % interval of the difference that excludes zero. Otherwise "
+        "inconclusive."
+    )
+    untested = ["No arm of this study is trained on synthetic data."]
+    return Verdict("Utility", combine(found, "better", "worse"), sentences or untested, rule)
+
+
+def uses(arm: Arm, names: set[str]) -> bool:
+    """Whether an arm is trained on any of the datasets."""
+    return any(part.data in names for part in (*arm.train, *arm.pretrain))
+
+
+def _sentence(evaluation: str, row: Any, baseline: str, metric: str) -> str:
+    """One arm's comparison in words, with its interval."""
+    claim = {"better": "scores better than", "worse": "scores worse than"}.get(
+        row.verdict, "cannot be told apart from"
+    )
+    numbers = estimate(row.estimate, row.low, row.high, sign=True)
+    return (
+        f"{words(evaluation)}: “{words(row.arm)}” {claim} “{words(baseline)}”: {metric} difference {numbers}, "
+        f"{count(int(row.n_subjects), 'test subject')}, {count(int(row.n_seeds), 'seed')}."
+    )
+
+
+def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
+    """Few subjects, few seeds, many arms, other sites, no second observer."""
+    points = [point for name, done in own.items() for point in _small(name, done.config, summary)]
+    for name, (config, _) in own.items():
+        points.append(_external(name, config))
+        if OBSERVER_ARM not in set(summary.loc[summary["evaluation"] == name, "arm"]):
+            points.append(
+                f"{words(name)}: no second human observer is available for the test images, so how far two "
+                "people would agree is unknown."
+            )
+    return points
+
+
+def _small(name: str, config: ArmsEvaluation, summary: pd.DataFrame) -> list[str]:
+    subjects, seeds = _numbers(summary[summary["evaluation"] == name])
+    points = []
+    if subjects < FEW_SUBJECTS:
+        points.append(
+            f"{words(name)}: {count(subjects, 'test subject')}. With so few, intervals rest on roughly "
+            "normal subject means, and effects smaller than the intervals cannot be seen."
+        )
+    if len(config.arms) > 2:
+        points.append(
+            f"{words(name)}: {len(config.arms) - 1} arms are compared with “{words(config.baseline)}”; "
+            "intervals are not adjusted for making several comparisons, p values are (Holm)."
+        )
+    if seeds < FEW_SEEDS:
+        points.append(
+            f"{words(name)}: {count(seeds, 'training seed')} an arm, so the variation from training to "
+            f"training is {'not in the intervals' if seeds == 1 else 'poorly known'}."
+        )
+    return points
+
+
+def _external(name: str, config: ArmsEvaluation) -> str:
+    trained = {part.data for arm in config.arms.values() for part in (*arm.train, *arm.pretrain)}
+    if config.test in trained:
+        return (
+            f"{words(name)}: test subjects come from {words(config.test)}, which some arms also learn from; "
+            "other cameras, clinics and populations were not tested."
+        )
+    return f"{words(name)}: one external test dataset, {words(config.test)}; other sites were not tested."
+
+
+def describe_arm(arm: Arm, images: Mapping[str, int]) -> str:
+    """What an arm is trained on, in words; ``images`` are the numbers of each dataset, where known."""
+
+    def sets(parts: Sequence[TrainingSet]) -> str:
+        return " + ".join(_training_set(part, part.images or images.get(part.data)) for part in parts)
+
+    text = f"{sets(arm.pretrain)}, then {sets(arm.train)}" if arm.pretrain else sets(arm.train)
+    return f"{text}, augmented" if arm.augment else text
+
+
+def _training_set(part: TrainingSet, images: int | None) -> str:
+    return words(part.data) + (f" ({count(images, 'image')})" if images else "")
+
+
+def _training_images(arm: str, folders: Sequence[Path]) -> dict[str, int]:
+    """Training images an arm had of each dataset, as its first judge recorded them."""
+    folder = first_seed(arm, folders)
+    if folder is None or not (folder / "details/arm.json").is_file():
+        return {}
+    facts = read_json(folder / "details/arm.json")
+    return {part["data"]: part["images"] for kind in ("train", "pretrain") for part in facts.get(kind, [])}
+
+
+def first_seed(arm: str, folders: Sequence[Path]) -> Path | None:
+    """The arm's folder of the smallest seed (``<arm>/seed-<n>``)."""
+    own = [folder for folder in folders if folder.parent.name == arm and folder.name.startswith("seed-")]
+    return min(own, key=lambda folder: int(folder.name.removeprefix("seed-")), default=None)
+
+
+def exhibits(
+    name: str, done: Finished, summary: pd.DataFrame, scores: Scores, scored: str, book: Book
+) -> list[Exhibit]:
+    """Results, forest plot, other metrics and scores by subject of one evaluation.
+
+    Args:
+        name: the evaluation's name.
+        done: its configuration and folders.
+        summary: of the whole study.
+        scores: the evaluator's metrics.
+        scored: what is scored, in words: ``vessels on the test images``.
+        book: gets the exhibits.
+    """
+    own = summary[summary["evaluation"] == name]
+    config, folders = done
+    shown = [
+        _headline_table(name, done, own, scores, scored, book),
+        _forest(name, config, own, scores, book),
+    ]
+    others = _others_table(name, config, own, scores, book)
+    if others is not None:
+        shown.append(others)
+    shown.append(_subjects(name, read_metrics(folders), scores, book))
+    return shown
+
+
+def _cell(row: Any, *, sign: bool = False, strong: bool = False) -> Cell:
+    return Cell(
+        estimate(row.estimate, row.low, row.high, sign=sign), number=True, strong=strong, key=row_key(row)
+    )
+
+
+def _lookup(own: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
+    return {(row.arm, row.metric, row.kind): row for row in own.itertuples()}
+
+
+def _arm_names(own: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(own["arm"]))
+
+
+def _arm_title(arm: str) -> str:
+    return OBSERVER_TITLE if arm == OBSERVER_ARM else words(arm)
+
+
+def _headline_table(
+    name: str, done: Finished, own: pd.DataFrame, scores: Scores, scored: str, book: Book
+) -> Exhibit:
+    config, folders = done
+    found = _lookup(own)
+    rows = [_headline_row(arm, config, folders, found, scores.headline) for arm in _arm_names(own)]
+    head = [
+        "arm",
+        scores.headline_title,
+        f"difference to {words(config.baseline)}",
+        "ratio",
+        "p (Holm)",
+        "verdict",
+    ]
+    caption = (
+        f"{words(name).capitalize()}: {scores.headline_title} of {scored}, {sizes(own)}. In brackets 95 % intervals; p is of a sign-flip test over subjects, adjusted "
+        "for the number of arms, and decides nothing. Bold: the interval of the difference excludes zero; "
+        "otherwise the comparison is inconclusive."
+    )
+    return book.table(f"results/{name}", head, rows, caption=caption, data=own)
+
+
+def _headline_row(
+    arm: str,
+    config: ArmsEvaluation,
+    folders: Sequence[Path],
+    found: Mapping[tuple[str, str, str], Any],
+    metric: str,
+) -> list[Cell]:
+    value, difference, ratio = (found.get((arm, metric, kind)) for kind in ("absolute", "difference", "ratio"))
+    if arm == OBSERVER_ARM:
+        trained = "a second human, against the first"
+    else:
+        trained = describe_arm(config.arms[arm], _training_images(arm, folders))
+    word = "baseline" if arm == config.baseline else difference.verdict if difference else DASH
+    decided = difference is not None and difference.verdict in ("better", "worse")
+    return [
+        Cell(_arm_title(arm), note=trained),
+        _cell(value) if value else Cell(DASH, number=True),
+        _cell(difference, sign=True, strong=decided) if difference else Cell(DASH, number=True),
+        _cell(ratio) if ratio else Cell(DASH, number=True),
+        Cell(number(difference.p_holm) if difference else DASH, number=True),
+        Cell(str(word), strong=decided),
+    ]
+
+
+def _numbers(own: pd.DataFrame) -> tuple[int, int]:
+    """Test subjects and seeds behind one evaluation."""
+    judged = own[(own["kind"] == "absolute") & (own["arm"] != OBSERVER_ARM)]
+    return int(judged["n_subjects"].max()), int(judged["n_seeds"].max())
+
+
+def sizes(own: pd.DataFrame) -> str:
+    """Numbers of subjects and seeds in words."""
+    subjects, seeds = _numbers(own)
+    return f"n = {count(subjects, 'subject')}, {count(seeds, 'seed')} an arm"
+
+
+def _forest(name: str, config: ArmsEvaluation, own: pd.DataFrame, scores: Scores, book: Book) -> Exhibit:
+    chosen = own[own["metric"] == scores.headline]
+    human = chosen["arm"] == OBSERVER_ARM
+    absolute = chosen[(chosen["kind"] == "absolute") & ~human]
+    difference = chosen[chosen["kind"] == "difference"]
+    observer = float(chosen.loc[human, "estimate"].iat[0]) if human.any() else None
+    line = "" if observer is None else " The broken line is a second human observer scored against the first."
+    caption = (
+        f"{scores.headline_title} of every arm of {words(name)} (left) and its difference to "
+        f"“{words(config.baseline)}” on the same subjects and seeds (right), {sizes(own)}. Bars are 95 % "
+        f"intervals; filled circles at the right have an interval that excludes zero.{line}"
+    )
+    alt = "; ".join(
+        f"{words(row.arm)} {estimate(row.estimate, row.low, row.high)}" for row in absolute.itertuples()
+    )
+    figure = figures.headline(absolute, difference, scores.headline_title, config.baseline, observer)
+    return book.chart(
+        f"forest/{name}", figure, chosen, caption=caption, alt=f"{scores.headline_title} by arm: {alt}"
+    )
+
+
+def _others_table(
+    name: str, config: ArmsEvaluation, own: pd.DataFrame, scores: Scores, book: Book
+) -> Exhibit | None:
+    metrics = [metric for metric in dict.fromkeys(own["metric"]) if metric != scores.headline]
+    if not metrics:
+        return None
+    rows, found = [], _lookup(own)
+    for metric in metrics:
+        row = [Cell(scores.title(metric))]
+        for arm in _arm_names(own):
+            value, difference = (found.get((arm, metric, kind)) for kind in ("absolute", "difference"))
+            if value is None:
+                row.append(Cell(DASH, number=True))
+                continue
+            decided = difference is not None and difference.verdict in ("better", "worse")
+            note = interval(value.low, value.high)
+            row.append(Cell(number(value.estimate), True, decided, row_key(value), note))
+        rows.append(row)
+    head = ["metric", *map(_arm_title, _arm_names(own))]
+    remarks = "".join(f" {text}" for metric, text in scores.remarks.items() if metric in metrics)
+    caption = (
+        f"Other metrics of {words(name)}, {sizes(own)}; 95 % intervals below. Bold: the difference to "
+        f"“{words(config.baseline)}” has an interval that excludes zero.{remarks}"
+    )
+    data = own[own["metric"] != scores.headline]
+    return book.table(f"metrics/{name}", head, rows, caption=caption, data=data)
+
+
+def _subjects(name: str, rows: pd.DataFrame, scores: Scores, book: Book) -> Exhibit:
+    title = scores.headline_title
+    chosen = rows[(rows["metric"] == scores.headline) & rows["value"].notna()]
+    table = chosen.pivot_table(index="subject_id", columns="arm", values="value", aggfunc="mean")
+    table = table[list(dict.fromkeys(chosen["arm"]))].rename(columns={OBSERVER_ARM: OBSERVER_TITLE})
+    caption = (
+        f"{title} of every test subject of {words(name)} in every arm, averaged over images and seeds, "
+        f"n = {count(len(table), 'subject')}. A thin line joins one subject; look for subjects on which all "
+        "arms fail."
+    )
+    alt = f"{title} by subject and arm, from {table.min().min():.3f} to {table.max().max():.3f}"
+    figure = figures.per_subject(table, title)
+    return book.chart(f"subjects/{name}", figure, table.reset_index(), caption=caption, alt=alt)

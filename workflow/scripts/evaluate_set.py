@@ -1,0 +1,18 @@
+"""Evaluate whole datasets. Called by rule evaluate_set."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from mirage.config.evaluations import EvaluationConfig
+from mirage.data import Dataset
+from mirage.evaluate import run_set
+from mirage.log import log_to
+
+with log_to(snakemake.log[0]):
+    run_set(
+        TypeAdapter(EvaluationConfig).validate_python(snakemake.params.options["options"]),
+        snakemake.wildcards.evaluation,
+        {Path(path).parent.name: Dataset(Path(path).parent) for path in snakemake.input.manifests},
+        Path(snakemake.output.metrics).parent,
+    )
