@@ -19,32 +19,32 @@ from mirage.sources import open_source
 from mirage.sources.base import Source
 
 
-def simulated_folder(dataset: str) -> str:
-    """Raw data that a simulator writes in the reader's native layout."""
-    return f"results/simulated/{dataset}"
-
-
-def model_folder(ref: ModelRef) -> str:
-    """Folder of one trained generator."""
-    return f"results/models/{ref.generator}/seed-{ref.seed}"
-
-
 class Graph:
-    """Paths and edges of one configuration."""
+    """Paths and edges of one configuration.
+
+    Attributes:
+        root: where results lie: ``results``, or ``results/demo`` at demo scale, so that trying a study in
+            small never replaces what took days.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.root = "results" if config.scale == "full" else f"results/{config.scale}"
+
+    def model_folder(self, ref: ModelRef) -> str:
+        """Folder of one trained generator."""
+        return f"{self.root}/models/{ref.generator}/seed-{ref.seed}"
 
     def source(self, dataset: str) -> Source:
         """Reader of a dataset, on its simulated or its real raw data."""
         entry = self.config.datasets[dataset]
-        folder = Path(simulated_folder(dataset)) if entry.simulate else None
+        folder = Path(self.raw_path(dataset)) if entry.simulate else None
         return open_source(entry.source, folder)
 
     def raw_path(self, dataset: str) -> str:
         """Folder of the raw data of a dataset."""
         entry = self.config.datasets[dataset]
-        return simulated_folder(dataset) if entry.simulate else entry.source.path
+        return f"{self.root}/simulated/{dataset}" if entry.simulate else entry.source.path
 
     def raw_inputs(self, dataset: str) -> list[str]:
         """What the preparation of a dataset depends on: its raw folder, all folders below it, and its table.
@@ -59,7 +59,7 @@ class Graph:
 
     def data_folder(self, name: str) -> str:
         """Folder of a dataset or of what a recipe makes."""
-        return f"results/{'datasets' if name in self.config.datasets else 'synthetic'}/{name}"
+        return f"{self.root}/{'datasets' if name in self.config.datasets else 'synthetic'}/{name}"
 
     def manifest(self, name: str) -> str:
         """The file of a dataset that its consumers depend on."""
@@ -74,7 +74,7 @@ class Graph:
     def recipe_inputs(self, recipe: str) -> list[str]:
         """Weights and manifests that a recipe reads."""
         entry = self.config.recipes[recipe]
-        weights = [f"{model_folder(ref)}/weights.safetensors" for ref in models_of(entry)]
+        weights = [f"{self.model_folder(ref)}/weights.safetensors" for ref in models_of(entry)]
         return [*weights, *(self.manifest(name) for name in data_of(entry))]
 
     def arm_manifests(self, evaluation: str, arm: str) -> list[str]:
@@ -98,24 +98,29 @@ class Graph:
     def evaluation_folders(self, evaluation: str) -> list[str]:
         """Folders with a `metrics.parquet` and `details/` that one evaluation ends in."""
         entry = self.config.evaluations[evaluation]
-        base = f"results/evaluations/{evaluation}"
+        base = f"{self.root}/evaluations/{evaluation}"
         if not isinstance(entry, ArmsEvaluation):
             return [base]
         folders = [f"{base}/{arm}/seed-{seed}" for arm in entry.arms for seed in entry.seeds]
         return [*folders, f"{base}/{OBSERVER_ARM}"] if self.has_second_observer(evaluation) else folders
+
+    def report(self, study: str) -> str:
+        """The page of a study."""
+        return f"{self.root}/studies/{study}/report.html"
 
     def report_plan(self, study: str) -> dict[str, Any]:
         """What a study's report shows, as plain data: folders by name, and its drawing's nodes and edges."""
         data = sorted(self.config.study_data(study))
         models: dict[str, list[str]] = {}
         for name, seed in sorted(self.config.study_models(study)):
-            models.setdefault(name, []).append(model_folder(ModelRef(generator=name, seed=seed)))
+            models.setdefault(name, []).append(self.model_folder(ModelRef(generator=name, seed=seed)))
         return {
             "evaluations": {
                 name: self.evaluation_folders(name) for name in self.config.studies[study].evaluations
             },
             "datasets": {name: self.data_folder(name) for name in data},
             "models": models,
+            "benchmarks": f"{self.root}/benchmarks",
             "nodes": self._nodes(study),
             "edges": sorted(self._edges(study)),
         }

@@ -69,7 +69,10 @@ def test_demo_scale_simulates_every_dataset() -> None:
             {"evaluations": {"quick_vessels": {"test": "quick_dual_gan"}}},
             r"quick_vessels.test: 'quick_dual_gan' is no dataset",
         ),
-        ({"evaluations": {"quick_vessels": {"arms": {"observer2": {"train": ["quick_fundus"]}}}}}, "kept for"),
+        (
+            {"evaluations": {"quick_vessels": {"arms": {"observer2": {"train": ["quick_fundus"]}}}}},
+            "kept for",
+        ),
         ({"evaluations": {"quick_vessels": {"arms": {"_x": {"train": ["quick_fundus"]}}}}}, r"arms._x"),
         ({"evaluations": {"quick_vessels": {"seeds": [0, 0]}}}, "listed twice"),
         ({"evaluations": {"quick_vessels": {"seeds": [-1]}}}, "greater than or equal to 0"),
@@ -77,7 +80,10 @@ def test_demo_scale_simulates_every_dataset() -> None:
             {"recipes": {"quick_dual_gan": {"masks": "quick_photos", "images": "quick_masks"}}},
             r"quick_dual_gan.masks: expected a generator of masks from noise, 'quick_photos' is pix2pix",
         ),
-        ({"recipes": {"quick_single_gan": {"generator": "quick_photos"}}}, "expected a generator of images from"),
+        (
+            {"recipes": {"quick_single_gan": {"generator": "quick_photos"}}},
+            "expected a generator of images from",
+        ),
         ({"datasets": {"quick_fundus": {"prepare": {"size": 100}}}}, r"dcgan makes images of side \(32"),
         ({"generators": {"quick_masks": {"training": {"accumulate": 3}}}}, "does not divide batch_size"),
         ({"generators": {"quick_masks": {"demo": {"trainin": {}}}}}, r"trainin: unknown key"),

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from mirage import evaluate
 from mirage.config.base import Runtime
 from mirage.config.evaluations import SegmentationEvaluation
 from mirage.data import Dataset
@@ -60,7 +61,7 @@ def run(
 ) -> pd.DataFrame:
     """Run one arm and read its metrics."""
     runtime = Runtime(accelerator="cpu")
-    segmentation.run_arm(config, "judging", arm, seed, datasets, out, out / "state", runtime)
+    evaluate.run_arm(config, "judging", arm, seed, datasets, out, out / "state", runtime)
     return pd.read_parquet(out / "metrics.parquet")
 
 
@@ -71,15 +72,25 @@ def test_arm_writes_tidy_metrics_predictions_and_facts(toy_dataset: Any, tmp_pat
     test = data.select("test")
     assert list(found.columns) == list(COLUMNS)
     assert set(found["metric"]) == {
-        "f1", "macro_f1", "sensitivity", "specificity", "accuracy", "cldice", "f1_half", "roc_auc", "pr_auc",
-    }  # fmt: skip
+        "f1",
+        "macro_f1",
+        "sensitivity",
+        "specificity",
+        "accuracy",
+        "cldice",
+        "f1_half",
+        "roc_auc",
+        "pr_auc",
+    }
     assert (found.groupby("item_id").size() == 9).all()
     assert set(found["item_id"]) == set(test.items["item_id"])
     assert set(found["label"]) == {"disc"}
-    facts = json.loads((tmp_path / "out" / "arm.json").read_text())
+    facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
     assert facts["train"][0]["images"] == facts["train"][0]["subjects"] == 8
     assert facts["test"]["images"] == 3
-    reader = ShardReader(tmp_path / "out" / "predictions.arrow")
+    assert facts["provenance"]["config"]["judge"]["lr"] == evaluation().judge.lr
+    assert facts["provenance"]["config"]["arm"]["augment"] is False
+    reader = ShardReader(tmp_path / "out" / "details" / "predictions.arrow")
     scores = found[found["metric"] == "f1"].set_index("item_id")["value"]
     for index, item in enumerate(test.items["item_id"]):
         probability = reader.tensor(index, "image")
@@ -115,7 +126,7 @@ def test_pretraining_takes_half_of_the_same_budget(toy_dataset: Any, tmp_path: P
     synthetic = as_synthetic(toy_dataset("fake", seed=5, fov=False))
     config = evaluation(steps=7, arms={"real": {"train": ["toy"], "pretrain": ["fake"]}})
     run(config, {"toy": toy_dataset(), "fake": synthetic}, tmp_path / "out")
-    facts = json.loads((tmp_path / "out" / "arm.json").read_text())
+    facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
     assert facts["steps"] == {"pretrain": 3, "train": 4}
     assert facts["pretrain"][0]["origins"] == {"synthetic": 14}
     assert {path.name for path in (tmp_path / "out" / "state").iterdir()} == {"pretrain", "train"}
@@ -126,7 +137,7 @@ def test_pools_and_few_shot_subsets(toy_dataset: Any, tmp_path: Path) -> None:
     synthetic = as_synthetic(toy_dataset("fake", seed=5))
     arms = {"real": {"train": [{"data": "toy", "images": 2}, "fake"], "augment": True}}
     run(evaluation(arms=arms), {"toy": toy_dataset(), "fake": synthetic}, tmp_path / "out")
-    facts = json.loads((tmp_path / "out" / "arm.json").read_text())
+    facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
     assert [part["images"] for part in facts["train"]] == [2, 14]
     with pytest.raises(DataError, match="asks for 9 training images, the training split has 8"):
         run(
@@ -167,6 +178,20 @@ def test_one_label_of_several_is_scored(toy_dataset: Any, tmp_path: Path) -> Non
     assert set(found["label"]) == {"disc2"}
     with pytest.raises(ConfigError, match="disc1"):
         run(evaluation(label="lens"), {"toy": data}, tmp_path / "unknown")
+
+
+def test_label_among_the_options_of_a_judge_is_ignored(toy_dataset: Any, tmp_path: Path) -> None:
+    """The evaluation's own label says what is scored; the judge sees one foreground."""
+    data = toy_dataset(labels=2)
+    config = evaluation(label="disc2", judge={"features": 4, "label": "disc1"})
+    assert set(run(config, {"toy": data}, tmp_path / "out")["label"]) == {"disc2"}
+
+
+def test_unknown_evaluators_are_named(tmp_path: Path) -> None:
+    """An evaluator without code is an error that lists those that have some."""
+    config = evaluation().model_copy(update={"evaluator": "guess"})
+    with pytest.raises(ConfigError, match="'guess' is no evaluator; known are: fidelity, segmentation"):
+        evaluate.run_set(config, "x", {}, tmp_path)
 
 
 def test_unlabelled_items_are_refused(toy_dataset: Any, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset, ItemRow, ShardWriter
 from mirage.data.dataset import write_info
 from mirage.data.manifest import to_table, write_manifest
-from mirage.errors import DataError
-from mirage.evaluate import fidelity, resampling
+from mirage.errors import DataError, LeakError
+from mirage.evaluate import fidelity, resampling, run_set
 from mirage.metrics.neighbours import orient
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -45,7 +45,15 @@ def made_from(
             rows.append(ItemRow(name, name, "synthetic", origin, "train", 0, row))
     write_manifest(folder / "manifest.parquet", to_table(rows))
     write_info(
-        folder, source.info.model_copy(update={"name": folder.name, "shards": 1, "mask_channels": channels})
+        folder,
+        source.info.model_copy(
+            update={
+                "name": folder.name,
+                "namespace": folder.name,
+                "shards": 1,
+                "mask_channels": channels,
+            }
+        ),
     )
     return Dataset(folder)
 
@@ -55,11 +63,19 @@ def run(real: Dataset, synthetic: Dataset, out: Path, **keys: Any) -> dict[str, 
     config = FidelityEvaluation.model_validate(
         {"evaluator": "fidelity", "real": "toy", "synthetic": "made", "bootstrap": 100, **keys}
     )
-    fidelity.run(config, "likeness", real, synthetic, out)
-    return {
-        name: pd.read_parquet(out / f"{name}.parquet")
-        for name in ("metrics", "histogram", "neighbours", "duplicates")
+    run_set(config, "likeness", {"toy": real, "made": learnt(synthetic, real)}, out)
+    details = {
+        name: pd.read_parquet(out / "details" / f"{name}.parquet")
+        for name in ("histogram", "neighbours", "duplicates")
     }
+    return {"metrics": pd.read_parquet(out / "metrics.parquet"), **details}
+
+
+def learnt(synthetic: Dataset, real: Dataset, split: str = "train") -> Dataset:
+    """The synthetic dataset with subjects of a real split as what its generator has learnt from."""
+    subjects = sorted(real.select(split).subjects())
+    write_info(synthetic.folder, synthetic.info.model_copy(update={"lineage": subjects}))
+    return Dataset(synthetic.folder)
 
 
 def value(metrics: pd.DataFrame, metric: str, arm: str = "synthetic", **columns: str) -> float:
@@ -193,7 +209,7 @@ def test_sixteen_bit_grey_images_without_masks(toy_dataset: Any, tmp_path: Path)
         keep_masks=False,
     )
     tables = run(real, made, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "fidelity.json").read_text())["compared"] == ["image"]
+    assert json.loads((tmp_path / "out" / "details" / "fidelity.json").read_text())["compared"] == ["image"]
     metrics = tables["metrics"]
     assert set(metrics["label"].dropna()) == {"grey"}
     assert "heldout" not in set(metrics["protocol"])
@@ -212,6 +228,35 @@ def test_masks_only(toy_dataset: Any, tmp_path: Path) -> None:
     assert tables["metrics"]["metric"].str.startswith("mask_").all()
     with pytest.raises(DataError, match="compare"):
         run(real, grey, tmp_path / "images", compare="image")
+
+
+def test_a_set_from_other_data_is_refused(toy_dataset: Any, tmp_path: Path) -> None:
+    """Copies can only be sought among what the generator has seen; the message says which to name."""
+    real, fresh = toy_dataset(splits=SPLITS), toy_dataset("fresh", splits={"train": 5}, seed=9)
+    config = FidelityEvaluation(evaluator="fidelity", real="toy", synthetic="fresh")
+    with pytest.raises(DataError, match=r"none of the training subjects of toy.*Name as `real`"):
+        fidelity.run(config, "likeness", {"toy": real, "fresh": fresh}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_set_that_knows_held_out_subjects_is_refused(toy_dataset: Any, tmp_path: Path, split: str) -> None:
+    """What is new is measured on held-out subjects, so no generator may have learnt from them."""
+    real, fresh = toy_dataset(splits=SPLITS), toy_dataset("fresh", splits={"train": 5}, seed=9)
+    seen = [*real.select("train").subjects(), f"toy:0/{split}_s1"]
+    write_info(fresh.folder, fresh.info.model_copy(update={"lineage": seen}))
+    config = FidelityEvaluation(evaluator="fidelity", real="toy", synthetic="fresh")
+    with pytest.raises(LeakError, match=f"held-out subjects of toy: toy:0/{split}_s1"):
+        fidelity.run(config, "x", {"toy": real, "fresh": Dataset(fresh.folder)}, tmp_path / "out")
+
+
+def test_all_options_are_written_down(toy_dataset: Any, tmp_path: Path) -> None:
+    """Provenance spells out defaults, so that a later default does not change what a file says."""
+    real = toy_dataset(splits=SPLITS)
+    run(real, toy_dataset("fresh", splits={"train": 5}, seed=9), tmp_path / "out", compare="mask")
+    made = json.loads((tmp_path / "out" / "details" / "fidelity.json").read_text())["provenance"]
+    assert made["config"]["near"] == 0.5
+    assert made["config"]["bootstrap"] == 100
 
 
 def test_histograms_add_up(toy_dataset: Any, tmp_path: Path) -> None:
@@ -244,7 +289,7 @@ def test_large_sets_are_sampled(toy_dataset: Any, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(fidelity, "MAX_ITEMS", 5)
     real, fresh = toy_dataset(splits=SPLITS), toy_dataset("fresh", splits={"train": 9}, seed=9)
     metrics = run(real, fresh, tmp_path / "out", compare="image")["metrics"]
-    facts = json.loads((tmp_path / "out" / "fidelity.json").read_text())
+    facts = json.loads((tmp_path / "out" / "details" / "fidelity.json").read_text())
     assert facts["items"]["synthetic"] == {"counted": 5, "of": 9}
     assert metrics.loc[metrics["metric"] == "image_nearest", "n_items"].min() == 5
     assert metrics.loc[metrics["metric"] == "image_distinct", "n_items"].item() == 9

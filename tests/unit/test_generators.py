@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 
 from mirage.config.base import Runtime
 from mirage.config.generators import (
+    DCGAN_SIZES,
     Augment,
     DCGANConfig,
     DCGANOptions,
@@ -19,14 +21,18 @@ from mirage.config.generators import (
     TrainingOptions,
 )
 from mirage.data import Dataset, Item
+from mirage.data.manifest import ABSENT
 from mirage.errors import CheckpointError, ConfigError, DataError
 from mirage.generators import build, create
+from mirage.generators import fit as fit_module
 from mirage.generators.base import Generator, ImageSpec
 from mirage.generators.checkpoint import load_generator, save_model
 from mirage.generators.labels import LabelCode
 from mirage.generators.pool import ImagePool
 from mirage.metrics.distances import frechet_distance, gaussian_distance
+from mirage.networks.dcgan import SIZES
 from mirage.training.loop import TrainingResult, train
+from mirage.training.losses import r1_penalty
 
 OPTIONS = {
     "dcgan": DCGANOptions(latent=6, features=4, max_features=16),
@@ -141,16 +147,36 @@ def test_segmenter_learns_only_inside_the_field_of_view(toy_dataset):
     assert generator.inside(absent).all()
 
 
+def test_an_absent_label_is_never_learnt_as_background(toy_dataset):
+    """An item without a label mask (255 throughout) is refused, also when augmentation turns it."""
+    data = toy_dataset(size=64)
+    masks = data.masks(0).copy()
+    masks[0] = ABSENT
+    turned = {"rng": np.random.default_rng(1), "augment": Augment(rotate_deg=90, scale=0.3)}
+    for arch, message in (("segmenter", r"prepare\.require_mask"), ("pix2pix", r"\[255\]")):
+        generator = make(arch, data)
+        for changes in ({}, turned):
+            with pytest.raises(DataError, match=message):
+                generator.example(Item(data.image(0), masks), **changes)
+
+
 def test_segmenter_draws_one_label_or_all(toy_dataset):
     """`label` restricts the foreground, and decoding gives that label's value back."""
     data = toy_dataset(labels=2)
     label = np.array([[0, 1, 2]], np.uint8)
     assert make("segmenter", data).target(label).tolist() == [[[0, 1, 1]]]
+    assert make("segmenter", data).made_labels == {1: "foreground"}
     one = make("segmenter", data, label="disc2")
     assert one.target(label).tolist() == [[[0, 0, 1]]]
+    assert one.made_labels == {2: "disc2"}
     assert one.decode(torch.tensor([0.4, 0.6]).reshape(1, 1, 1, 2)).tolist() == [[[[0, 2]]]]
     with pytest.raises(ConfigError, match=r"options\.label: 'vessel' is none of"):
         make("segmenter", data, label="vessel")
+
+
+def test_dcgan_takes_the_sides_that_the_configuration_promises():
+    """One list in the configuration, which must not import networks, and one beside the network."""
+    assert SIZES == DCGAN_SIZES
 
 
 @pytest.mark.parametrize("labels", [1, 3])
@@ -159,6 +185,7 @@ def test_dcgan_of_masks_makes_label_masks(labels, toy_dataset):
     data = toy_dataset(labels=labels)
     generator = make("dcgan", data, of="mask")
     assert generator.channels == (1 if labels == 1 else labels + 1)
+    assert generator.made_labels == data.info.labels
     real = generator.example(data.item(0))["real"]
     assert set(real.unique().tolist()) == {-1.0, 1.0}
     assert np.array_equal(generator.decode(real[None])[0, 0], data.mask(0))
@@ -178,6 +205,25 @@ def test_label_code_keeps_the_datasets_values():
     assert np.array_equal(code.decode(tensor[None])[0, 0], label)
     with pytest.raises(DataError, match=r"\[255\], the labels are \[2, 4\]"):
         code.encode(np.array([[255]], np.uint8))
+
+
+def test_label_code_takes_volumes():
+    """(D, H, W) label maps, binary and one-hot, come back."""
+    label = np.random.default_rng(0).integers(0, 3, (4, 5, 6)).astype(np.uint8)
+    for names in ({1: "a", 2: "b"}, {1: "a"}):
+        code, known = LabelCode(names), np.minimum(label, len(names))
+        tensor = code.encode(known)
+        assert tensor.shape == (code.channels, 4, 5, 6)
+        assert np.array_equal(code.decode(tensor[None])[0, 0], known)
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_2d_generators_refuse_volumes_and_oblong_images(arch, toy_dataset):
+    """The base takes any dimension; what an architecture needs it says itself."""
+    spec = ImageSpec.of(toy_dataset().info)
+    for shape in ((3, 32, 64), (3, 32, 32, 32)):
+        with pytest.raises(ConfigError, match=rf"{arch} needs square 2D images"):
+            build(arch, OPTIONS[arch], replace(spec, image_shape=shape))
 
 
 @pytest.mark.parametrize(
@@ -222,6 +268,39 @@ def test_initial_weights_follow_the_seed(toy_dataset):
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_gradient_penalty_of_a_linear_critic():
+    """The logit w . x has the gradient w everywhere: the penalty is |w|^2 / 2, its own gradient w."""
+    weight = torch.randn(3 * 4 * 4, requires_grad=True)
+    images = torch.randn(5, 3, 4, 4, requires_grad=True)
+    penalty = r1_penalty(images.flatten(1) @ weight + 0.3, images)
+    torch.testing.assert_close(penalty, weight.square().sum() / 2)
+    torch.testing.assert_close(torch.autograd.grad(penalty, weight)[0], weight)
+
+
+def test_dcgan_trains_with_gradient_penalty_and_instance_noise(toy_dataset):
+    """A quarter of the steps are penalised, four times as hard; every gradient is finite."""
+    data = toy_dataset()
+    generator = make("dcgan", data, r1_gamma=2.0, instance_noise=0.1).train()
+    real = torch.stack([generator.example(data.item(index))["real"] for index in range(4)])
+    torch.manual_seed(0)
+    penalised = 0
+    for _ in range(40):
+        batch = {"real": real}
+        assert set(generator.training_step(batch, "generator")) == {"generator"}
+        losses = generator.training_step(batch, "discriminator")
+        if "r1" not in losses:
+            continue
+        penalised += 1
+        sum(losses.values()).backward()
+        gradients = [parameter.grad for parameter in generator.discriminator.parameters()]
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+        assert losses["r1"] > 0
+    assert 4 <= penalised <= 18
+    plain = make("dcgan", data).train()
+    batch = {"real": real, "fake": real}
+    assert all("r1" not in plain.training_step(batch, "discriminator") for _ in range(20))
 
 
 def test_pix2pix_overfits_one_pair(toy_dataset, tmp_path):
@@ -311,6 +390,27 @@ def test_model_folder_brings_back_the_same_samples(arch, toy_dataset, tmp_path):
     assert model["training"]["lineage"] == sorted(data.subjects() | {"elsewhere/p1"})
     assert (model["step"], model["seed"], model["metric"]["value"]) == (7, 3, 0.25)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_a_finished_fit_leaves_a_model_and_no_state(toy_dataset, tmp_path, monkeypatch):
+    """The resumable state, three times the model's size, goes when the model is written, and only then."""
+    data = toy_dataset()
+    entry = DCGANConfig(
+        arch="dcgan", data="toy", options=OPTIONS["dcgan"], training=TrainingOptions(steps=2, batch_size=2)
+    )
+    call = {"seed": 0, "runtime": Runtime(accelerator="cpu")}
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "save_model", fail)
+        with pytest.raises(OSError, match="disk full"):
+            fit_module.fit(entry, data.folder, tmp_path / "model", **call)
+    assert (tmp_path / "model" / "state" / "last.pt").exists()
+    fit_module.fit(entry, data.folder, tmp_path / "model", **call)
+    assert not (tmp_path / "model" / "state").exists()
+    assert load_generator(tmp_path / "model").arch == "dcgan"
 
 
 @pytest.mark.parametrize("arch", OPTIONS)

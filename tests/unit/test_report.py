@@ -14,13 +14,29 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mirage import evaluate
 from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation, StudyConfig
 from mirage.data import Dataset, ShardWriter
+from mirage.data.dataset import write_info
 from mirage.errors import DataError
-from mirage.evaluate import fidelity
+from mirage.evaluate import run_set
 from mirage.metrics.segmentation import mask_scores, probability_scores
-from mirage.report import Graph, ReportInputs, build_report, graph, images, numbers, verdicts
-from mirage.report.chapters.closing import read_benchmarks
+from mirage.report import (
+    Drawing,
+    Finished,
+    ReportInputs,
+    build_report,
+    drawing,
+    figures,
+    images,
+    numbers,
+    verdicts,
+)
+from mirage.report.chapters.closing import models_behind, read_benchmarks
+from mirage.report.chapters.training import metric_groups
+from mirage.report.evaluators import EVALUATORS, arms
+from mirage.report.evaluators import fidelity as fidelity_report
+from mirage.report.evaluators import segmentation as segmentation_report
 from mirage.report.summary import nested, row_key, summarise
 
 ARMS = {
@@ -63,7 +79,9 @@ def write_arm(folder: Path, arm: str, seed: int, test: Dataset, gain: float) -> 
     rng = np.random.default_rng([seed, len(arm)])
     out = folder / arm / f"seed-{seed}"
     rows = []
-    with ShardWriter(out / "predictions.arrow", (1, *test.info.image_shape[1:]), np.uint8) as writer:
+    with ShardWriter(
+        out / "details" / "predictions.arrow", (1, *test.info.image_shape[1:]), np.uint8
+    ) as writer:
         for index in range(len(test)):
             truth = test.mask(index)
             noisy = truth * 90 * gain + rng.normal(80, 40, truth.shape)
@@ -73,8 +91,9 @@ def write_arm(folder: Path, arm: str, seed: int, test: Dataset, gain: float) -> 
             for metric, value in probability_scores(truth, probability, 128).items():
                 rows.append((arm, seed, item["subject_id"], item["item_id"], metric, value))
     write_metrics(out, rows)
-    facts = {"threshold": 128 / 255, "provenance": {"packages": {"torch": "2"}}}
-    (out / "arm.json").write_text(json.dumps(facts))
+    made = {"packages": {"torch": "2"}, "config": {"judge": {"features": 12}}}
+    facts = {"threshold": 128 / 255, "provenance": made}
+    (out / "details" / "arm.json").write_text(json.dumps(facts))
     return out
 
 
@@ -88,12 +107,14 @@ def write_metrics(folder: Path, rows: Sequence[tuple[object, ...]]) -> None:
 
 def segmentation(
     folder: Path, test: Dataset, gains: dict[str, float], seeds: Sequence[int] = (0, 1)
-) -> tuple[SegmentationEvaluation, list[Path]]:
+) -> Finished:
     """A finished segmentation evaluation of three arms."""
     config = SegmentationEvaluation.model_validate(
         {"evaluator": "segmentation", "test": "real", "arms": ARMS, "seeds": list(seeds)}
     )
-    return config, [write_arm(folder, arm, seed, test, gains[arm]) for arm in ARMS for seed in seeds]
+    return Finished(
+        config, [write_arm(folder, arm, seed, test, gains[arm]) for arm in ARMS for seed in seeds]
+    )
 
 
 def write_model(folder: Path) -> Path:
@@ -103,34 +124,55 @@ def write_model(folder: Path) -> Path:
     history = {"step": steps, "metric": ["generator", "real", "fake"] * 5, "value": np.linspace(2, 1, 15)}
     pd.DataFrame(history).to_parquet(folder / "history.parquet")
     model = {
-        "arch": "dcgan", "seed": 0, "step": 40, "chosen_because": "last step",
-        "metric": {"name": "frechet_pixels"}, "training": {"dataset": "real", "fingerprint": "abc"},
-    }  # fmt: skip
+        "arch": "dcgan",
+        "seed": 0,
+        "step": 40,
+        "chosen_because": "last step",
+        "metric": {"name": "frechet_pixels"},
+        "training": {"dataset": "real", "fingerprint": "abc"},
+    }
     (folder / "model.json").write_text(json.dumps(model))
     for step in (20, 40):
         Image.new("RGB", (40, 40), "grey").save(folder / "previews" / f"step-{step:07d}.png")
     return folder
 
 
-def as_synthetic(dataset: Dataset) -> Dataset:
-    """The same folder with its items declared synthetic."""
+def as_synthetic(dataset: Dataset, real: Dataset) -> Dataset:
+    """The same folder with its items declared synthetic, by a generator that has learnt from ``real``."""
     path = dataset.folder / "manifest.parquet"
     pd.read_parquet(path).assign(origin="synthetic", split="train").to_parquet(path)
+    recipe = {"recipe": "unconditional", "generator": {"generator": "gan", "seed": 3}, "count": 9}
+    known = {
+        "namespace": dataset.info.name,
+        "lineage": sorted(real.select("train").subjects()),
+        "provenance": {"seed": 7, "config": recipe, "finished": "2026-01-01"},
+    }
+    write_info(dataset.folder, dataset.info.model_copy(update=known))
     return Dataset(dataset.folder)
+
+
+def compare(name: str, real: Dataset, made: Dataset, out: Path) -> Finished:
+    """A finished fidelity evaluation of ``made`` against ``real``."""
+    config = FidelityEvaluation(evaluator="fidelity", real="real", synthetic=made.info.name, bootstrap=50)
+    run_set(config, name, {"real": real, made.info.name: made}, out)
+    return Finished(config, [out])
 
 
 SPLITS = {"train": 8, "val": 2, "test": 6}
 STUDY = StudyConfig(
-    title="Discs & rings", question="Do made discs help?", evaluations=["seg"], reference="Anon (2020)",
+    title="Discs & rings",
+    question="Do made discs help?",
+    evaluations=["seg"],
+    reference="Anon (2020)",
     published={"Figure 1": "examples", "Figure 9": "none: a photograph", "Table 2": "nothing"},
-)  # fmt: skip
+)
 
 
 @pytest.fixture
 def study(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> ReportInputs:
     """Inputs of a full study: real and made discs, a generator, segmentation, fidelity, second observer."""
     real = toy_dataset("real", origin="real", observer2=True, splits=SPLITS)
-    made = as_synthetic(toy_dataset("made", seed=5, splits={"train": 9}))
+    made = as_synthetic(toy_dataset("made", seed=5, splits={"train": 9}), real)
     test = real.select("test")
     results = tmp_path / "evaluations"
     config, folders = segmentation(results / "seg", test, {"real": 1.0, "synthetic": 0.4, "both": 1.01})
@@ -140,22 +182,20 @@ def study(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> ReportInputs:
         for metric, value in mask_scores(test.mask(index), test.mask(index, "observer2")).items():
             human.append(("observer2", None, item["subject_id"], item["item_id"], metric, value))
     write_metrics(results / "seg" / "observer2", human)
-    near = FidelityEvaluation(evaluator="fidelity", real="real", synthetic="made", bootstrap=50)
-    fidelity.run(near, "near", real, made, results / "near")
     benchmark = tmp_path / "benchmarks" / "train" / "gan.tsv"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("s\th:m:s\tmax_rss\n12.5\t0:00:12\t-\n")
     return ReportInputs(
         evaluations={
-            "seg": (config, [*folders, results / "seg" / "observer2"]),
-            "near": (near, [results / "near"]),
+            "seg": Finished(config, [*folders, results / "seg" / "observer2"]),
+            "near": compare("near", real, made, results / "near"),
         },
         datasets={"real": real.folder, "made": made.folder},
         models={"gan": [write_model(tmp_path / "models" / "gan" / "seed-0")]},
         benchmarks=[benchmark],
         config_hash="c0ffee",
         commit="0123456789abcdef",
-        graph=Graph(
+        drawing=Drawing(
             [
                 ("real", "dataset"),
                 ("gan", "generator"),
@@ -225,7 +265,10 @@ def test_verdict_follows_the_interval(study: ReportInputs) -> None:
     both = rows["seg/both/f1/difference"]
     assert both.low < 0 < both.high
     assert both.verdict == "inconclusive"
-    assert verdicts.utility(study, {"made"}, summary).word == "inconclusive"
+    own = {"seg": study.evaluations["seg"]}
+    (utility,) = segmentation_report.verdicts(own, {"made"}, summary)
+    assert utility.word == "inconclusive"
+    assert len(utility.sentences) == 2
 
 
 @pytest.mark.parametrize(
@@ -248,11 +291,10 @@ def test_copied_training_masks_fail_novelty(
     study: ReportInputs, tmp_path: Path, toy_dataset: Callable[..., Dataset]
 ) -> None:
     """A generator that repeats its training data is called out, with the share of copies."""
-    copied = as_synthetic(toy_dataset("copied", splits={"train": 8}))
-    near = FidelityEvaluation(evaluator="fidelity", real="real", synthetic="copied", bootstrap=50)
-    fidelity.run(near, "copies", Dataset(study.datasets["real"]), copied, tmp_path / "copies")
-    inputs = replace(study, evaluations={"copies": (near, [tmp_path / "copies"])})
-    verdict = verdicts.novelty(inputs, summarise(inputs))
+    real = Dataset(study.datasets["real"])
+    copied = as_synthetic(toy_dataset("copied", splits={"train": 8}), real)
+    own = {"copies": compare("copies", real, copied, tmp_path / "copies")}
+    verdict = fidelity_report.verdicts(own, {"copied"}, summarise(replace(study, evaluations=own)))[1]
     assert verdict.word == "fail"
     assert all("exact copies 1.000" in sentence for sentence in verdict.sentences)
 
@@ -264,10 +306,9 @@ def test_sparse_studies_still_get_a_report(
     """No masks, 1 or 3 channels, nothing held out, no models, benchmarks, graph or segmentation."""
     plain = {"channels": channels, "labels": 0, "fov": False, "splits": {"train": 5}}
     real = toy_dataset("real", **plain)
-    made = as_synthetic(toy_dataset("made", seed=3, **plain))
-    config = FidelityEvaluation(evaluator="fidelity", real="real", synthetic="made", bootstrap=50)
-    fidelity.run(config, "near", real, made, tmp_path / "near")
-    inputs = ReportInputs({"near": (config, [tmp_path / "near"])}, {"real": real.folder, "made": made.folder})
+    made = as_synthetic(toy_dataset("made", seed=3, **plain), real)
+    near = compare("near", real, made, tmp_path / "near")
+    inputs = ReportInputs({"near": near}, {"real": real.folder, "made": made.folder})
     build_report(StudyConfig(title="T", question="Q", evaluations=["near"]), "t", inputs, tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Utility was not tested" in text
@@ -287,36 +328,148 @@ def test_one_seed_and_one_subject_give_no_claim(tmp_path: Path, toy_dataset: Cal
     text = (tmp_path / "out" / "report.html").read_text()
     assert "no interval" in text
     assert "not in the intervals" in text
-    assert "Fidelity and novelty were not tested" in text
+    assert "Fidelity was not tested" in text
+    assert "Novelty was not tested" in text
+
+
+def test_what_users_and_files_say_is_escaped(
+    study: ReportInputs, tmp_path: Path, toy_dataset: Callable[..., Dataset]
+) -> None:
+    """A script in a subject or item id, a failure's reason, a label or an option is printed, never run."""
+    attack = "<script>alert('1')</script>"
+    real = Dataset(study.datasets["real"])
+    path = real.folder / "manifest.parquet"
+    table = pd.read_parquet(path)
+    lost = table.iloc[[0]].assign(item_id=f"lost {attack}", status="failed", reason=f"reason {attack}")
+    table["item_id"] = table["item_id"].where(table["item_id"] != "train_0", f"item {attack}")
+    pd.concat([table.assign(subject_id=table["subject_id"] + attack), lost]).to_parquet(path)
+    pairs = tmp_path / "evaluations" / "near" / "details" / "neighbours.parquet"
+    pd.read_parquet(pairs).replace({"neighbour_item_id": {"train_0": f"item {attack}"}}).to_parquet(pairs)
+    info = {"modality": f"modality {attack}", "provenance": {"config": {"path": f"option {attack}"}}}
+    write_info(real.folder, real.info.model_copy(update=info))
+    words = StudyConfig(title=attack, question=attack, evaluations=["seg"], notes=[f"note {attack}"])
+    build_report(words, "discs", replace(study, scale="demo"), tmp_path / "out")
+    page = Page(tmp_path / "out" / "report.html")
+    assert not page.attributes("script")
+    assert "<script" not in page.text
+    for wanted in ("item", "lost", "reason", "modality", "option", "note"):
+        assert f"{wanted} &lt;script&gt;alert" in page.text, wanted
+
+
+def test_demo_runs_say_so_at_the_top(study: ReportInputs, tmp_path: Path) -> None:
+    """Before any finding, and only where it is true."""
+    build_report(STUDY, "discs", replace(study, scale="demo"), tmp_path / "demo")
+    text = (tmp_path / "demo" / "report.html").read_text()
+    assert text.index("its numbers mean nothing") < text.index("Findings</h2>")
+    build_report(STUDY, "discs", study, tmp_path / "full")
+    assert "numbers mean nothing" not in (tmp_path / "full" / "report.html").read_text()
+
+
+def test_provenance_names_seeds_models_and_options(study: ReportInputs, tmp_path: Path) -> None:
+    """What made each synthetic dataset stands in its row, and every option below the table."""
+    build_report(STUDY, "discs", study, tmp_path / "out")
+    (path,) = (tmp_path / "out" / "figures").glob("*artefacts.csv")
+    made = pd.read_csv(path).set_index("name").loc["made"]
+    assert made["seed"] == 7
+    assert made["models"] == "gan, seed 3"
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "&#34;recipe&#34;: &#34;unconditional&#34;" in text
+    assert "&#34;features&#34;: 12" in text
+    assert "evaluation seg, both seed-1" in text
+
+
+def test_models_are_found_wherever_a_recipe_names_them() -> None:
+    """At any depth, each once."""
+    gan, other = {"generator": "a", "seed": 0}, {"generator": "b", "seed": 2}
+    assert models_behind({"x": [gan, {"y": other}], "z": gan, "seed": 4}) == ["a, seed 0", "b, seed 2"]
+
+
+def test_only_shares_are_cut_at_zero_and_one(tmp_path: Path) -> None:
+    """A distance in millimetres keeps an interval beyond 1; where less is better, less wins."""
+    rows = [
+        (arm, 0, f"s{number}", f"s{number}", metric, value * (0.5 if arm == "both" else 1.0))
+        for arm in ("real", "both")
+        for metric in ("f1", "mm")
+        for number, value in enumerate((0.97, 0.999, 0.98))
+    ]
+    write_metrics(tmp_path / "a", rows)
+    config = SegmentationEvaluation.model_validate(
+        {"evaluator": "segmentation", "test": "real", "arms": ARMS}
+    )
+    scores = arms.Scores(headline="f1", titles={}, shares=["f1"], lower_is_better=["mm"])
+    table = arms.summarise("seg", config, [tmp_path / "a"], scores)
+    found = {(row.arm, row.metric, row.kind): row for row in table.itertuples()}
+    assert found["real", "f1", "absolute"].high == 1
+    assert found["real", "mm", "absolute"].high > 1
+    assert found["both", "f1", "difference"].verdict == "worse"
+    assert found["both", "mm", "difference"].verdict == "better"
+    assert found["both", "f1", "difference"].p_holm == 0.25
+
+
+def test_axes_that_nothing_measures_are_untested() -> None:
+    """Every study has a card for every axis, in one order."""
+    found = verdicts.in_order(
+        [verdicts.Verdict("Novelty", "pass", []), verdicts.Verdict("Speed", "fail", [])]
+    )
+    assert [(v.axis, v.word) for v in found] == [
+        ("Utility", "untested"),
+        ("Fidelity", "untested"),
+        ("Novelty", "pass"),
+        ("Speed", "fail"),
+    ]
+
+
+def test_every_evaluator_has_a_report() -> None:
+    """What can be run can be reported, with the same names."""
+    assert EVALUATORS.keys() == evaluate.EVALUATORS.keys()
+
+
+def test_gradient_penalty_has_a_panel_of_its_own() -> None:
+    """R1 has another scale than the losses beside it, and rows at other steps, or a single one."""
+    groups = metric_groups(["generator", "real", "fake", "r1", "kid"], "kid")
+    assert groups == {
+        "generator": ["generator"],
+        "discriminator": ["real", "fake"],
+        "discriminator: R1 penalty": ["r1"],
+        "validation: kid": ["kid"],
+    }
+    rows = [(step, name, 1.0) for step in range(10, 60, 10) for name in ("generator", "real", "fake")]
+    history = pd.DataFrame([*rows, (30, "r1", 400.0), (50, "kid", 0.1)], columns=["step", "metric", "value"])
+    drawn = figures.training_curves({0: history}, groups, {0: 50})
+    panels = {axis.get_title(loc="left"): axis for axis in drawn.axes if axis.get_visible()}
+    assert panels.keys() == groups.keys()
+    assert panels["discriminator"].get_ylim()[1] < 2
 
 
 def test_missing_results_are_named(tmp_path: Path) -> None:
     """An evaluation whose table is absent stops the report with the folder's name."""
     config = FidelityEvaluation(evaluator="fidelity", real="a", synthetic="b")
     with pytest.raises(DataError, match="nowhere"):
-        build_report(STUDY, "t", ReportInputs({"x": (config, [tmp_path / "nowhere"])}, {}), tmp_path / "out")
+        build_report(
+            STUDY, "t", ReportInputs({"x": Finished(config, [tmp_path / "nowhere"])}, {}), tmp_path / "out"
+        )
 
 
 def test_pipeline_is_drawn_in_layers() -> None:
     """Every arrow runs from left to right, boxes do not overlap, late inputs stand beside their user."""
     nodes = [(name, "dataset") for name in "abcdefg"]
     edges = [("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"), ("d", "e"), ("c", "e"), ("f", "e"), ("a", "g")]
-    level = graph.layers(Graph(nodes, edges))
+    level = drawing.layers(Drawing(nodes, edges))
     assert all(level[start] < level[end] for start, end in edges)
     assert level["f"] == level["e"] - 1
-    plan = graph.layout(Graph(nodes, edges))
+    plan = drawing.layout(Drawing(nodes, edges))
     places = list(plan.boxes.values())
     for number, (x, y) in enumerate(places):
         for other_x, other_y in places[number + 1 :]:
-            assert abs(x - other_x) >= graph.BOX_WIDTH or abs(y - other_y) >= graph.BOX_HEIGHT
-    assert "&lt;b&gt;" in graph.draw(Graph([("<b>", "study")], []), "one node")
+            assert abs(x - other_x) >= drawing.BOX_WIDTH or abs(y - other_y) >= drawing.BOX_HEIGHT
+    assert "&lt;b&gt;" in drawing.draw(Drawing([("<b>", "study")], []), "one node")
 
 
 @pytest.mark.parametrize("edges", [[("a", "b"), ("b", "a")], [("a", "missing")]])
 def test_broken_graphs_are_refused(edges: list[tuple[str, str]]) -> None:
     """A cycle or an edge to nowhere is an error, not an endless loop."""
     with pytest.raises(DataError, match="graph"):
-        graph.layout(Graph([("a", "dataset"), ("b", "recipe")], edges))
+        drawing.layout(Drawing([("a", "dataset"), ("b", "recipe")], edges))
 
 
 def test_thumbnails_stay_small_and_outlines_stay_outside() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xlwt
 import tifffile
+import xlwt
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 

@@ -335,7 +335,7 @@ def test_batches_that_cannot_be_made_are_refused(toy_dataset):
     with pytest.raises(DataError, match=r"\(3, 64, 64\).*\(3, 32, 32\)"):
         next(batches(model, toy_dataset("big", size=64), TrainingOptions(), seed=0))
     with pytest.raises(ConfigError, match="multiple of 6"):
-        next(batches(model, data, TrainingOptions(batch_size=4, accumulate=3), seed=0, ranks=2))
+        next(batches(model, data, TrainingOptions(batch_size=4, accumulate=2), seed=0, ranks=3))
 
 
 def test_device_that_is_not_there_is_refused(toy_dataset, tmp_path):
@@ -386,7 +386,7 @@ def test_divergence_stops_with_step_and_phase(toy_dataset, tmp_path):
         model.training_step = training_step
 
     with pytest.raises(TrainingDivergedError, match=r"step 1, phase 'discriminator': loss 'real' is nan"):
-        fit("dcgan", toy_dataset(), tmp_path / "state", wrap=wrap, runtime={})
+        fit("dcgan", toy_dataset(), tmp_path / "state", wrap=wrap)
 
 
 def test_only_the_phase_at_hand_is_trained(toy_dataset, tmp_path):
@@ -433,6 +433,35 @@ def test_best_weights_are_kept(toy_dataset, tmp_path):
     last, result = fit("dcgan", data, tmp_path / "last", wrap=wrap, select="last", **keys)
     assert result.step == 4
     assert all(torch.equal(value, kept[4][key]) for key, value in sampling_weights(last).items())
+
+
+def test_best_weights_of_no_use_are_removed(tmp_path):
+    """Those of the newest best step and those that the saved state refers to stay, no others."""
+    state, weights = TrainingState(tmp_path), {"w": torch.zeros(2)}
+
+    def kept():
+        return sorted(int(file.stem.split("-")[1]) for file in tmp_path.glob("best-*"))
+
+    state.save_best(1, weights)
+    state.save({"step": 2}, best=1)
+    for step in (3, 4, 5):
+        state.save_best(step, weights)
+        assert kept() == [1, step]
+    resumed = TrainingState(tmp_path)
+    assert resumed.load() == {"step": 2}
+    resumed.save_best(3, weights)
+    assert kept() == [1, 3]
+    resumed.save({"step": 4}, best=3)
+    assert kept() == [3]
+
+
+def test_losses_take_volumes():
+    """A volume of one slice has the loss of that slice."""
+    logits, target = torch.randn(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float()
+    inside = torch.ones_like(target)
+    for loss in (dice_loss, cross_entropy):
+        volume = loss(logits[:, :, None], target[:, :, None], inside[:, :, None])
+        torch.testing.assert_close(volume, loss(logits, target, inside))
 
 
 def test_selection_takes_the_direction_of_the_metric():

@@ -49,7 +49,7 @@ def test_published_retina_study_plans_on_an_empty_native_tree(project: Project) 
     planned = counts(project.snakemake("-n"))
     assert planned["prepare_shard"] == 9
     assert planned["train_generator"] == 4
-    assert planned["evaluate_segmentation"] == 35
+    assert planned["evaluate_arm"] == 35
     assert "simulate_raw" not in planned
 
 

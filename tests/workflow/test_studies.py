@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mirage.data import Dataset
 from workflow.conftest import Project, make_project
@@ -29,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.mark.parametrize("study", STUDIES)
 def test_study_ends_in_a_self_contained_report(finished: Project, study: str) -> None:
     """The page is there, under 5 MB, and its numbers stand beside it."""
-    folder = finished.folder / "results" / "studies" / study
+    folder = finished.folder / "results/demo/studies" / study
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert len(page) < 5_000_000
     assert "<title>" in page
@@ -41,16 +46,16 @@ def test_study_ends_in_a_self_contained_report(finished: Project, study: str) ->
 
 def test_synthetic_datasets_know_their_lineage(finished: Project) -> None:
     """A synthetic dataset names every subject its models have learnt from, and none of the test set."""
-    real = Dataset(finished.folder / "results/datasets/chase")
-    made = Dataset(finished.folder / "results/synthetic/chase_dual_gan")
+    real = Dataset(finished.folder / "results/demo/datasets/chase")
+    made = Dataset(finished.folder / "results/demo/synthetic/chase_dual_gan")
     assert made.learnt_from() & real.select("train").subjects()
     assert not made.learnt_from() & real.select("test").subjects()
 
 
 def test_pseudo_labels_keep_images_and_splits(finished: Project) -> None:
     """The photographs are the real ones, bit for bit; only the label is new and says so."""
-    plain = Dataset(finished.folder / "results/datasets/messidor")
-    labelled = Dataset(finished.folder / "results/synthetic/messidor_labelled")
+    plain = Dataset(finished.folder / "results/demo/datasets/messidor")
+    labelled = Dataset(finished.folder / "results/demo/synthetic/messidor_labelled")
     assert list(plain.items.item_id) == list(labelled.items.item_id)
     assert list(plain.items.split) == list(labelled.items.split)
     assert all((plain.image(i) == labelled.image(i)).all() for i in range(len(plain)))
@@ -75,7 +80,7 @@ def replace(old: str, new: str) -> Callable[[str], str]:
 
 QUICK = "config/studies/quickstart.yaml"
 CHASE = "config/studies/retina_chase.yaml"
-JUDGED = {"evaluate_segmentation", "report_study"}
+JUDGED = {"evaluate_arm", "report_study"}
 SYNTHESISED = {"synthesise_shard", "gather_synthetic"}
 ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     # name: (file, edit, rules that run again, what all remade outputs have in their path)
@@ -113,32 +118,32 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "learning rate of stage I": (
         QUICK,
         replace("{of: mask, features: 16,", "{lr_generator: 1e-3, of: mask, features: 16,"),
-        {"freeze_training", "train_generator", *SYNTHESISED, *JUDGED, "evaluate_fidelity"},
+        {"freeze_training", "train_generator", *SYNTHESISED, *JUDGED, "evaluate_set"},
         "quick",
     ),
     "learning rate of the ablation": (
         QUICK,
         replace("{of: image, features: 16,", "{lr_generator: 1e-3, of: image, features: 16,"),
-        {"freeze_training", "train_generator", *SYNTHESISED, "evaluate_fidelity", "report_study"},
+        {"freeze_training", "train_generator", *SYNTHESISED, "evaluate_set", "report_study"},
         "quick",
     ),
     "number of synthetic images": (
         QUICK,
         replace("    images: quick_photos\n    count: 48", "    images: quick_photos\n    count: 49"),
-        {"freeze_recipe", *SYNTHESISED, *JUDGED, "evaluate_fidelity"},
+        {"freeze_recipe", *SYNTHESISED, *JUDGED, "evaluate_set"},
         "quick",
     ),
     "tolerance for failed synthetic items": (
         QUICK,
         replace("    min_component: 6", "    min_component: 6\n    max_failed_fraction: 0.5"),
-        {"gather_synthetic", *JUDGED, "evaluate_fidelity"},
+        {"gather_synthetic", *JUDGED, "evaluate_set"},
         "quick",
     ),
     "another study": (
         CHASE,
         replace("question: Does", "question: Truly, does"),
         {"report_study"},
-        "results/studies/retina-chase/",
+        "results/demo/studies/retina-chase/",
     ),
     "one arm's training set": (
         QUICK,
@@ -164,7 +169,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
             "train_generator",
             *SYNTHESISED,
             *JUDGED,
-            "evaluate_fidelity",
+            "evaluate_set",
             "evaluate_observer",
         },
         "quick",
@@ -177,7 +182,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
             "train_generator",
             *SYNTHESISED,
             *JUDGED,
-            "evaluate_fidelity",
+            "evaluate_set",
             "evaluate_observer",
         },
         "quick",
@@ -198,7 +203,7 @@ def test_an_edit_remakes_exactly_what_depends_on_it(finished: Project, name: str
 def test_one_seed_more_trains_only_that_seed(finished: Project) -> None:
     """The judges of the other seeds are kept."""
     with finished.edited(QUICK, replace("seeds: [0, 1]", "seeds: [0, 1, 5]")):
-        judged = {line for line in finished.pending() if line.startswith("evaluate_segmentation")}
+        judged = {line for line in finished.pending() if line.startswith("evaluate_arm")}
     assert judged
     assert all("seed-5" in line for line in judged)
 
@@ -209,23 +214,54 @@ def test_snakemake_report_is_written(finished: Project, tmp_path: Path) -> None:
     assert (tmp_path / "report.zip").stat().st_size > 10_000
 
 
-def test_killed_run_goes_on(finished: Project, tmp_path: Path) -> None:
-    """A job that fails half-way leaves no output that the next run would take for good."""
+def test_truncated_images_are_reported_and_nothing_is_half_written(finished: Project, tmp_path: Path) -> None:
+    """Above the limit the dataset is refused; below it, they are failed rows with their reasons."""
     project = make_project(tmp_path / "project")
-    shutil.copytree(finished.folder / "results/simulated", project.folder / "results/simulated")
-    raw = project.folder / "results/simulated/quick_fundus"
-    for path in sorted(raw.rglob("*_training.tif"))[:4]:
+    simulated = "results/demo/simulated/quick_fundus"
+    shutil.copytree(finished.folder / simulated, project.folder / simulated)
+    for path in sorted((project.folder / simulated).rglob("*_training.tif"))[:4]:
         path.write_bytes(path.read_bytes()[:100])
     project.set_config(run=["quickstart"], scale="demo")
-    target = "results/datasets/quick_fundus/manifest.parquet"
+    target = "results/demo/datasets/quick_fundus/manifest.parquet"
     arguments = ("--cores", "1", "--rerun-triggers", "input", target)
-    printed = project.snakemake(*arguments, expect=1)
-    assert "quick_fundus" in printed
+    project.snakemake(*arguments, expect=1)
     assert not (project.folder / target).exists()
+    assert "4 of 32 items failed" in project.logs()
     project.set_config(
         run=["quickstart"], scale="demo", datasets={"quick_fundus": {"max_failed_fraction": 0.5}}
     )
     project.snakemake(*arguments)
-    failures = Dataset(project.folder / "results/datasets/quick_fundus").failures
+    failures = Dataset((project.folder / target).parent).failures
     assert len(failures) == 4
     assert failures.reason.str.len().min() > 10
+
+
+def test_training_that_is_killed_with_its_controller_resumes(finished: Project, tmp_path: Path) -> None:
+    """SIGKILL to the whole process group in mid-training: the next run ends with the same weights."""
+    project = make_project(tmp_path / "project")
+    base = "results/demo/datasets/chase"
+    shutil.copytree(finished.folder / base, project.folder / base)
+    weights = "results/demo/models/chase_masks/seed-0/weights.safetensors"
+    project.set_config(run=["retina-chase"], scale="demo")
+    arguments = [
+        "--cores",
+        "1",
+        "--rerun-incomplete",
+        "--allowed-rules",
+        "train_generator",
+        "freeze_training",
+    ]
+    process = project.start(*arguments, "--", weights)
+    state = project.folder / Path(weights).parent / "state"
+    deadline = time.monotonic() + 120
+    while not list(state.glob("best-*")) and not (state / "last.pt").exists():
+        assert process.poll() is None, project.logs()
+        assert time.monotonic() < deadline, project.logs()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project.folder / weights).exists()
+    project.snakemake(*arguments, "--", weights)
+    expected = load_file(finished.folder / weights)
+    found = load_file(project.folder / weights)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

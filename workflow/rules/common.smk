@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 from mirage.config import load_config, slices
 from mirage.errors import MirageError
-from mirage.graph import Graph, model_folder
+from mirage.graph import Graph
 
 try:
     CONFIG = load_config(config, Path("config"))
@@ -18,6 +18,12 @@ try:
     GRAPH.check_layouts()
 except MirageError as error:
     raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=GRAPH.root,
+    benchmarks=f"{GRAPH.root}/benchmarks",
+    logs="logs" if CONFIG.scale == "full" else f"logs/{CONFIG.scale}",
 
 
 wildcard_constraints:
@@ -33,7 +39,7 @@ wildcard_constraints:
 
 def study_reports():
     """Reports of the studies to be run."""
-    return [f"results/studies/{study}/report.html" for study in CONFIG.run]
+    return [GRAPH.report(study) for study in CONFIG.run]
 
 
 def entry_of(wildcards):
@@ -79,3 +85,102 @@ def gather_options(wildcards):
     return slices.gather_slice(
         CONFIG, wildcards.get("dataset") or wildcards.get("recipe")
     )
+
+
+def simulate_options(wildcards):
+    """What decides the phantoms."""
+    return slices.simulate_slice(CONFIG, wildcards.dataset)
+
+
+def raw_data(wildcards):
+    """Raw data of a dataset; a DVC pointer beside them stands for their version."""
+    path = GRAPH.raw_path(wildcards.dataset)
+    pointer = f"{path}.dvc"
+    if Path(pointer).exists():
+        return {"raw": ancient(path), "version": pointer}
+    return {"raw": path, "parts": GRAPH.raw_inputs(wildcards.dataset)[1:]}
+
+
+def prepare_options(wildcards):
+    """What decides the stored pixels."""
+    return slices.prepare_slice(CONFIG, wildcards.dataset)
+
+
+def shards_of(suffix):
+    """Input function: all shard files of the dataset or recipe with one suffix."""
+
+    def files(wildcards):
+        name = wildcards.get("dataset") or wildcards.get("recipe")
+        return [f"{stem}.{suffix}" for stem in GRAPH.shards(name)]
+
+    return files
+
+
+def train_options(wildcards):
+    """What decides the weights, beside seed and data."""
+    return slices.train_slice(CONFIG, wildcards.generator)
+
+
+def training_manifest(wildcards):
+    """Manifest of the dataset a generator learns."""
+    return GRAPH.manifest(CONFIG.generators[wildcards.generator].data)
+
+
+def synthesise_options(wildcards):
+    """What decides a synthetic dataset, beside its models and inputs."""
+    return slices.synthesise_slice(CONFIG, wildcards.recipe)
+
+
+def recipe_inputs(wildcards):
+    """Weights and manifests that the recipe reads."""
+    return GRAPH.recipe_inputs(wildcards.recipe)
+
+
+def arm_options(wildcards):
+    """What decides one arm, beside its seed and data."""
+    return slices.arm_slice(CONFIG, wildcards.evaluation, wildcards.arm)
+
+
+def arm_manifests(wildcards):
+    """Manifests of the test set and of the arm's training sets."""
+    return GRAPH.arm_manifests(wildcards.evaluation, wildcards.arm)
+
+
+def set_options(wildcards):
+    """What decides an evaluation of whole datasets, beside its data."""
+    return slices.set_slice(CONFIG, wildcards.evaluation)
+
+
+def set_manifests(wildcards):
+    """Manifests of the datasets that are compared."""
+    return GRAPH.set_manifests(wildcards.evaluation)
+
+
+def test_manifest(wildcards):
+    """Manifest of the dataset that is scored."""
+    return GRAPH.manifest(CONFIG.evaluations[wildcards.evaluation].test)
+
+
+def observer_options(wildcards):
+    """What decides the scores of a second observer."""
+    return slices.observer_slice(CONFIG, wildcards.evaluation)
+
+
+def report_inputs(wildcards):
+    """Everything the report reads."""
+    return GRAPH.report_inputs(wildcards.study)
+
+
+def report_options(wildcards):
+    """What the report prints that is not in its inputs."""
+    return slices.report_slice(CONFIG, wildcards.study)
+
+
+def report_plan(wildcards):
+    """Folders, and nodes and edges of the drawing."""
+    return GRAPH.report_plan(wildcards.study)
+
+
+def study_digest(wildcards):
+    """Digest of everything that decides the study's results."""
+    return slices.study_digest(CONFIG, wildcards.study)

@@ -8,42 +8,12 @@ Output: results/evaluations/{evaluation}/.../{metrics.parquet,details/}
 """
 
 
-def arm_options(wildcards):
-    """What decides one arm, beside its seed and data."""
-    return slices.arm_slice(CONFIG, wildcards.evaluation, wildcards.arm)
-
-
-def arm_manifests(wildcards):
-    """Manifests of the test set and of the arm's training sets."""
-    return GRAPH.arm_manifests(wildcards.evaluation, wildcards.arm)
-
-
-def set_options(wildcards):
-    """What decides an evaluation of whole datasets, beside its data."""
-    return slices.set_slice(CONFIG, wildcards.evaluation)
-
-
-def set_manifests(wildcards):
-    """Manifests of the datasets that are compared."""
-    return GRAPH.set_manifests(wildcards.evaluation)
-
-
-def test_manifest(wildcards):
-    """Manifest of the dataset that is scored."""
-    return GRAPH.manifest(CONFIG.evaluations[wildcards.evaluation].test)
-
-
-def observer_options(wildcards):
-    """What decides the scores of a second observer."""
-    return slices.observer_slice(CONFIG, wildcards.evaluation)
-
-
 rule freeze_arm:
     """Write the options that decide one arm of an evaluation."""
     output:
-        config="results/evaluations/{evaluation}/{arm}/config.yaml",
+        config="<results>/evaluations/{evaluation}/{arm}/config.yaml",
     log:
-        "logs/freeze_arm/{evaluation}/{arm}.log",
+        "<logs>/freeze_arm/{evaluation}/{arm}.log",
     localrule: True
     conda:
         "../../envs/mirage.yaml"
@@ -57,14 +27,16 @@ rule evaluate_arm:
     """Train a judge on one arm with one seed and score it on held-out real images."""
     input:
         manifests=arm_manifests,
-        config="results/evaluations/{evaluation}/{arm}/config.yaml",
+        config="<results>/evaluations/{evaluation}/{arm}/config.yaml",
     output:
-        metrics="results/evaluations/{evaluation}/{arm}/seed-{seed}/metrics.parquet",
-        details=directory("results/evaluations/{evaluation}/{arm}/seed-{seed}/details"),
+        metrics="<results>/evaluations/{evaluation}/{arm}/seed-{seed}/metrics.parquet",
+        details=directory(
+            "<results>/evaluations/{evaluation}/{arm}/seed-{seed}/details"
+        ),
     log:
-        "logs/evaluate_arm/{evaluation}/{arm}/seed-{seed}.log",
+        "<logs>/evaluate_arm/{evaluation}/{arm}/seed-{seed}.log",
     benchmark:
-        "results/benchmarks/evaluate_arm/{evaluation}/{arm}/seed-{seed}.tsv"
+        "<benchmarks>/evaluate_arm/{evaluation}/{arm}/seed-{seed}.tsv"
     conda:
         "../../envs/mirage.yaml"
     threads: threads_of
@@ -91,9 +63,9 @@ rule evaluate_observer:
     input:
         manifest=test_manifest,
     output:
-        metrics="results/evaluations/{evaluation}/observer2/metrics.parquet",
+        metrics="<results>/evaluations/{evaluation}/observer2/metrics.parquet",
     log:
-        "logs/evaluate_observer/{evaluation}.log",
+        "<logs>/evaluate_observer/{evaluation}.log",
     conda:
         "../../envs/mirage.yaml"
     params:
@@ -109,12 +81,12 @@ rule evaluate_set:
     input:
         manifests=set_manifests,
     output:
-        metrics="results/evaluations/{evaluation}/metrics.parquet",
-        details=directory("results/evaluations/{evaluation}/details"),
+        metrics="<results>/evaluations/{evaluation}/metrics.parquet",
+        details=directory("<results>/evaluations/{evaluation}/details"),
     log:
-        "logs/evaluate_set/{evaluation}.log",
+        "<logs>/evaluate_set/{evaluation}.log",
     benchmark:
-        "results/benchmarks/evaluate_set/{evaluation}.tsv"
+        "<benchmarks>/evaluate_set/{evaluation}.tsv"
     conda:
         "../../envs/mirage.yaml"
     threads: threads_of

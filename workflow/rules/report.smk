@@ -5,47 +5,27 @@ Output: results/studies/{study}/{report.html,summary.csv,summary.json,figures/}
 """
 
 
-def report_inputs(wildcards):
-    """Everything the report reads."""
-    return GRAPH.report_inputs(wildcards.study)
-
-
-def report_options(wildcards):
-    """What the report prints that is not in its inputs."""
-    return slices.report_slice(CONFIG, wildcards.study)
-
-
-def report_plan(wildcards):
-    """Folders, and nodes and edges of the drawing."""
-    return GRAPH.report_plan(wildcards.study)
-
-
-def study_digest(wildcards):
-    """Digest of everything that decides the study's results."""
-    return slices.study_digest(CONFIG, wildcards.study)
-
-
 rule report_study:
     """Write the page that answers a study's question, with every figure, table and its provenance."""
     input:
         unpack(report_inputs),
     output:
         page=report(
-            "results/studies/{study}/report.html",
+            "<results>/studies/{study}/report.html",
             caption="../report/study.rst",
             category="{study}",
             labels={"what": "report"},
         ),
         table=report(
-            "results/studies/{study}/summary.csv",
+            "<results>/studies/{study}/summary.csv",
             caption="../report/summary.rst",
             category="{study}",
             labels={"what": "numbers"},
         ),
-        summary="results/studies/{study}/summary.json",
-        figures=directory("results/studies/{study}/figures"),
+        summary="<results>/studies/{study}/summary.json",
+        figures=directory("<results>/studies/{study}/figures"),
     log:
-        "logs/report_study/{study}.log",
+        "<logs>/report_study/{study}.log",
     conda:
         "../../envs/mirage.yaml"
     params:

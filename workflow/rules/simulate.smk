@@ -4,19 +4,14 @@ Output: results/simulated/{dataset}/ and what it was made with.
 """
 
 
-def simulate_options(wildcards):
-    """What decides the phantoms."""
-    return slices.simulate_slice(CONFIG, wildcards.dataset)
-
-
 rule simulate_raw:
     """Write phantoms with known ground truth in the native layout that the dataset's reader expects."""
     output:
-        raw=directory("results/simulated/{dataset}"),
+        raw=directory("<results>/simulated/{dataset}"),
     log:
-        "logs/simulate_raw/{dataset}.log",
+        "<logs>/simulate_raw/{dataset}.log",
     benchmark:
-        "results/benchmarks/simulate_raw/{dataset}.tsv"
+        "<benchmarks>/simulate_raw/{dataset}.tsv"
     conda:
         "../../envs/mirage.yaml"
     resources:

@@ -5,22 +5,12 @@ Output: results/synthetic/{recipe}/{manifest.parquet,dataset.json,shard-*.arrow}
 """
 
 
-def synthesise_options(wildcards):
-    """What decides a synthetic dataset, beside its models and inputs."""
-    return slices.synthesise_slice(CONFIG, wildcards.recipe)
-
-
-def recipe_inputs(wildcards):
-    """Weights and manifests that the recipe reads."""
-    return GRAPH.recipe_inputs(wildcards.recipe)
-
-
 rule freeze_recipe:
     """Write the options that decide a synthetic dataset."""
     output:
-        config="results/synthetic/{recipe}/config.yaml",
+        config="<results>/synthetic/{recipe}/config.yaml",
     log:
-        "logs/freeze_recipe/{recipe}.log",
+        "<logs>/freeze_recipe/{recipe}.log",
     localrule: True
     conda:
         "../../envs/mirage.yaml"
@@ -34,15 +24,15 @@ rule synthesise_shard:
     """Make the items of one shard of a synthetic dataset."""
     input:
         parts=recipe_inputs,
-        config="results/synthetic/{recipe}/config.yaml",
+        config="<results>/synthetic/{recipe}/config.yaml",
     output:
-        tensors="results/synthetic/{recipe}/{shard}.arrow",
-        rows="results/synthetic/{recipe}/{shard}.parquet",
-        facts="results/synthetic/{recipe}/{shard}.json",
+        tensors="<results>/synthetic/{recipe}/{shard}.arrow",
+        rows="<results>/synthetic/{recipe}/{shard}.parquet",
+        facts="<results>/synthetic/{recipe}/{shard}.json",
     log:
-        "logs/synthesise_shard/{recipe}/{shard}.log",
+        "<logs>/synthesise_shard/{recipe}/{shard}.log",
     benchmark:
-        "results/benchmarks/synthesise_shard/{recipe}/{shard}.tsv"
+        "<benchmarks>/synthesise_shard/{recipe}/{shard}.tsv"
     conda:
         "../../envs/mirage.yaml"
     threads: threads_of
@@ -68,10 +58,10 @@ rule gather_synthetic:
         rows=shards_of("parquet"),
         facts=shards_of("json"),
     output:
-        manifest="results/synthetic/{recipe}/manifest.parquet",
-        info="results/synthetic/{recipe}/dataset.json",
+        manifest="<results>/synthetic/{recipe}/manifest.parquet",
+        info="<results>/synthetic/{recipe}/dataset.json",
     log:
-        "logs/gather_synthetic/{recipe}.log",
+        "<logs>/gather_synthetic/{recipe}.log",
     conda:
         "../../envs/mirage.yaml"
     params:

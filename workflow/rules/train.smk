@@ -6,22 +6,12 @@ The resumable `state/` lies beside them and is never an output: it must survive 
 """
 
 
-def train_options(wildcards):
-    """What decides the weights, beside seed and data."""
-    return slices.train_slice(CONFIG, wildcards.generator)
-
-
-def training_manifest(wildcards):
-    """Manifest of the dataset a generator learns."""
-    return GRAPH.manifest(CONFIG.generators[wildcards.generator].data)
-
-
 rule freeze_training:
     """Write the options that decide a generator's weights, to train from and to repeat the job by hand."""
     output:
-        config="results/models/{generator}/config.yaml",
+        config="<results>/models/{generator}/config.yaml",
     log:
-        "logs/freeze_training/{generator}.log",
+        "<logs>/freeze_training/{generator}.log",
     localrule: True
     conda:
         "../../envs/mirage.yaml"
@@ -34,17 +24,17 @@ rule freeze_training:
 rule train_generator:
     """Train one generator with one seed; resumes from its state and stops before its wall time."""
     input:
-        config="results/models/{generator}/config.yaml",
+        config="<results>/models/{generator}/config.yaml",
         manifest=training_manifest,
     output:
-        weights="results/models/{generator}/seed-{seed}/weights.safetensors",
-        model="results/models/{generator}/seed-{seed}/model.json",
-        history="results/models/{generator}/seed-{seed}/history.parquet",
-        provenance="results/models/{generator}/seed-{seed}/provenance.json",
+        weights="<results>/models/{generator}/seed-{seed}/weights.safetensors",
+        model="<results>/models/{generator}/seed-{seed}/model.json",
+        history="<results>/models/{generator}/seed-{seed}/history.parquet",
+        provenance="<results>/models/{generator}/seed-{seed}/provenance.json",
     log:
-        "logs/train_generator/{generator}/seed-{seed}.log",
+        "<logs>/train_generator/{generator}/seed-{seed}.log",
     benchmark:
-        "results/benchmarks/train_generator/{generator}/seed-{seed}.tsv"
+        "<benchmarks>/train_generator/{generator}/seed-{seed}.tsv"
     priority: 10
     conda:
         "../../envs/mirage.yaml"

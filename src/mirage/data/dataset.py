@@ -106,10 +106,10 @@ class Dataset(Items):
         return view
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_readers": {}}
+        return {**super().__getstate__(), "_readers": {}}
 
     def _tensor(self, index: int, name: str) -> np.ndarray:
-        shard, row = int(self.items["shard"].iat[index]), int(self.items["row"].iat[index])
+        shard, row = int(self._columns["shard"][index]), int(self._columns["row"][index])
         if shard not in self._readers:
             path = self.folder / f"{shard_name(shard, self.info.shards)}.arrow"
             self._readers[shard] = ShardReader(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mirage.data.manifest import CORE
 from mirage.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,13 +54,20 @@ class Items(ABC):
 
     def item(self, index: int) -> Item:
         """Everything stored of an item; arrays are read-only views where they can be."""
-        from mirage.data.manifest import CORE
-
         masks = self.masks(index) if self.info.mask_channels else None
-        boxes = [dict(box) for box in self.items["boxes"].iat[index]]
-        names = [name for name in self.items.columns if name not in CORE.names]
-        attributes = {name: _plain(self.items[name].iat[index]) for name in names}
+        boxes = [dict(box) for box in self._columns["boxes"][index]]
+        attributes = {
+            name: _plain(values[index]) for name, values in self._columns.items() if name not in CORE.names
+        }
         return Item(self.image(index), masks, boxes, attributes)
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Columns of ``items``: a table's own look-up of one value takes longer than reading an image."""
+        return {name: self.items[name].to_numpy() for name in self.items.columns}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_columns"}
 
     @abstractmethod
     def image(self, index: int) -> np.ndarray:
@@ -95,7 +104,9 @@ class Items(ABC):
 
 
 def _plain(value: Any) -> Any:
-    """A table's value as str, int, float, bool or container; None when null."""
+    """A table's value as str, int, float, bool or list; None when null."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if value is None or value != value:
         return None
     return value.item() if isinstance(value, np.generic) else value

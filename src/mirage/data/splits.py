@@ -82,8 +82,8 @@ def assign_splits(
     test = 0 if has_native_test else _share(options.test, total, len(free) + (len(kept) > 0))
     if test and kept and not free:
         raise LeakError(
-            f"dataset {where}: every subject is marked train or val, so none is left to test on; mark some as "
-            "test, or set `split.test: 0`, or `split.by: random` to ignore the marks"
+            f"dataset {where}: every subject is marked train or val, so none is left to test on; mark some "
+            "as test, or set `split.test: 0`, or `split.by: random` to ignore the marks"
         )
     result |= dict.fromkeys(free[:test], "test")
     rest = [*free[test:], *kept]

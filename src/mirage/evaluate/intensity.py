@@ -90,9 +90,7 @@ def channels(channel_names: Sequence[str], profile: Profile) -> list[str]:
     return ["luma"] if profile == "published" else ["luma", *channel_names]
 
 
-def count_items(
-    data: Items, indices: Sequence[int], levels: histograms.Levels, with_fov: bool
-) -> ItemCounts:
+def count_items(data: Items, indices: Sequence[int], levels: histograms.Levels, with_fov: bool) -> ItemCounts:
     """Count grey levels item by item.
 
     Args:

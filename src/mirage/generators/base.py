@@ -110,6 +110,11 @@ class Generator(Trainable):
         return self.spec.labels
 
     @property
+    def made_labels(self) -> dict[int, str]:
+        """Value -> name of the label masks that ``decode`` gives; empty where it gives images."""
+        return {}
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
@@ -207,6 +212,10 @@ class Generator(Trainable):
     def condition(self, item: Item) -> Tensor:
         """A stored item to the condition of one sample; the same in training and sampling."""
         raise ValueError(f"{self.arch} takes no conditions")
+
+    def condition_of_label(self, label: np.ndarray) -> Tensor:
+        """A label mask (H, W), uint8, to the condition of one sample, where that is all a condition holds."""
+        raise ValueError(f"{self.arch} is not conditioned on label masks")
 
     @abstractmethod
     def decode(self, images: Tensor) -> np.ndarray:

@@ -81,6 +81,10 @@ class DCGAN(Generator):
         self.discriminator = DCGANDiscriminator(self.size, self.channels, *widths)
 
     @property
+    def made_labels(self) -> dict[int, str]:
+        return self.labels if self.code else {}
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
         return (self.channels, self.size, self.size)
 

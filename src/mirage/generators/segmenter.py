@@ -74,6 +74,11 @@ class Segmenter(Generator):
         return [value for value, name in labels.items() if name == wanted]
 
     @property
+    def made_labels(self) -> dict[int, str]:
+        value = self.foreground[0]
+        return {value: self.labels[value]} if len(self.foreground) == 1 else {1: "foreground"}
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
         return (1, self.size, self.size)
 
@@ -146,7 +151,7 @@ class Segmenter(Generator):
 
     def decode(self, images: Tensor) -> np.ndarray:
         """Foreground where the probability exceeds 0.5, with the label's value, 1 for several labels."""
-        value = self.foreground[0] if len(self.foreground) == 1 else 1
+        (value,) = self.made_labels
         return (images > 0.5).cpu().numpy().astype(np.uint8) * np.uint8(value)
 
     def validation_metric(self, validation: Items, training: Items) -> dict[str, float]:

@@ -44,7 +44,7 @@ class Recipe(ABC):
         name: its name in the configuration.
         models: trained generators by (name, seed).
         datasets: datasets it reads, by name.
-        lineage: namespaced subjects that any of the models, or any model behind the datasets, has learnt from.
+        lineage: namespaced subjects that the models, or any model behind the datasets, have learnt from.
         inputs: fingerprints of the models' weights and of the datasets, by name.
     """
 

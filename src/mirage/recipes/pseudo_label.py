@@ -38,7 +38,8 @@ class PseudoLabel(Recipe):
     def _label(self) -> tuple[int, str]:
         """Value and name of what the segmenter draws."""
         segmenter = self.model(self.options.segmenter)
-        drawn = {value: name for value, name in segmenter.spec.labels.items() if value in segmenter.foreground}
+        chosen = segmenter.options.label
+        drawn = {value: name for value, name in segmenter.spec.labels.items() if chosen in (None, name)}
         return next(iter(drawn.items())) if len(drawn) == 1 else (1, "foreground")
 
     @property
@@ -57,7 +58,7 @@ class PseudoLabel(Recipe):
             if found != expected:
                 raise DataError(
                     f"{self._images.info.name} has {key} {found}, the segmenter "
-                    f"{self.options.segmenter.generator} was trained on {expected}; prepare both datasets alike"
+                    f"{self.options.segmenter.generator} was trained on {expected}; prepare both alike"
                 )
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
@@ -76,7 +77,8 @@ class PseudoLabel(Recipe):
     def _row_of(self, index: int) -> ItemRow:
         """The image's own row; only where its label comes from is new."""
         item, known = self._images.item(index), self._images.items.iloc[index]
-        kept = {name: known[name] for name in CORE.names if name not in ("shard", "row", "content_hash", "boxes")}
+        own = ("shard", "row", "content_hash", "boxes")
+        kept = {name: known[name] for name in CORE.names if name not in own}
         return ItemRow(
             **{**kept, "mask_origin": "predicted", "reason": None},
             boxes=item.boxes,

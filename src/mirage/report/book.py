@@ -106,11 +106,16 @@ class Book:
         self._csv(stem, data)
         return self._add(
             Exhibit(
-                id, "Figure", number, caption, "chart", alt,
+                id,
+                "Figure",
+                number,
+                caption,
+                "chart",
+                alt,
                 svg=inline_svg(drawn, f"f{number}", alt),
                 links=self._links(stem, "csv", "svg", "pdf"),
             )
-        )  # fmt: skip
+        )
 
     def drawing(self, id: str, svg: str, data: pd.DataFrame, *, caption: str, alt: str) -> Exhibit:
         """A ready SVG drawing and the CSV behind it."""
@@ -120,10 +125,16 @@ class Book:
         self._csv(stem, data)
         return self._add(
             Exhibit(
-                id, "Figure", number, caption, "chart", alt,
-                svg=inline_svg(svg, f"f{number}", alt), links=self._links(stem, "csv", "svg"),
+                id,
+                "Figure",
+                number,
+                caption,
+                "chart",
+                alt,
+                svg=inline_svg(svg, f"f{number}", alt),
+                links=self._links(stem, "csv", "svg"),
             )
-        )  # fmt: skip
+        )
 
     def plate(
         self,
@@ -154,11 +165,20 @@ class Book:
             links.append(("with outlines", f"figures/{stem}_outlines.png"))
         return self._add(
             Exhibit(
-                id, "Figure", number, caption, "plate", caption,
-                columns=columns, names=names, outlines=outlines, side=side, links=links,
+                id,
+                "Figure",
+                number,
+                caption,
+                "plate",
+                caption,
+                columns=columns,
+                names=names,
+                outlines=outlines,
+                side=side,
+                links=links,
                 pictures=[[None if tile is None else _picture(tile, pixels) for tile in row] for row in rows],
             )
-        )  # fmt: skip
+        )
 
     def table(
         self,

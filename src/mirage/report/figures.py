@@ -174,9 +174,14 @@ def headline(
         if observer is not None:
             left.axvline(observer, color=PALETTE[3], linestyle=(0, (5, 2)), linewidth=1.4)
             left.annotate(
-                "second observer", (observer, -0.75), (4, 0), textcoords="offset points", va="center",
-                color=PALETTE[3], fontsize=8.5,
-            )  # fmt: skip
+                "second observer",
+                (observer, -0.75),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                color=PALETTE[3],
+                fontsize=8.5,
+            )
         left.set_yticks(range(len(arms)), [name.replace("_", " ") for name in arms])
         left.set_ylim(len(arms) - 0.4, -1.1)
         left.set_xlabel(f"{metric} (95 % interval)")

@@ -14,18 +14,16 @@ from mirage.config.evaluations import StudyConfig
 from mirage.data import Dataset
 from mirage.errors import DataError
 from mirage.files import atomic_path, write_json
-from mirage.report import verdicts
 from mirage.report.book import Book
 from mirage.report.chapters.base import Block, Chapter, listing, words
 from mirage.report.chapters.closing import correspondence_chapter, limits_chapter, provenance_chapter
 from mirage.report.chapters.data import data_chapter, origin, pipeline_chapter
-from mirage.report.chapters.fidelity import fidelity_chapter
 from mirage.report.chapters.gallery import gallery_chapter
-from mirage.report.chapters.novelty import novelty_chapter
 from mirage.report.chapters.training import training_chapter
-from mirage.report.chapters.utility import utility_chapter
+from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
 from mirage.report.summary import nested, summarise
+from mirage.report.verdicts import Verdict, in_order
 
 PAGE_BYTES = 5_000_000
 SHRINK = (1.0, 0.75, 0.5, 0.35)
@@ -81,25 +79,29 @@ def assemble(
     study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame, book: Book
 ) -> list[Chapter]:
     """All chapters in their order; those that a study has nothing for are left out."""
+    made = {name for name, dataset in data.items() if origin(dataset) not in ("real", "simulated")}
+    verdicts = in_order(
+        [verdict for module, own in present(inputs) for verdict in module.verdicts(own, made, summary)]
+    )
     chapters = [
-        _findings(study, inputs, data, summary),
+        _findings(study, data, verdicts),
         pipeline_chapter(inputs, book),
         data_chapter(data, book) if data else None,
         training_chapter(inputs, book),
         gallery_chapter(data, book),
-        fidelity_chapter(inputs, data, summary, book),
-        novelty_chapter(inputs, data, summary, book),
-        utility_chapter(inputs, data, summary, book),
-        limits_chapter(inputs, data, summary),
+        *(
+            chapter
+            for module, own in present(inputs)
+            for chapter in module.chapters(own, inputs, data, summary, book)
+        ),
+        limits_chapter(inputs, data, summary, [v.axis for v in verdicts if v.word == "untested"]),
         provenance_chapter(inputs, data, book),
         correspondence_chapter(study, book),
     ]
     return [chapter for chapter in chapters if chapter is not None]
 
 
-def _findings(
-    study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame
-) -> Chapter:
+def _findings(study: StudyConfig, data: dict[str, Dataset], verdicts: list[Verdict]) -> Chapter:
     chapter = Chapter("Findings")
     simulated = [words(name) for name, dataset in data.items() if origin(dataset) == "simulated"]
     if simulated:
@@ -107,13 +109,7 @@ def _findings(
             f"This run uses simulated data ({listing(simulated)}). It shows that the pipeline works; it says "
             "nothing about patients."
         )
-    made = {name for name, dataset in data.items() if origin(dataset) not in ("real", "simulated")}
-    axes = [
-        verdicts.utility(inputs, made, summary),
-        verdicts.fidelity(inputs, summary),
-        verdicts.novelty(inputs, summary),
-    ]
-    chapter.blocks.append(Block("verdicts", items=axes))
+    chapter.blocks.append(Block("verdicts", items=verdicts))
     chapter.text(
         "Each verdict follows the rule printed below it and is inconclusive unless a 95 % interval decides. "
         "Privacy was not assessed."
@@ -132,6 +128,7 @@ def render(study: StudyConfig, name: str, inputs: ReportInputs, chapters: list[C
         chapters=chapters,
         commit=inputs.commit,
         config_hash=inputs.config_hash,
+        demo=inputs.scale == "demo",
         version=mirage.__version__,
     )
 

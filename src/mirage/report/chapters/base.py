@@ -12,7 +12,7 @@ from mirage.report.book import Exhibit
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a chapter: text, remark, heading, list, facts, verdicts or exhibit."""
+    """One block of a chapter: text, remark, heading, list, facts, fold, verdicts or exhibit."""
 
     kind: str
     text: str = ""
@@ -51,6 +51,10 @@ class Chapter:
     def facts(self, items: Sequence[tuple[str, str]]) -> None:
         """Add terms and their values."""
         self.blocks.append(Block("facts", items=items))
+
+    def fold(self, title: str, items: Sequence[tuple[str, str]]) -> None:
+        """Add terms and their values, of any length, under a title that unfolds them."""
+        self.blocks.append(Block("fold", title, items))
 
     def show(self, exhibit: Exhibit) -> None:
         """Add a figure or table."""

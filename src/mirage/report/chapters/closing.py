@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,37 +11,26 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation, StudyConfig
+from mirage.config.evaluations import StudyConfig
 from mirage.data import Dataset
 from mirage.files import read_json
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
 from mirage.report.chapters.data import origin
+from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, duration
-from mirage.report.summary import OBSERVER
-
-FEW_SUBJECTS = 20
-FEW_SEEDS = 3
 
 
-def limits_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame) -> Chapter:
-    """What the numbers above cannot bear."""
+def limits_chapter(
+    inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame, untested: Sequence[str]
+) -> Chapter:
+    """What the numbers above cannot bear; ``untested`` are the axes without a verdict."""
     chapter = Chapter("Limits")
-    configs = {name: config for name, (config, _) in inputs.evaluations.items()}
-    judged = {name: config for name, config in configs.items() if isinstance(config, SegmentationEvaluation)}
-    points = [*_simulated(data), *_small(judged, summary), *_generators(inputs)]
-    for name, config in judged.items():
-        points.append(_external(name, config))
-        if OBSERVER not in set(summary.loc[summary["evaluation"] == name, "arm"]):
-            points.append(
-                f"{words(name)}: no second human observer is available for the test images, so how far two "
-                "people would agree is unknown."
-            )
-    if not judged:
-        points.append("Utility was not tested: no model was trained on the synthetic data for a task.")
-    if not any(isinstance(config, FidelityEvaluation) for config in configs.values()):
-        points.append("Fidelity and novelty were not tested.")
+    points = [*_simulated(data), *_generators(inputs)]
+    for module, own in present(inputs):
+        points += module.limits(own, summary)
+    points += [f"{axis} was not tested." for axis in untested]
     points += [
         "Privacy was not assessed. Nearest-neighbour and duplicate searches can reveal copies; finding none "
         "does not show that the synthetic data are private. No membership-inference attack was run and no "
@@ -62,30 +52,6 @@ def _simulated(data: Mapping[str, Dataset]) -> list[str]:
     ]
 
 
-def _small(judged: Mapping[str, SegmentationEvaluation], summary: pd.DataFrame) -> list[str]:
-    points = []
-    for name, config in judged.items():
-        own = summary[(summary["evaluation"] == name) & (summary["kind"] == "absolute")]
-        own = own[own["arm"] != OBSERVER]
-        subjects, seeds = int(own["n_subjects"].max()), int(own["n_seeds"].max())
-        if subjects < FEW_SUBJECTS:
-            points.append(
-                f"{words(name)}: {count(subjects, 'test subject')}. With so few, intervals rest on roughly "
-                "normal subject means, and effects smaller than the intervals cannot be seen."
-            )
-        if len(config.arms) > 2:
-            points.append(
-                f"{words(name)}: {len(config.arms) - 1} arms are compared with “{words(config.baseline)}”; "
-                "intervals are not adjusted for making several comparisons."
-            )
-        if seeds < FEW_SEEDS:
-            points.append(
-                f"{words(name)}: {count(seeds, 'training seed')} an arm, so the variation from training to "
-                f"training is {'not in the intervals' if seeds == 1 else 'poorly known'}."
-            )
-    return points
-
-
 def _generators(inputs: ReportInputs) -> list[str]:
     single = [words(name) for name, folders in inputs.models.items() if len(folders) == 1]
     if not single:
@@ -96,24 +62,15 @@ def _generators(inputs: ReportInputs) -> list[str]:
     ]
 
 
-def _external(name: str, config: SegmentationEvaluation) -> str:
-    trained = {part.data for arm in config.arms.values() for part in (*arm.train, *arm.pretrain)}
-    if config.test in trained:
-        return (
-            f"{words(name)}: test subjects come from {words(config.test)}, which some arms also learn from; "
-            "other cameras, clinics and populations were not tested."
-        )
-    return f"{words(name)}: one external test dataset, {words(config.test)}; other sites were not tested."
-
-
 def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Chapter:
-    """Commit, configuration, fingerprints, seeds, versions, time and memory."""
+    """Commit, configuration, fingerprints, seeds, options, versions, time and memory."""
     chapter = Chapter("Provenance")
-    records = [read_json(folder / "provenance.json") for folder in _with_provenance(inputs)]
-    records += [read_json(path).get("provenance") or {} for path in _fact_files(inputs)]
-    records += [dataset.info.provenance for dataset in data.values()]
-    chapter.facts(_facts(inputs, records))
-    chapter.show(_artefacts(inputs, data, book))
+    records = _records(inputs, data)
+    chapter.facts(_facts(inputs, [made for _, _, made in records]))
+    chapter.show(_artefacts(records, inputs, data, book))
+    options = [(title, json.dumps(made["config"])) for title, _, made in records if made.get("config")]
+    if options:
+        chapter.fold("All options that made these results, defaults included", options)
     if inputs.benchmarks:
         chapter.show(_times(inputs.benchmarks, book))
     else:
@@ -121,16 +78,26 @@ def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: 
     return chapter
 
 
-def _with_provenance(inputs: ReportInputs) -> list[Path]:
-    folders = [folder for folders in inputs.models.values() for folder in folders]
-    folders += [folder for _, folders in inputs.evaluations.values() for folder in folders]
-    return [folder for folder in folders if (folder / "provenance.json").is_file()]
+Record = tuple[str, Path, Mapping[str, Any]]
+"""What was made, where, and its provenance as :func:`mirage.provenance.describe` gives it."""
 
 
-def _fact_files(inputs: ReportInputs) -> list[Path]:
-    folders = [folder for _, own in inputs.evaluations.values() for folder in own]
-    files = [folder / name for folder in folders for name in ("arm.json", "fidelity.json")]
-    return [path for path in files if path.is_file()]
+def _records(inputs: ReportInputs, data: Mapping[str, Dataset]) -> list[Record]:
+    """Provenance of every dataset, model and evaluation that has one."""
+    found: list[Record] = [
+        (f"dataset {name}", dataset.folder, dataset.info.provenance) for name, dataset in data.items()
+    ]
+    for name, folders in inputs.models.items():
+        for folder in folders:
+            if (folder / "provenance.json").is_file():
+                found.append((f"model {name}, {folder.name}", folder, read_json(folder / "provenance.json")))
+    for name, (_, folders) in inputs.evaluations.items():
+        for folder in folders:
+            for path in sorted((folder / "details").glob("*.json")):
+                made = read_json(path).get("provenance") or {}
+                place = "" if folder.name == name else f", {folder.parent.name} {folder.name}"
+                found.append((f"evaluation {name}{place}", folder, made))
+    return found
 
 
 def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -145,61 +112,76 @@ def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[t
                 code["commit"][:12] + (" with uncommitted changes" if code.get("uncommitted_changes") else "")
             )
     seeds = {
-        name: ", ".join(map(str, config.seeds))
-        for name, (config, _) in inputs.evaluations.items()
-        if isinstance(config, SegmentationEvaluation)
+        name: config.seeds for name, (config, _) in inputs.evaluations.items() if hasattr(config, "seeds")
     }
     versions = ", ".join(f"{name} {' or '.join(sorted(found))}" for name, found in sorted(packages.items()))
     facts = [
         ("report made by commit", inputs.commit or "unknown"),
         ("results made by commit", "; ".join(sorted(commits)) or "not recorded"),
         ("configuration", inputs.config_hash or "not recorded"),
+        ("scale", inputs.scale),
         ("packages", versions or "not recorded"),
     ]
-    return facts + [(f"seeds of {words(name)}", value) for name, value in seeds.items()]
+    return facts + [(f"seeds of {words(name)}", ", ".join(map(str, own))) for name, own in seeds.items()]
 
 
-def _artefacts(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Exhibit:
-    records: list[dict[str, Any]] = [
-        {"kind": "dataset", "name": name, "seed": (dataset.info.provenance or {}).get("seed"),
-         "fingerprint": dataset.info.fingerprint, "made": (dataset.info.provenance or {}).get("finished")}
-        for name, dataset in data.items()
-    ]  # fmt: skip
+def models_behind(config: Any) -> list[str]:
+    """``name, seed n`` of every trained generator that the options of a recipe name, once."""
+    if isinstance(config, list):
+        return list(dict.fromkeys(found for item in config for found in models_behind(item)))
+    if not isinstance(config, Mapping):
+        return []
+    if config.keys() == {"generator", "seed"}:
+        return [f"{config['generator']}, seed {config['seed']}"]
+    return models_behind(list(config.values()))
+
+
+def _artefacts(
+    records: Sequence[Record], inputs: ReportInputs, data: Mapping[str, Dataset], book: Book
+) -> Exhibit:
+    made_by = {folder: made for _, folder, made in records}
+    table: list[dict[str, Any]] = []
+    for name, dataset in data.items():
+        made = made_by[dataset.folder]
+        table.append(
+            {
+                "kind": "dataset",
+                "name": name,
+                "seed": made.get("seed"),
+                "models": "; ".join(models_behind(made.get("config"))),
+                "fingerprint": dataset.info.fingerprint,
+                "made": made.get("finished"),
+            }
+        )
     for name, folders in inputs.models.items():
         for folder in folders:
             model = read_json(folder / "model.json")
-            path = folder / "provenance.json"
-            made = read_json(path).get("finished") if path.is_file() else None
-            learnt = (model.get("training") or {}).get("fingerprint")
-            records.append(
+            table.append(
                 {
                     "kind": "model",
                     "name": name,
                     "seed": model.get("seed"),
-                    "fingerprint": learnt,
-                    "made": made,
+                    "models": "",
+                    "fingerprint": (model.get("training") or {}).get("fingerprint"),
+                    "made": made_by.get(folder, {}).get("finished"),
                 }
             )
     rows = [
         [
             Cell(words(record["name"]), note=record["kind"]),
             Cell(DASH if record["seed"] is None else str(record["seed"]), number=True),
+            Cell(words(record["models"]) or DASH),
             Cell(str(record["fingerprint"] or DASH)),
             Cell(str(record["made"] or DASH)),
         ]
-        for record in records
+        for record in table
     ]
     caption = (
         "Datasets and models. The fingerprint of a dataset is a hash over its manifest and images; that of "
         "a model is the fingerprint of the data it learnt from."
     )
-    return book.table(
-        "artefacts",
-        ["name", "seed", "fingerprint", "made"],
-        rows,
-        caption=caption,
-        data=pd.DataFrame(records),
-    )
+    head = ["name", "seed", "made with", "fingerprint", "made"]
+    return book.table("artefacts", head, rows, caption=caption, data=pd.DataFrame(table))
 
 
 def read_benchmarks(paths: Sequence[Path]) -> pd.DataFrame:

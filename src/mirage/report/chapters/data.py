@@ -8,7 +8,7 @@ from mirage.data import Dataset
 from mirage.data.manifest import SPLITS
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
-from mirage.report.graph import PLURALS, draw
+from mirage.report.drawing import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, TIMES
@@ -19,11 +19,11 @@ REASONS = 20
 
 def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
     """The drawn graph of the study; None without one."""
-    graph = inputs.graph
-    if not graph.nodes:
+    drawing = inputs.drawing
+    if not drawing.nodes:
         return None
     chapter = Chapter("Pipeline")
-    kinds = pd.Series([kind for _, kind in graph.nodes]).value_counts()
+    kinds = pd.Series([kind for _, kind in drawing.nodes]).value_counts()
     counted = listing(
         [
             count(int(kinds[kind]), many.removesuffix("s"), many)
@@ -31,14 +31,14 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
             if kind in kinds
         ]
     )
-    edges = pd.DataFrame(list(graph.edges), columns=["from", "to"])
-    alt = f"Directed graph of {counted}; arrows: " + "; ".join(f"{a} to {b}" for a, b in graph.edges)
+    edges = pd.DataFrame(list(drawing.edges), columns=["from", "to"])
+    alt = f"Directed graph of {counted}; arrows: " + "; ".join(f"{a} to {b}" for a, b in drawing.edges)
     caption = (
         f"The study's pipeline, drawn from its configuration ({counted}). An arrow runs from what is used to "
         "what uses it: data train generators, generators make synthetic data, evaluations compare them on "
         "held-out real images."
     )
-    chapter.show(book.drawing("pipeline", draw(graph, alt), edges, caption=caption, alt=alt))
+    chapter.show(book.drawing("pipeline", draw(drawing, alt), edges, caption=caption, alt=alt))
     return chapter
 
 

@@ -101,12 +101,17 @@ def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]
     """Panels of the training figure: title -> metrics.
 
     The discriminator's two losses share a panel, since they are read against each other; every other metric
-    has its own, since scales differ. The metric that weights are chosen by comes last.
+    has its own, since scales differ, and so has the gradient penalty ``r1`` beside them. The metric that
+    weights are chosen by comes last.
     """
-    both = [metric for metric in metrics if metric.rsplit("/", 1)[-1] in ("real", "fake")]
-    groups = {words(metric): [metric] for metric in metrics if metric not in both and metric != chosen_by}
+    both = [metric for metric in metrics if figures.short(metric) in ("real", "fake")]
+    penalty = [metric for metric in metrics if figures.short(metric) == "r1"]
+    rest = [metric for metric in metrics if metric not in (*both, *penalty, chosen_by)]
+    groups = {words(metric): [metric] for metric in rest}
     if both:
         groups["discriminator"] = both
+    if penalty:
+        groups["discriminator: R1 penalty"] = penalty
     if chosen_by in metrics:
         groups[f"validation: {words(chosen_by)}"] = [chosen_by]
     return groups

@@ -9,8 +9,8 @@ Such a module offers
   synthetic datasets;
 - ``limits(own, summary) -> list[str]``: what its numbers cannot bear.
 
-``own`` is name -> :class:`mirage.report.inputs.Finished` of the study's evaluations by this evaluator, at least
-one. What a measure is called, which one decides and which scores are shares, the module knows alone.
+``own`` is name -> :class:`mirage.report.inputs.Finished` of the study's evaluations by this evaluator, at
+least one. What a measure is called, which one decides and which scores are shares, the module knows alone.
 """
 
 from __future__ import annotations

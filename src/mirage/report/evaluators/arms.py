@@ -101,7 +101,9 @@ def _observer_record(metric: str, rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def verdict(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame, scores: Scores) -> Verdict:
+def verdict(
+    own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame, scores: Scores
+) -> Verdict:
     """Verdict on utility over all evaluations of one evaluator.
 
     Args:
@@ -138,8 +140,8 @@ def _sentence(evaluation: str, row: Any, baseline: str, metric: str) -> str:
     )
     numbers = estimate(row.estimate, row.low, row.high, sign=True)
     return (
-        f"{words(evaluation)}: “{words(row.arm)}” {claim} “{words(baseline)}”: {metric} difference {numbers}, "
-        f"{count(int(row.n_subjects), 'test subject')}, {count(int(row.n_seeds), 'seed')}."
+        f"{words(evaluation)}: “{words(row.arm)}” {claim} “{words(baseline)}”: {metric} difference "
+        f"{numbers}, {count(int(row.n_subjects), 'test subject')}, {count(int(row.n_seeds), 'seed')}."
     )
 
 
@@ -275,9 +277,10 @@ def _headline_table(
         "verdict",
     ]
     caption = (
-        f"{words(name).capitalize()}: {scores.headline_title} of {scored}, {sizes(own)}. In brackets 95 % intervals; p is of a sign-flip test over subjects, adjusted "
-        "for the number of arms, and decides nothing. Bold: the interval of the difference excludes zero; "
-        "otherwise the comparison is inconclusive."
+        f"{words(name).capitalize()}: {scores.headline_title} of {scored}, {sizes(own)}. In brackets 95 % "
+        "intervals; p is of a sign-flip test over subjects, adjusted for the number of arms, and decides "
+        "nothing. Bold: the interval of the difference excludes zero; otherwise the comparison is "
+        "inconclusive."
     )
     return book.table(f"results/{name}", head, rows, caption=caption, data=own)
 
@@ -289,7 +292,9 @@ def _headline_row(
     found: Mapping[tuple[str, str, str], Any],
     metric: str,
 ) -> list[Cell]:
-    value, difference, ratio = (found.get((arm, metric, kind)) for kind in ("absolute", "difference", "ratio"))
+    value, difference, ratio = (
+        found.get((arm, metric, kind)) for kind in ("absolute", "difference", "ratio")
+    )
     if arm == OBSERVER_ARM:
         trained = "a second human, against the first"
     else:

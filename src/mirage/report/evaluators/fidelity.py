@@ -19,7 +19,7 @@ from mirage.report.summary import COLUMNS, pick, read_metrics
 from mirage.report.verdicts import Verdict, Word, combine
 
 HEADLINE = "js_robust"
-NOTHING = "No evaluation of this study compares {}."
+NO_IMAGES = "No evaluation of this study compares images."
 
 
 def summarise(name: str, config: FidelityEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
@@ -45,8 +45,8 @@ def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataF
 
 
 def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
-    """What the numbers cannot bear: nothing beyond what the report says of every study."""
-    return []
+    """What the numbers cannot bear."""
+    return ["Fidelity was measured on grey values and areas only; shapes and anatomy were not measured."]
 
 
 FIDELITY_RULE = (
@@ -73,7 +73,7 @@ def fidelity_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verd
                 f"{words(name)}: grey values ({row['label']}) {claim}: ratio "
                 f"{estimate(row['estimate'], row['low'], row['high'], 2)}, n = {int(row['n_items'])} a side."
             )
-    return Verdict("Fidelity", combine(found, "better", "worse"), sentences or [NOTHING.format("images")], FIDELITY_RULE)
+    return Verdict("Fidelity", combine(found, "better", "worse"), sentences or [NO_IMAGES], FIDELITY_RULE)
 
 
 def _ratio(summary: pd.DataFrame, evaluation: str) -> pd.Series | None:

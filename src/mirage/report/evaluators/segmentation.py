@@ -135,8 +135,8 @@ def _panel(
     shown = scores[scores.index.get_level_values("item_id").isin(items)].rename(SCORES.headline).reset_index()
     caption = (
         f"Test images of {words(name)}, their annotation, and the prediction of every arm (first seed), with "
-        f"{SCORES.headline_title}: from worst (top) to best (bottom) by “{words(config.baseline)}”, {len(items)} "
-        f"of {count(len(test), 'image')}. White: found; orange: missed; blue: false alarm."
+        f"{SCORES.headline_title}: from worst (top) to best (bottom) by “{words(config.baseline)}”, "
+        f"{len(items)} of {count(len(test), 'image')}. White: found; orange: missed; blue: false alarm."
     )
     columns = ["image", "annotation", *map(words, predictions)]
     return book.plate(f"predictions/{name}", tiles, columns=columns, data=shown, caption=caption, side=150)
