@@ -226,8 +226,8 @@ def test_registries_of_code_match_the_configuration() -> None:
 
     schema = Config.model_json_schema()
     for registry, code in (("generators", GENERATORS), ("recipes", RECIPES), ("evaluations", EVALUATORS)):
-        tags = schema["properties"][registry]["additionalProperties"]["discriminator"]["mapping"]
-        assert set(tags) == set(code), registry
+        (entry,) = schema["properties"][registry]["patternProperties"].values()
+        assert set(entry["discriminator"]["mapping"]) == set(code), registry
     sources = schema["$defs"]["DatasetConfig"]["properties"]["source"]
     assert set(sources["discriminator"]["mapping"]) == set(READERS)
 

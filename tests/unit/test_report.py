@@ -323,7 +323,7 @@ def test_one_seed_and_one_subject_give_no_claim(tmp_path: Path, toy_dataset: Cal
     found = segmentation(tmp_path / "seg", real.select("test"), {"real": 1, "synthetic": 0.3, "both": 3}, [0])
     inputs = ReportInputs({"seg": found}, {"real": real.folder})
     build_report(STUDY, "t", inputs, tmp_path / "out")
-    summary = pd.read_parquet(tmp_path / "out" / "summary.csv")
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert set(summary["verdict"].dropna()) == {"inconclusive"}
     text = (tmp_path / "out" / "report.html").read_text()
     assert "no interval" in text

@@ -78,8 +78,9 @@ def _type(field: dict[str, Any]) -> str:
     kind = field.get("type", "any")
     if kind == "array":
         return f"list of {_type(field.get('items', {}))}"
-    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
-        return f"mapping to {_type(field['additionalProperties'])}"
+    values = [*field.get("patternProperties", {}).values(), field.get("additionalProperties")]
+    if kind == "object" and isinstance(values[0], dict):
+        return f"mapping to {_type(values[0])}"
     bounds = [
         f"{sign} {field[key]}"
         for key, sign in (
