@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -179,6 +180,17 @@ def test_an_arm_is_judged_by_command(tmp_path: Path, toy_dataset: Any) -> None:
     call("evaluate-arm", manifest, "--config", config, "--out", tmp_path / "out", *names)
     assert (tmp_path / "out" / "metrics.parquet").exists()
     assert read_json(tmp_path / "out" / "details" / "arm.json")["arm"] == "real"
+
+
+def test_items_without_a_label_are_left_out_of_what_learns_labels(tmp_path: Path, toy_dataset: Any) -> None:
+    """They would be learnt as images without foreground."""
+    data = toy_dataset("real")
+    path = data.folder / "manifest.parquet"
+    rows = pd.read_parquet(path)
+    rows.loc[rows["split"] == "train", "mask_origin"] = [None, *["simulated"] * 7]
+    rows.to_parquet(path)
+    weights = trained(tmp_path, "segmenter", data, arch="segmenter", options={"features": 4})
+    assert read_json(weights.parent / "model.json")["training"]["items"] == 7
 
 
 def test_users_errors_end_a_job_with_status_1(tmp_path: Path, toy_dataset: Any) -> None:

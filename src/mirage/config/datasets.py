@@ -122,7 +122,7 @@ class SimulateOptions(Options):
 
     subjects: int = Field(20, ge=1, description="patients, children or animals to simulate")
     size: int = Field(256, ge=32, description="side of a simulated image, pixels")
-    seed: int = Field(0, ge=0, description="seed of the phantoms")
+    seed: int = Field(0, ge=0, description="seed of the phantoms, beside the dataset's name")
 
 
 class Intensity(Options):

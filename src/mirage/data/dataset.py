@@ -91,17 +91,20 @@ class Dataset(Items):
         Subjects are taken in the order of a hash of their id, so that n < m gives nested subsets
         and no subject is preferred by its name.
         """
-        view = object.__new__(Dataset)
-        view.folder, view.info, view.failures, view._readers = (
-            self.folder,
-            self.info,
-            self.failures,
-            {},
-        )
         items = self.items if split is None else self.items[self.items["split"] == split]
         if images is not None:
             order = pd.util.hash_pandas_object(items["subject_id"], index=False).to_numpy()
             items = items.iloc[np.sort(np.argsort(order, kind="stable")[:images])]
+        return self._view(items)
+
+    def labelled(self) -> Dataset:
+        """The same dataset without the items that have no label mask."""
+        return self._view(self.items[self.items["mask_origin"].notna()])
+
+    def _view(self, items: pd.DataFrame) -> Dataset:
+        view = object.__new__(Dataset)
+        view.folder, view.info, view.failures = self.folder, self.info, self.failures
+        view._readers = {}
         view.items = items.reset_index(drop=True)
         return view
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from mirage.generators.checkpoint import save_model
 from mirage.training.device import is_first_rank
 from mirage.training.loop import train
 from mirage.versions import STAGES
+
+logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -48,16 +51,19 @@ def fit(
     """
     torch.set_num_threads(runtime.threads)
     data = Dataset(folder)
-    training = data.select("train")
+    usable = data.labelled() if "mask" in (entry.makes, entry.needs) else data
+    if len(usable) < len(data):
+        logger.warning("%s: %d items without a label mask are left out", folder, len(data) - len(usable))
+    training = usable.select("train")
     if not len(training):
-        raise DataError(f"{folder}: the training split is empty; it has {data.info.items} items")
+        raise DataError(f"{folder}: there is nothing to train on among its items {data.info.items}")
     options = normalise(entry)
     decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
     generator = create(entry, ImageSpec.of(data.info), seed=seed)
     result = train(
         generator,
         training,
-        data.select("val"),
+        usable.select("val"),
         entry.training,
         runtime,
         seed=seed,

@@ -40,8 +40,8 @@ class Folder(Source):
 
     @property
     def namespace(self) -> str:
-        """``folder@`` and the path, as it is written in the config."""
-        return f"folder@{self.root.as_posix()}"
+        """``folder@`` and the folder's one true path, however it is written or linked."""
+        return f"folder@{self.root.resolve().as_posix()}"
 
     def check_layout(self) -> None:
         """Check for the folder, the table, and the fixed part of the patterns' folders."""
@@ -75,9 +75,16 @@ class Folder(Source):
         if table is not None:
             table.check_files(files)
         ids = Counter(_identifier(file) for file in files)
+        claims = Counter(path for file in files for path in self._mask_paths(file).values())
         for file in files:
             item_id = _identifier(file)
-            yield self._item(file, item_id if ids[item_id] == 1 else _safe(file), table)
+            shared = [path for path in self._mask_paths(file).values() if claims[path] > 1]
+            problem = f"{shared[0]} is also the mask of another image; use {{parent}}" if shared else None
+            yield self._item(file, item_id if ids[item_id] == 1 else _safe(file), table, problem)
+
+    def _mask_paths(self, file: str) -> dict[str, str]:
+        """Mask channel -> path of the image's mask, relative to the folder; it need not exist."""
+        return {channel: _expand(pattern, file) for channel, pattern in self._patterns().items() if pattern}
 
     def _files(self) -> list[str]:
         wanted, excluded = _glob(self.options.images), [_glob(glob) for glob in self.options.exclude]
@@ -94,9 +101,9 @@ class Folder(Source):
         up = {os.path.normpath(_expand(pattern, file)) for pattern in patterns for file in files}
         return [file for file in files if os.path.normpath(file) not in up]
 
-    def _item(self, file: str, item_id: str, table: Table | None) -> SourceItem:
+    def _item(self, file: str, item_id: str, table: Table | None, problem: str | None) -> SourceItem:
         listed = table.row(file) if table else {}
-        subject, problem = listed.pop("subject_id", None), None
+        subject = listed.pop("subject_id", None)
         if subject is None and self.options.subject:
             match = re.search(self.options.subject, file)
             subject = match[1] if match else None
@@ -115,9 +122,9 @@ class Folder(Source):
         if problem:
             raise DataError(f"{self.root / file}: {problem}")
         raw = read_image(self.root / file, self.options.channels)
-        for channel, pattern in self._patterns().items():
-            path = self.root / _expand(pattern, file) if pattern else None
-            if path is not None and path.exists():
+        for channel, relative in self._mask_paths(file).items():
+            path = self.root / relative
+            if path.exists():
                 raw.masks[channel] = check_same_size(self._mask(path, channel), raw.image, path)
         return raw
 
@@ -137,12 +144,17 @@ class Folder(Source):
         return mask
 
 
-def _walk(root: Path, below: str = "") -> Iterator[str]:
-    """Visible files below ``root`` as paths with ``/``, in a fixed order; follows links to folders."""
+def _walk(root: Path, below: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Visible files below ``root`` as paths with ``/``, in a fixed order.
+
+    Links to folders are followed, but for those to a folder that the path is already in.
+    """
+    above |= {os.path.realpath(root / below)}
     for name in visible_names(root / below):
         path = f"{below}/{name}" if below else name
         if os.path.isdir(root / path):
-            yield from _walk(root, path)
+            if os.path.realpath(root / path) not in above:
+                yield from _walk(root, path, above)
         else:
             yield path
 

@@ -291,7 +291,8 @@ def _read_dicom(path: Path) -> RawImage:
     low, high = _stored_range(header)
     if photometric == "MONOCHROME1":
         values = (low + high - values.astype(np.int32)).astype(values.dtype)
-    slope, intercept = float(header.get("RescaleSlope", 1)), float(header.get("RescaleIntercept", 0))
+    slope = float(header.get("RescaleSlope") or 1)  # the tag may be there and empty
+    intercept = float(header.get("RescaleIntercept") or 0)
     if (slope, intercept) != (1.0, 0.0):
         values = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     bounds = sorted((low * slope + intercept, high * slope + intercept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import time
@@ -110,6 +111,8 @@ def train(
             state.claim(fingerprint)
         fabric.barrier()
         saved = state.load()
+        if saved is None and previews is not None and first:
+            shutil.rmtree(previews, ignore_errors=True)  # of an earlier training, with other settings
         if saved is not None:
             start = saved["step"]
             learner.load_state_dict(saved["learner"])
