@@ -2,9 +2,9 @@
 
     python benchmarks/prepare.py 2000 20000
 
-Simulates the larger number of fundus photographs once (reader `folder`), then prepares the first n of them
-in a process of its own for each n: by Mirage, and by a plain script (MONAI's LoadImage and Resize, stacked
-and saved with NumPy). Prints a Markdown table.
+Simulates 1,000 fundus photographs (reader `folder`), links them under as many names as are asked for, then
+prepares each number in a process of its own: by Mirage, and by a plain script (MONAI's LoadImage and Resize,
+stacked and saved with NumPy). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 SIZE = 64
+DISTINCT = 1000
 
 
 def simulate(folder: Path, subjects: int) -> None:
@@ -28,12 +29,14 @@ def simulate(folder: Path, subjects: int) -> None:
     write(SimulateOptions(subjects=subjects, size=96), "folder", folder)
 
 
-def subset(raw: Path, count: int, folder: Path) -> None:
-    """The first ``count`` images with their masks, as links."""
+def repeat(raw: Path, count: int, folder: Path) -> None:
+    """``count`` images with their masks, as links to the simulated ones, each name a subject of its own."""
     for kind in ("images", "masks", "fov"):
         (folder / kind).mkdir(parents=True)
-        for path in sorted((raw / kind).iterdir())[:count]:
-            (folder / kind / path.name).hardlink_to(path)
+        paths = sorted((raw / kind).iterdir())
+        for index in range(count):
+            path = paths[index % len(paths)]
+            (folder / kind / f"{index:06d}_{path.name}").hardlink_to(path)
 
 
 def by_mirage(raw: Path, out: Path) -> None:
@@ -91,12 +94,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         began = time.perf_counter()
-        simulate(root / "raw", (max(arguments.counts) + 1) // 2)
+        simulate(root / "raw", DISTINCT // 2)
         made = len(list((root / "raw" / "images").iterdir()))
         print(f"simulated {made} images, {made / (time.perf_counter() - began):.0f} images/s\n")
         print("| tool | images | images/s | peak memory, MB |\n| --- | --- | --- | --- |")
         for count in arguments.counts:
-            subset(root / "raw", count, root / f"raw-{count}")
+            repeat(root / "raw", count, root / f"raw-{count}")
             for tool in ("mirage", "script"):
                 out = root / f"{tool}-{count}"
                 command = [sys.executable, __file__, "--child", tool, str(root / f"raw-{count}"), str(out)]

@@ -75,6 +75,26 @@ def test_two_stages_make_a_labelled_dataset(tmp_path: Path, toy_dataset: Any) ->
     assert not one.learnt_from() & data.select("test").subjects()
 
 
+def test_masks_have_the_foreground_of_the_training_masks(tmp_path: Path, toy_dataset: Any) -> None:
+    """Soft masks are cut where their share of foreground is right, not where thin structures vanish."""
+    data = toy_dataset("real")
+    masks = trained(tmp_path, "masks", data, arch="dcgan", options={"of": "mask", "features": 4})
+    photos = trained(tmp_path, "photos", data, arch="pix2pix", options={"features": 4, "critic_features": 4})
+    options = {
+        "recipe": "mask_then_image",
+        "masks": {"generator": "masks"},
+        "images": {"generator": "photos"},
+        "count": 30,
+    }
+    known = read_json(masks.parent / "model.json")["training"]["foreground"]
+    expected = np.mean([data.select("train").mask(i).mean() for i in range(8)])
+    assert known == pytest.approx(expected)
+    for matched in (True, False):
+        made = synthesised(tmp_path / str(matched), [masks, photos], match_foreground=matched, **options)
+        share = np.mean([made.mask(i).mean() for i in range(len(made))])
+        assert (abs(share - known) < 0.01) == matched
+
+
 def test_masks_that_stay_empty_are_failed_items(tmp_path: Path, toy_dataset: Any) -> None:
     """A stage I that has not learnt anything is reported, not passed on."""
     data = toy_dataset("real")

@@ -47,6 +47,11 @@ class MaskThenImageRecipe(RecipeEntry):
     masks: ModelRef = Field(description="generator of masks")
     images: ModelRef = Field(description="generator of images conditioned on masks")
     count: int = Field(ge=1, description="items to make")
+    match_foreground: bool = Field(
+        True,
+        description="binarise where the masks have, on average, the training masks' share of foreground, so "
+        "that thin structures are not lost; false: at the middle of the range. For one label only",
+    )
     min_component: int = Field(
         0, ge=0, description="connected components of a mask smaller than this are removed, pixels"
     )

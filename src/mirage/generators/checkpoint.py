@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -73,10 +74,18 @@ def save_model(
                 "fingerprint": data.info.fingerprint,
                 "items": len(data),
                 "lineage": sorted(data.learnt_from()),
+                "foreground": _foreground(data),
             },
             "weights_sha256": file_digest(folder / "weights.safetensors"),
         },
     )
+
+
+def _foreground(data: Dataset) -> float | None:
+    """Mean share of labelled pixels in the training masks; None without labels."""
+    if "label" not in data.info.mask_channels or data.items["mask_origin"].isna().any():
+        return None
+    return float(np.mean([np.count_nonzero(data.mask(i)) / data.mask(i).size for i in range(len(data))]))
 
 
 def load_generator(folder: Path | str, device: torch.device | str = "cpu") -> Generator:

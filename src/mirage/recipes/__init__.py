@@ -38,7 +38,7 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
     """
     torch.set_num_threads(runtime.threads)
     device = choose_device(runtime)
-    models, datasets = {}, {}
+    models, datasets, training = {}, {}, {}
     lineage: set[str] = set()
     prints: dict[str, str] = {}
     for path in inputs:
@@ -51,10 +51,11 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
             name, seed = folder.parent.name, int(folder.name.removeprefix("seed-"))
             models[name, seed] = load_generator(folder, device)
             model = read_json(folder / "model.json")
+            training[name, seed] = model["training"]
             lineage |= set(model["training"]["lineage"])
             prints[f"{name} (seed {seed})"] = model["weights_sha256"][:16]
     recipe: Recipe = resolve(RECIPES, options.recipe, "recipe")(
-        options, shard.parent.name, models, datasets, lineage, prints
+        options, shard.parent.name, models, training, datasets, lineage, prints
     )
     recipe.check()
     write_shard(recipe, int(shard.stem.split("-")[1]), shard.parent)

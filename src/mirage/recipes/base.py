@@ -43,6 +43,7 @@ class Recipe(ABC):
         options: the recipe's entry.
         name: its name in the configuration.
         models: trained generators by (name, seed).
+        training: what each has learnt from, the part ``training`` of its ``model.json``.
         datasets: datasets it reads, by name.
         lineage: namespaced subjects that the models, or any model behind the datasets, have learnt from.
         inputs: fingerprints of the models' weights and of the datasets, by name.
@@ -55,6 +56,7 @@ class Recipe(ABC):
         options: Any,
         name: str,
         models: Mapping[tuple[str, int], Generator],
+        training: Mapping[tuple[str, int], Mapping[str, Any]],
         datasets: Mapping[str, Dataset],
         lineage: set[str],
         inputs: Mapping[str, str],
@@ -64,11 +66,16 @@ class Recipe(ABC):
         self.name = name
         self.datasets = datasets
         self._models = models
+        self._training = training
         self.lineage = lineage
 
     def model(self, ref: ModelRef) -> Generator:
         """The trained generator that a key of the recipe names."""
         return self._models[ref.generator, ref.seed]
+
+    def learnt(self, ref: ModelRef) -> Mapping[str, Any]:
+        """What that generator has learnt from: dataset, items, share of foreground ..."""
+        return self._training[ref.generator, ref.seed]
 
     def seed_of(self, stage: str, *index: int) -> int:
         """Seed of one item (and draw): the same however the items are cut into shards or batches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from mirage.errors import DataError
 from mirage.generators.base import ImageSpec
 from mirage.preprocess.masks import remove_small
 from mirage.recipes.base import Made, Recipe
+
+CUT_DRAWS = 64
 
 
 class MaskThenImage(Recipe):
@@ -53,16 +56,30 @@ class MaskThenImage(Recipe):
                     self.row(index, mask_origin="synthetic"), image, self.with_fov(image, {"label": label})
                 )
 
+    @cached_property
+    def _cut(self) -> float:
+        """Level, in [-1, 1], at which masks are binarised; the same for all shards.
+
+        It is the quantile of fixed draws that leaves the training masks' mean share of foreground.
+        """
+        generator = self.model(self.options.masks)
+        share = self.learnt(self.options.masks)["foreground"]
+        if not self.options.match_foreground or share is None or len(generator.made_labels) != 1:
+            return 0.0
+        draws = generator.sample(None, [self.seed_of("cut", index) for index in range(CUT_DRAWS)])
+        return float(np.quantile(draws.cpu().numpy(), 1 - share))
+
     def _draw_masks(self, indices: Sequence[int]) -> dict[int, np.ndarray | None]:
         """A cleaned label mask (H, W) for each index; None where no draw had enough foreground."""
-        generator = self.model(self.options.masks)
+        generator, cut = self.model(self.options.masks), self._cut
         found: dict[int, np.ndarray | None] = dict.fromkeys(indices)
         for draw in range(self.options.max_draws):
             missing = [index for index in indices if found[index] is None]
             if not missing:
                 break
             seeds = [self.seed_of("mask", index, draw) for index in missing]
-            for index, array in zip(missing, generator.decode(generator.sample(None, seeds)), strict=True):
+            drawn = generator.decode(generator.sample(None, seeds) - cut)
+            for index, array in zip(missing, drawn, strict=True):
                 label = array[0] * remove_small(array[0], self.options.min_component)
                 if np.count_nonzero(label) >= max(1, self.options.min_foreground * label.size):
                     found[index] = label
