@@ -30,7 +30,8 @@ lint: setup  ## style, types, layers, workflow
 	tests/lint_workflow
 
 test: lint  ## everything that CI runs
-	pytest -n $(CORES) --dist loadgroup
+	pytest -n $(CORES) --ignore tests/workflow/test_studies.py
+	pytest tests/workflow/test_studies.py
 
 unit: setup  ## the fast tests only
 	pytest -n $(CORES) tests/unit

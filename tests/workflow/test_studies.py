@@ -19,7 +19,7 @@ from mirage.data import Dataset
 from workflow.conftest import Project, make_project
 
 STUDIES = ["quickstart", "retina", "retina-chase", "cells"]
-pytestmark = [pytest.mark.xdist_group("studies"), pytest.mark.timeout(2400)]
+pytestmark = pytest.mark.timeout(2400)
 
 
 @pytest.fixture(scope="module")
