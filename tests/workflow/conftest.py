@@ -41,17 +41,6 @@ class Project:
         assert expect is None or done.returncode == expect, f"{done.stdout}\n{self.logs()}"
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start Snakemake here, in a process group of its own that a test can kill."""
-        return subprocess.Popen(
-            self._command(arguments),
-            cwd=self.folder,
-            env=self._environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", "snakemake", *arguments]
 
