@@ -49,12 +49,16 @@ class Graph:
     def raw_inputs(self, dataset: str) -> list[str]:
         """What the preparation of a dataset depends on: its raw folder, all folders below it, and its table.
 
-        A folder's time stamp changes when a file in it is added, removed or replaced by another.
+        A folder's time stamp changes when a file in it is added, removed or replaced by another. Simulated
+        data are the output of one job and change only as a whole, so their folder stands for them: what
+        lies below does not exist before that job, and inputs must be the same before and after it.
         """
         entry = self.config.datasets[dataset]
         root = self.raw_path(dataset)
+        if entry.simulate:
+            return [root]
         folders = [root, *(path for path, _, _ in os.walk(root) if path != root)]
-        table = getattr(entry.source, "table", None) if not entry.simulate else None
+        table = getattr(entry.source, "table", None)
         return [*folders, f"{root}/{table}"] if table else folders
 
     def data_folder(self, name: str) -> str:
