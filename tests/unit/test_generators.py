@@ -279,6 +279,22 @@ def test_gradient_penalty_of_a_linear_critic():
     torch.testing.assert_close(torch.autograd.grad(penalty, weight)[0], weight)
 
 
+def test_patch_discriminator_teaches_the_generator(toy_dataset):
+    """It adds a loss and a phase of its own, learns in it, and is no part of what sampling needs."""
+    data = toy_dataset()
+    generator = make("dcgan", data, patch_weight=0.5).train()
+    batch = {"real": torch.stack([generator.example(data.item(index))["real"] for index in range(4)])}
+    assert generator.phases == ("generator", "discriminator", "patch_discriminator")
+    losses = generator.training_step(batch, "generator")
+    gradient = torch.autograd.grad(losses["patches"], list(generator.generator.parameters()))
+    assert all(part.isfinite().all() for part in gradient)
+    assert gradient[0].abs().sum() > 0
+    losses = generator.training_step(batch, "patch_discriminator")
+    assert set(losses) == {"real", "fake"}
+    assert generator.sampling_modules == ("generator",)
+    assert make("dcgan", data).phases == ("generator", "discriminator")
+
+
 def test_dcgan_trains_with_gradient_penalty_and_instance_noise(toy_dataset):
     """A quarter of the steps are penalised, four times as hard; every gradient is finite."""
     data = toy_dataset()

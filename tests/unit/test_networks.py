@@ -54,15 +54,16 @@ def test_unet_keeps_the_side_for_any_levels(size, levels, norm):
     assert network(torch.randn(1, 2, size, size)).shape == (1, 3, size, size)
 
 
-def test_patch_critic_looks_at_70_pixels():
-    """The centre logit depends on a window of exactly 70 x 70 pixels."""
-    critic = PatchCritic(2, features=2, norm="batch").eval()
+@pytest.mark.parametrize(("levels", "window", "side"), [(3, 70, 30), (2, 34, 62)])
+def test_patch_critic_looks_at_its_window(levels, window, side):
+    """The centre logit depends on a square of exactly so many pixels: 70 as published, 34 a level below."""
+    critic = PatchCritic(2, features=2, norm="batch", levels=levels).eval()
     condition = torch.randn(1, 1, 256, 256, requires_grad=True)
     logits = critic(condition, torch.zeros(1, 1, 256, 256))
-    assert logits.shape == (1, 1, 30, 30)
-    logits[0, 0, 15, 15].backward()
+    assert logits.shape == (1, 1, side, side)
+    logits[0, 0, side // 2, side // 2].backward()
     rows, columns = condition.grad[0, 0].nonzero(as_tuple=True)
-    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (70, 70)
+    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (window, window)
 
 
 def test_initial_weights_are_normal():

@@ -42,7 +42,7 @@ from mirage.training.selection import Selection
 from mirage.training.state import TrainingState
 
 OPTIONS = {
-    "dcgan": DCGANOptions(of="mask", latent=4, features=4, max_features=8),
+    "dcgan": DCGANOptions(of="mask", latent=4, features=4, max_features=8, patch_weight=0.5, lr_decay=0.5),
     "pix2pix": Pix2PixOptions(features=4, critic_features=4, levels=4, pool=3),
     "segmenter": SegmenterOptions(features=4, dropout=0.0),
 }
@@ -173,7 +173,7 @@ def test_sigterm_saves_the_state_after_the_step(toy_dataset, tmp_path):
 
         def training_step(batch, phase):
             calls.append(phase)
-            if len(calls) == 3:
+            if calls.count("generator") == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
             return inner(batch, phase)
 
@@ -381,7 +381,8 @@ def test_divergence_stops_with_step_and_phase(toy_dataset, tmp_path):
         def training_step(batch, phase):
             calls.append(phase)
             losses = inner(batch, phase)
-            return {name: loss * math.nan for name, loss in losses.items()} if len(calls) == 4 else losses
+            wrong = phase == "discriminator" and calls.count(phase) == 2
+            return {name: loss * math.nan for name, loss in losses.items()} if wrong else losses
 
         model.training_step = training_step
 
@@ -405,7 +406,22 @@ def test_only_the_phase_at_hand_is_trained(toy_dataset, tmp_path):
         model.training_step = training_step
 
     fit("dcgan", toy_dataset(), tmp_path / "state", wrap=wrap, steps=1)
-    assert seen == {"generator": {"generator"}, "discriminator": {"discriminator"}}
+    assert seen == {name: {name} for name in ("generator", "discriminator", "patch_discriminator")}
+
+
+def test_learning_rates_fall_in_a_line_at_the_end(toy_dataset, tmp_path):
+    """Six steps, the last half in decay: the whole rate four times, then two thirds and one third of it."""
+    rates = []
+
+    def wrap(model):
+        inner = model.learning_rate_factor
+        model.learning_rate_factor = lambda phase, done: (
+            rates.append((phase, inner(phase, done))) or rates[-1][1]
+        )
+
+    fit("dcgan", toy_dataset(), tmp_path / "state", wrap=wrap)
+    factors = [factor for phase, factor in rates if phase == "generator"]
+    assert factors == pytest.approx([1, 1, 1, 1, 2 / 3, 1 / 3])
 
 
 def test_best_weights_are_kept(toy_dataset, tmp_path):

@@ -82,13 +82,13 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "a comment": (QUICK, lambda text: text + "\n# a remark\n", set(), ""),
     "order of keys": (
         QUICK,
-        replace("{of: mask, features: 16, latent: 64,", "{latent: 64, features: 16, of: mask,"),
+        replace("      features: 16\n      latent: 64\n", "      latent: 64\n      features: 16\n"),
         set(),
         "",
     ),
     "a default spelled out": (
         QUICK,
-        replace("    options: {of: mask,", "    options: {beta1: 0.5, of: mask,"),
+        replace("      of: mask\n", "      beta1: 0.5\n      of: mask\n"),
         set(),
         "",
     ),
@@ -112,7 +112,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     ),
     "learning rate of stage I": (
         QUICK,
-        replace("{of: mask, features: 16,", "{lr_generator: 1e-3, of: mask, features: 16,"),
+        replace("lr_generator: 1e-3", "lr_generator: 2e-3"),
         {"freeze_training", "train_generator", *SYNTHESISED, *JUDGED, "evaluate_set"},
         "quick",
     ),

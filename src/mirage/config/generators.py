@@ -72,6 +72,15 @@ class DCGANOptions(Options):
     instance_noise: float = Field(
         0.0, ge=0, description="standard deviation of noise on what the discriminator sees, in [-1, 1] units"
     )
+    patch_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of a second discriminator that judges overlapping patches of 34 pixels, 0: none; "
+        "teaches thin structures such as vessels from few items",
+    )
+    lr_decay: float = Field(
+        0.0, ge=0, le=1, description="last share of the steps in which the learning rates fall to zero"
+    )
 
 
 class Pix2PixOptions(Options):

@@ -18,11 +18,14 @@ from mirage.generators.base import Generator, ImageSpec, adam, noise_generators,
 from mirage.generators.labels import LabelCode
 from mirage.metrics.distances import frechet_distance
 from mirage.networks.dcgan import SIZES, DCGANDiscriminator, DCGANGenerator
+from mirage.networks.pix2pix import PatchCritic
 from mirage.training.losses import fake_loss, generator_loss, r1_penalty, real_loss
 from mirage.training.previews import panel
 
 R1_SHARE = 0.25
 """Share of steps with the gradient penalty, weighted up in turn: nearly as good as always, and cheaper."""
+PATCH_LEVELS = 2
+"""Patches of 34 pixels: larger ones know the whole layout and repeat one that they like."""
 METRIC_SIDE = 16
 METRIC_ITEMS = 25
 METRIC_DIMENSIONS = 32
@@ -47,6 +50,9 @@ class PixelSpace:
 class DCGAN(Generator):
     """DCGAN (Radford 2015) with the non-saturating loss and one-sided label smoothing.
 
+    Where asked for, a PatchGAN (Isola 2017) judges patches of 34 pixels beside the discriminator: it sees
+    many of every item, so local structure is learnt from few items, and the discriminator orders the whole.
+
     Args:
         options: ``of`` chooses between the image and the mask channel ``label``.
         spec: square images of a power-of-two side from 32 to 512.
@@ -58,7 +64,7 @@ class DCGAN(Generator):
 
     arch = "dcgan"
     options_class = DCGANOptions
-    phases = ("generator", "discriminator")
+    phases: tuple[str, ...] = ("generator", "discriminator")
     sampling_modules = ("generator",)
     channels_last = True
     metric_name = "val_frechet"
@@ -79,6 +85,9 @@ class DCGAN(Generator):
         widths = (options.features, options.max_features)
         self.generator = DCGANGenerator(self.size, self.channels, options.latent, *widths)
         self.discriminator = DCGANDiscriminator(self.size, self.channels, *widths)
+        if options.patch_weight:
+            self.patch_discriminator = PatchCritic(self.channels, options.features, levels=PATCH_LEVELS)
+            self.phases = (*self.phases, "patch_discriminator")
 
     @property
     def made_labels(self) -> dict[int, str]:
@@ -98,31 +107,39 @@ class DCGAN(Generator):
         return {"real": self.to_model_range(unit)}
 
     def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
-        """Generator first; the discriminator then sees its images and the real ones in separate batches."""
+        """Generator first; each critic then sees its images and the real ones in separate batches."""
         if phase == "generator":
             noise = torch.randn(len(batch["real"]), self.options.latent, device=batch["real"].device)
             fake = self.generator(noise)
             batch["fake"] = fake.detach()
-            return {"generator": generator_loss(self._judge(fake))}
-        real = batch["real"]
-        penalised = self.options.r1_gamma > 0 and torch.rand(()).item() < R1_SHARE
+            losses = {"generator": generator_loss(self.discriminator(self._noisy(fake)))}
+            if self.options.patch_weight:
+                logits = self.patch_discriminator(self._noisy(fake))
+                losses["patches"] = self.options.patch_weight * generator_loss(logits)
+            return losses
+        critic, real = self.get_submodule(phase), batch["real"]
+        penalised = phase == "discriminator" and self.options.r1_gamma and torch.rand(()).item() < R1_SHARE
         if penalised:
             real = real.detach().requires_grad_()
-        logits = self._judge(real)
+        logits = critic(self._noisy(real))
         losses = {
             "real": real_loss(logits, self.options.label_smoothing),
-            "fake": fake_loss(self._judge(batch["fake"])),
+            "fake": fake_loss(critic(self._noisy(batch["fake"]))),
         }
         if penalised:
             losses["r1"] = self.options.r1_gamma / R1_SHARE * r1_penalty(logits, real)
         return losses
 
-    def _judge(self, images: Tensor) -> Tensor:
-        """The discriminator's logits, on images blurred by instance noise (Sønderby 2017) where asked for."""
-        if self.options.instance_noise:
-            images = images + self.options.instance_noise * torch.randn_like(images)
-        logits: Tensor = self.discriminator(images)
-        return logits
+    def _noisy(self, images: Tensor) -> Tensor:
+        """Images as the critics see them: with instance noise (Sønderby 2017) where asked for."""
+        if not self.options.instance_noise:
+            return images
+        return images + self.options.instance_noise * torch.randn_like(images)
+
+    def learning_rate_factor(self, phase: str, done: float) -> float:
+        """1, and in the last ``lr_decay`` of the steps down to 0 in a line."""
+        decay: float = self.options.lr_decay
+        return min(1.0, (1 - done) / decay) if decay else 1.0
 
     def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
         lr = self.options.lr_generator if phase == "generator" else self.options.lr_discriminator

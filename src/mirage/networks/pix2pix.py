@@ -144,26 +144,30 @@ class UNetGenerator(nn.Module):
 
 
 class PatchCritic(nn.Module):
-    """70x70 PatchGAN: one logit for each overlapping patch of the condition and image.
+    """PatchGAN: one logit for each overlapping patch of an image, or of condition and image.
 
     Args:
-        in_channels: channels of condition and image together.
+        in_channels: channels of all that it is shown, together.
         features: channels of the first layer.
         norm: affine ``instance`` or ``batch`` norm.
+        levels: halvings of the image's side; patches are 34 pixels wide with 2 and, as published, 70 with 3.
     """
 
-    def __init__(self, in_channels: int, features: int = 64, norm: Norm = "instance") -> None:
+    def __init__(
+        self, in_channels: int, features: int = 64, norm: Norm = "instance", levels: int = 3
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(in_channels, features, 4, stride=2, padding=1)]
-        for level, stride in ((1, 2), (2, 2), (3, 1)):
+        for level in range(1, levels + 1):
+            stride = 2 if level < levels else 1
             before, width = features * 2 ** (level - 1), features * 2**level
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             layers += [nn.Conv2d(before, width, 4, stride=stride, padding=1, bias=False)]
             layers += [norm_layer(norm, width)]
-        layers += [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(8 * features, 1, 4, padding=1)]
+        layers += [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(width, 1, 4, padding=1)]
         self.layers = nn.Sequential(*layers)
         normal_init(self)
 
-    def forward(self, condition: Tensor, image: Tensor) -> Tensor:
-        """Conditions (N, C, H, W) and images (N, C', H, W), sides at least 32, to logits (N, 1, h, w)."""
-        return self.layers(torch.cat([condition, image], dim=1))
+    def forward(self, *shown: Tensor) -> Tensor:
+        """Images (N, C, H, W), or conditions and images, sides at least 32, to logits (N, 1, h, w)."""
+        return self.layers(torch.cat(shown, dim=1))

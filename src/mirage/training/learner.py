@@ -36,6 +36,10 @@ class Learner:
             name: fabric.setup_optimizers(model.configure_optimizer(name, parameters))
             for name, parameters in self.networks.items()
         }
+        self.rates = {
+            name: [group["lr"] for group in optimiser.optimizer.param_groups]
+            for name, optimiser in self.optimisers.items()
+        }
         self.ema = EMA(model, model.sampling_modules, options.ema_decay) if options.ema_decay else None
 
     def step(self, step: int, micro_batches: list[dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -62,11 +66,19 @@ class Learner:
                 for name, loss in losses.items():
                     means[phase][name] = means[phase].get(name, 0) + loss.detach() / len(micro_batches)
             average_gradients(self.networks[phase], ranks)
+            self._set_rates(phase, step)
             self.optimisers[phase].step()
             self.optimisers[phase].zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(step)
         return means
+
+    def _set_rates(self, phase: str, step: int) -> None:
+        """Learning rates of a step: the optimiser's own times the model's factor, whatever was before."""
+        factor = self.model.learning_rate_factor(phase, step / self.options.steps)
+        groups = self.optimisers[phase].optimizer.param_groups
+        for group, rate in zip(groups, self.rates[phase], strict=True):
+            group["lr"] = rate * factor
 
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         device, image_ndim = self.fabric.device, self.model.spatial_dims + 2

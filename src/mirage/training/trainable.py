@@ -26,7 +26,7 @@ class Trainable(nn.Module, ABC):
         metric_name, metric_mode: what ``validation_metric`` returns first and whether less is better.
     """
 
-    phases: ClassVar[tuple[str, ...]]
+    phases: tuple[str, ...]
     sampling_modules: ClassVar[tuple[str, ...]]
     spatial_dims: ClassVar[int] = 2
     channels_last: ClassVar[bool] = False
@@ -49,6 +49,15 @@ class Trainable(nn.Module, ABC):
     @abstractmethod
     def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Optimiser of one phase."""
+
+    def learning_rate_factor(self, phase: str, done: float) -> float:
+        """What the learning rates of a phase's optimiser are multiplied by in a step.
+
+        Args:
+            phase: name of the phase.
+            done: share of the training's steps that lie behind, in [0, 1).
+        """
+        return 1.0
 
     @abstractmethod
     def validation_metric(self, validation: Items, training: Items) -> dict[str, float]:
