@@ -14,6 +14,7 @@ from mirage.preprocess.masks import remove_small
 from mirage.recipes.base import Made, Recipe
 
 CUT_DRAWS = 64
+CUT_HALVINGS = 12
 
 
 class MaskThenImage(Recipe):
@@ -60,14 +61,22 @@ class MaskThenImage(Recipe):
     def _cut(self) -> float:
         """Level, in [-1, 1], at which masks are binarised; the same for all shards.
 
-        It is the quantile of fixed draws that leaves the training masks' mean share of foreground.
+        The quantile at which fixed draws, once cleaned, have the training masks' mean share of foreground,
+        found by halving. Cleaning takes foreground away, so it lies below the quantile of that share.
         """
         generator = self.model(self.options.masks)
         share = self.learnt(self.options.masks)["foreground"]
         if not self.options.match_foreground or share is None or len(generator.made_labels) != 1:
             return 0.0
         draws = generator.sample(None, [self.seed_of("cut", index) for index in range(CUT_DRAWS)])
-        return float(np.quantile(draws.cpu().numpy(), 1 - share))
+        values = np.sort(draws.cpu().numpy(), axis=None)
+        low, high = 0, int((1 - share) * (len(values) - 1))
+        for _ in range(CUT_HALVINGS):
+            middle = (low + high) // 2
+            masks = generator.decode(draws - float(values[middle]))[:, 0]
+            kept = np.mean([np.count_nonzero(self._cleaned(mask)) for mask in masks]) / masks[0].size
+            low, high = (middle, high) if kept > share else (low, middle)
+        return float(values[high])
 
     def _draw_masks(self, indices: Sequence[int]) -> dict[int, np.ndarray | None]:
         """A cleaned label mask (H, W) for each index; None where no draw had enough foreground."""
@@ -80,10 +89,14 @@ class MaskThenImage(Recipe):
             seeds = [self.seed_of("mask", index, draw) for index in missing]
             drawn = generator.decode(generator.sample(None, seeds) - cut)
             for index, array in zip(missing, drawn, strict=True):
-                label = array[0] * remove_small(array[0], self.options.min_component)
+                label = self._cleaned(array[0])
                 if np.count_nonzero(label) >= max(1, self.options.min_foreground * label.size):
                     found[index] = label
         return found
+
+    def _cleaned(self, label: np.ndarray) -> np.ndarray:
+        cleaned: np.ndarray = label * remove_small(label, self.options.min_component)
+        return cleaned
 
     def _draw_images(self, masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         """The image (C, H, W) of each mask (H, W)."""
