@@ -40,7 +40,7 @@ CORE = pa.schema(
 SPLITS = ("train", "val", "test")
 ABSENT = 255
 """Value that fills a mask channel of an item that does not have it, such as a second observer."""
-ROW_GROUP = 2048
+ROW_GROUP = 512
 """Rows that are encoded at a time; keeps the peak memory of large manifests flat."""
 
 

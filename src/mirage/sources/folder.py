@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -74,13 +73,13 @@ class Folder(Source):
         table = read_table(self.root / self.options.table) if self.options.table else None
         if table is not None:
             table.check_files(files)
-        ids = Counter(_identifier(file) for file in files)
-        claims = Counter(path for file in files for path in self._mask_paths(file).values())
+        same_id = _repeated(_identifier(file) for file in files)
+        same_mask = _repeated(path for file in files for path in self._mask_paths(file).values())
         for file in files:
             item_id = _identifier(file)
-            shared = [path for path in self._mask_paths(file).values() if claims[path] > 1]
+            shared = [path for path in self._mask_paths(file).values() if hash(path) in same_mask]
             problem = f"{shared[0]} is also the mask of another image; use {{parent}}" if shared else None
-            yield self._item(file, item_id if ids[item_id] == 1 else _safe(file), table, problem)
+            yield self._item(file, _safe(file) if hash(item_id) in same_id else item_id, table, problem)
 
     def _mask_paths(self, file: str) -> dict[str, str]:
         """Mask channel -> path of the image's mask, relative to the folder; it need not exist."""
@@ -157,6 +156,12 @@ def _walk(root: Path, below: str = "", above: frozenset[str] = frozenset()) -> I
                 yield from _walk(root, path, above)
         else:
             yield path
+
+
+def _repeated(texts: Iterable[str]) -> frozenset[int]:
+    """Hashes of the texts that occur more than once; takes eight bytes a text, however many there are."""
+    hashes, counts = np.unique(np.fromiter(map(hash, texts), np.int64), return_counts=True)
+    return frozenset(hashes[counts > 1].tolist())
 
 
 def _stem(file: str) -> str:
