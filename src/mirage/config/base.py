@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -31,6 +31,25 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Part(Options):
+    """A training split or a part of it; a smaller part lies inside a larger one, whoever asks for it."""
+
+    images: int | None = Field(None, ge=1, description="only so many training images, by subject; none: all")
+    share: float | None = Field(
+        None, gt=0, lt=1, description="only this share of the training images, by subject; none: all"
+    )
+
+    @model_validator(mode="after")
+    def _one_part(self) -> Self:
+        if self.images is not None and self.share is not None:
+            raise ValueError("images and share are two ways to ask for a part; give one")
+        return self
+
+    def images_of(self, total: int) -> int:
+        """How many of a training split's ``total`` images are taken; more than there are where so asked."""
+        return self.images or (total if self.share is None else max(1, round(self.share * total)))
+
+
 class Runtime(Options):
     """Where and how long a job runs. Never changes a result, so never remakes one."""
 
@@ -47,7 +66,12 @@ class Runtime(Options):
 
 
 class Entry(Options):
-    """A named entry of a registry."""
+    """A named entry of a registry.
+
+    ``volumes`` is whether it is for volumes (True), for 2D images (False) or for both (None).
+    """
+
+    volumes: ClassVar[bool | None] = None
 
     runtime: Runtime = Field(default_factory=Runtime, description="resources; never remakes anything")
     demo: dict[str, Any] = Field(

@@ -76,6 +76,8 @@ def _type(field: dict[str, Any]) -> str:
         if union in field:
             return " or ".join(dict.fromkeys(_type(part) for part in field[union]))
     kind = field.get("type", "any")
+    if kind == "array" and "prefixItems" in field:
+        return f"list of {len(field['prefixItems'])} {_type(field['prefixItems'][0])}"
     if kind == "array":
         return f"list of {_type(field.get('items', {}))}"
     values = [*field.get("patternProperties", {}).values(), field.get("additionalProperties")]

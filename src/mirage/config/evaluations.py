@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from mirage.config.base import DataName, Entry, Name, Options, RealName, Refers, Seed
-from mirage.config.generators import Augment, SegmenterOptions
+from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
+from mirage.config.generators import Augment, Precision, SegmenterOptions
+from mirage.config.judges import DeepMedicJudge, Judge
 
+AnyOptions = TypeVar("AnyOptions", bound=Options)
 OBSERVER_ARM = "observer2"
 """Arm under which a second observer is scored; no configured arm may take its name."""
 
 
-class TrainingSet(Options):
-    """One dataset of an arm's training set, or the first so many of its images."""
+def with_default(options: AnyOptions, key: str) -> AnyOptions:
+    """The options with the default of one key."""
+    default = type(options).model_fields[key].get_default(call_default_factory=True)
+    return options.model_copy(update={key: default})
+
+
+class TrainingSet(Part):
+    """One dataset of an arm's training set, or a part of it."""
 
     data: DataName = Field(description="dataset or recipe")
-    images: int | None = Field(None, ge=1, description="only so many images, by subject; none: all")
 
     @model_validator(mode="before")
     @classmethod
@@ -36,13 +43,26 @@ class Arm(Options):
 
 
 class ArmsEvaluation(Entry):
-    """An evaluation that trains a judge on every arm with every seed and scores it on held-out images."""
+    """An evaluation that trains a judge on every arm with every seed and scores it on held-out images.
+
+    ``baseline_keys`` are keys that concern the baseline arm alone.
+    """
+
+    baseline_keys: ClassVar[frozenset[str]] = frozenset()
 
     evaluator: str
     test: RealName = Field(description="dataset (no recipe) whose test split is scored")
     arms: dict[Name, Arm] = Field(min_length=1, description="name -> training set")
     baseline: str = Field("real", description="arm that the others are compared with")
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, description="one judge is trained for each")
+
+    def also_read(self, arm: str) -> list[str]:
+        """Datasets that an arm's job reads beside the test set and its training sets."""
+        return []
+
+    def unaugmented(self) -> Self:
+        """The evaluation as arms without `augment: true` see it: how the others are augmented is left out."""
+        return self
 
     @field_validator("seeds")
     @classmethod
@@ -63,6 +83,8 @@ class ArmsEvaluation(Entry):
 class SegmentationEvaluation(ArmsEvaluation):
     """A U-Net is trained on every arm and scored on held-out real images."""
 
+    volumes = False
+
     evaluator: Literal["segmentation"]
     label: str | None = Field(None, description="name of the label scored; none: all foreground")
     steps: int = Field(2000, ge=2, description="optimiser steps of every judge, whatever its arm")
@@ -75,9 +97,68 @@ class SegmentationEvaluation(ArmsEvaluation):
     )
     judge: SegmenterOptions = Field(default_factory=SegmenterOptions)
 
+    def unaugmented(self) -> Self:
+        """Without `augment`."""
+        return with_default(self, "augment")
+
+
+class LesionOptions(Options):
+    """What counts as a lesion where scores are taken lesion by lesion (BraTS 2023)."""
+
+    dilation: int = Field(
+        3, ge=0, description="truth dilated by so many voxels hangs together as one lesion; BraTS: at 1 mm"
+    )
+    min_volume_mm3: float = Field(50.0, ge=0, description="lesions of at most this volume are left out")
+
+
+class VolumeSegmentationEvaluation(ArmsEvaluation):
+    """A 3D network is trained on every arm and scored on held-out real volumes, by label and by region.
+
+    Arms with `augment: true` are trained with the judge's own `augment`, others without any.
+    """
+
+    volumes = True
+    baseline_keys = frozenset({"label_fidelity"})
+
+    evaluator: Literal["volume_segmentation"]
+    steps: int = Field(
+        70_000, ge=2, description="optimiser steps of every judge, whatever its arm; 70,000 is DeepMedic's"
+    )
+    batch_size: int = Field(10, ge=1, description="segments or patches a step")
+    precision: Precision = Field(
+        "32-true", description="number format of the judge's training; weights stay 32 bit"
+    )
+    judge: Judge = Field(
+        default_factory=lambda: DeepMedicJudge(arch="deepmedic"), description="the network that is trained"
+    )
+    regions: dict[str, list[str]] | None = Field(
+        None,
+        description="region -> names of its labels; none: WT (NCR, ED, ET), TC (NCR, ET) and ET, as BraTS "
+        "has them. Every label is scored as well, regions also lesion by lesion",
+    )
+    lesions: LesionOptions = Field(default_factory=LesionOptions)
+    penalty_mm: float = Field(
+        374.0, gt=0, description="distance where a region is missed or is not there; BraTS: 374 mm"
+    )
+    label_fidelity: list[TrainingSet] = Field(
+        default_factory=list,
+        description="recipes whose volumes the baseline arm's judge segments: Dice against the labels that "
+        "they were made from",
+    )
+
+    def unaugmented(self) -> Self:
+        """Without the judge's own."""
+        return self.model_copy(update={"judge": with_default(self.judge, "augment")})
+
+    def also_read(self, arm: str) -> list[str]:
+        """The recipes whose labels the baseline arm's judge looks for."""
+        return [part.data for part in self.label_fidelity] if arm == self.baseline else []
+
 
 class FidelityEvaluation(Entry):
     """How far synthetic images lie from real ones, and whether they copy them."""
+
+    volumes = False
 
     evaluator: Literal["fidelity"]
     real: DataName = Field(description="dataset whose training split the generator has learnt from")
@@ -96,7 +177,10 @@ class FidelityEvaluation(Entry):
     seed: int = Field(0, ge=0, description="seed of the resampling")
 
 
-EvaluationConfig = Annotated[SegmentationEvaluation | FidelityEvaluation, Field(discriminator="evaluator")]
+EvaluationConfig = Annotated[
+    SegmentationEvaluation | VolumeSegmentationEvaluation | FidelityEvaluation,
+    Field(discriminator="evaluator"),
+]
 
 
 class StudyConfig(Options):

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from mirage.config.base import DataName, Entry, Options
+from mirage.config.base import DataName, Entry, Options, Part
+from mirage.config.judges import DeepMedicOptions, Segmenter3DOptions
 
 DCGAN_SIZES = (32, 64, 128, 256, 512)
+
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class Augment(Options):
     """Random changes of training items, the same for image and mask."""
 
-    hflip: bool = Field(False, description="mirror left-right")
-    vflip: bool = Field(False, description="mirror up-down")
-    rotate_deg: float = Field(0, ge=0, le=180, description="rotation drawn from [-x, x] degrees")
-    scale: float = Field(0, ge=0, lt=1, description="zoom drawn from [1 - x, 1 + x]")
+    hflip: bool = Field(False, description="mirror left-right: the last axis, also of a volume")
+    vflip: bool = Field(
+        False, description="mirror up-down: the second last axis, which is front-back in a volume of a head"
+    )
+    rotate_deg: float = Field(
+        0, ge=0, le=180, description="rotation drawn from [-x, x] degrees, of a volume in the axial plane"
+    )
+    scale: float = Field(
+        0, ge=0, lt=1, description="zoom drawn from [1 - x, 1 + x], of a volume in the axial plane"
+    )
     gamma: float = Field(0, ge=0, lt=1, description="images only: gamma drawn from [1 - x, 1 + x]")
     brightness: float = Field(0, ge=0, lt=1, description="images only: factor drawn from [1 - x, 1 + x]")
 
@@ -28,7 +39,7 @@ class TrainingOptions(Options):
     steps: int = Field(10_000, ge=1, description="optimiser steps of each network")
     batch_size: int = Field(16, ge=1, description="items a step, over all devices and micro-batches")
     accumulate: int = Field(1, ge=1, description="micro-batches a step; divides batch_size")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Precision = Field(
         "32-true", description="number format of the forward pass; weights stay 32 bit"
     )
     ema_decay: float | None = Field(
@@ -49,6 +60,26 @@ class TrainingOptions(Options):
     def _whole_micro_batches(self) -> TrainingOptions:
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
+
+
+class PairTraining(TrainingOptions):
+    """The one training loop, for a generator that learns from pairs of subjects."""
+
+    batch_size: int = Field(
+        2,
+        ge=2,
+        description="subjects a step, over all devices and micro-batches: tumours of the one half on the "
+        "brains of the other",
+    )
+
+    @model_validator(mode="after")
+    def _whole_pairs(self) -> PairTraining:
+        if self.batch_size // self.accumulate % 2:
+            raise ValueError(
+                f"batch_size {self.batch_size} in {self.accumulate} micro-batch(es) is no whole number of "
+                f"pairs; use a multiple of {2 * self.accumulate}"
+            )
         return self
 
 
@@ -101,6 +132,83 @@ class Pix2PixOptions(Options):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
 
 
+Order = Annotated[str, StringConstraints(pattern=r"^([gi]?c[rl]|c[gi][rl]|c[rl][gi])$")]
+"""Order of a 3D block: c convolution, g group or i instance norm, r ReLU or l LeakyReLU(0.2)."""
+
+
+class LabelToBrainOptions(Options):
+    """3D label maps to MRI sequences: a 3D U-Net against 3D patch discriminators, least-squares loss.
+
+    The defaults are the recommended design. The published one is coding scalar, matched
+    false, local_crop 0, noise_channels 0, order and discriminator_order gcr, affine true, spectral_norm none
+    or both, beta1 0.9.
+    """
+
+    f_maps: int = Field(64, ge=2, description="channels of the U-Net's first level, doubled a level")
+    levels: int = Field(4, ge=2, le=6, description="U-Net levels; sizes must divide by 2**(levels - 1)")
+    order: Order = Field(
+        "cir",
+        description="of the U-Net's blocks: c convolution, g group norm, i instance norm, r ReLU, "
+        "l LeakyReLU(0.2)",
+    )
+    discriminator_f_maps: int = Field(64, ge=2, description="channels of a discriminator's first level")
+    discriminator_levels: int = Field(4, ge=1, le=6, description="discriminator levels; 4 see 68 voxels")
+    discriminator_order: Order = Field("cl", description="of the discriminators' blocks, as `order`")
+    affine: bool = Field(False, description="norms have learnt scales and offsets")
+    spectral_norm: Literal["none", "discriminator", "both"] = Field(
+        "discriminator", description="networks whose 3x3x3 convolutions are spectrally normalised"
+    )
+    coding: Literal["one_hot", "scalar"] = Field(
+        "one_hot",
+        description="of the condition. one_hot: background, healthy brain and each label in a channel, in "
+        "[-1, 1]; scalar: one channel of 0 background, 1 brain, 2 NCR, 3 ED, 5 ET, 4 RC",
+    )
+    noise_channels: int = Field(
+        1, ge=0, le=16, description="channels of normal noise beside the condition; 0: one image a condition"
+    )
+    matched: bool = Field(
+        True,
+        description="discriminators compare real and generated images of the same condition, and L1 holds "
+        "them together; false: real images with their own labels against images of mixed labels",
+    )
+    l1_weight: float = Field(
+        100.0, ge=0, description="weight of the L1 loss inside the brain, where `matched`"
+    )
+    discriminate: Literal["whole", "crops"] = Field(
+        "whole",
+        description="what the discriminator sees: the whole volume; or a random crop, in half of the cases "
+        "around the tumour, and by a second network the whole volume averaged 4 x 4 x 4",
+    )
+    crop: int = Field(96, ge=8, description="side of the random crop, voxels; cut to the volume's")
+    local_crop: int = Field(
+        64,
+        ge=0,
+        description="side of a crop around the tumour with a discriminator of its own, voxels; cut to the "
+        "volume's; 0: none",
+    )
+    lr_generator: float = Field(1e-4, gt=0, description="Adam's learning rate, generator")
+    lr_discriminator: float = Field(1e-4, gt=0, description="Adam's learning rate, discriminators")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
+    checkpointing: bool = Field(
+        False,
+        description="compute the full-resolution blocks again in the backward pass, and make one volume at a "
+        "time: less memory, a fifth to a third more time",
+    )
+
+    def check_size(self, size: tuple[int, ...]) -> None:
+        """Refuse volumes that the U-Net cannot halve.
+
+        Raises:
+            ValueError: says what is needed.
+        """
+        step = 2 ** (self.levels - 1)
+        if any(side % step for side in size) or math.prod(size) == step**3:
+            raise ValueError(
+                f"label_to_brain with {self.levels} levels makes volumes whose sides are multiples of {step} "
+                f"and not all {step}, its data have `prepare.size` {list(size)}"
+            )
+
+
 class SegmenterOptions(Options):
     """2D U-Net (MONAI's BasicUNet) that draws label masks on images, trained on patches."""
 
@@ -115,13 +223,14 @@ class SegmenterOptions(Options):
     dropout: float = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
 
 
-class GeneratorEntry(Entry):
-    """A named generator.
+class GeneratorEntry(Entry, Part):
+    """A named generator, which learns from a training split or a part of it.
 
-    ``needs`` is what it is conditioned on, None for nothing.
+    ``needs`` is what it is conditioned on, None for nothing; ``volumes`` is whether it learns from volumes.
     """
 
     needs: ClassVar[Literal["image", "mask"] | None] = None
+    volumes: ClassVar[bool] = False
 
     arch: str
     options: Options
@@ -133,12 +242,19 @@ class GeneratorEntry(Entry):
         """What a sample is."""
         return "image"
 
-    def check_size(self, size: int) -> None:
-        """Refuse images of a side that the architecture cannot make.
+    def check_size(self, size: int | tuple[int, int, int]) -> None:
+        """Refuse images of a side, or volumes of a size, that the architecture cannot make.
 
         Raises:
-            ValueError: says which sides it can.
+            ValueError: says which it can.
         """
+        if isinstance(size, tuple) != self.volumes:
+            wanted, found = ("volumes", "2D images") if self.volumes else ("2D images", "volumes")
+            raise ValueError(
+                f"{self.arch} is for {wanted}, its data are {found} of `prepare.size` "
+                f"{list(size) if isinstance(size, tuple) else size}; choose another `arch`, or prepare "
+                f"with `kind: {'volume' if self.volumes else 'image'}`"
+            )
 
 
 class DCGANConfig(GeneratorEntry):
@@ -148,7 +264,8 @@ class DCGANConfig(GeneratorEntry):
     def makes(self) -> Literal["image", "mask"]:
         return self.options.of
 
-    def check_size(self, size: int) -> None:
+    def check_size(self, size: int | tuple[int, int, int]) -> None:
+        super().check_size(size)
         if size not in DCGAN_SIZES:
             raise ValueError(f"dcgan makes images of side {DCGAN_SIZES}, its data have `prepare.size` {size}")
 
@@ -165,6 +282,22 @@ class Pix2PixConfig(GeneratorEntry):
     options: Pix2PixOptions = Field(default_factory=Pix2PixOptions)
 
 
+class LabelToBrainConfig(GeneratorEntry):
+    """MRI volumes from label maps and brain masks."""
+
+    needs = "mask"
+    volumes = True
+
+    def check_size(self, size: int | tuple[int, int, int]) -> None:
+        super().check_size(size)
+        if isinstance(size, tuple):
+            self.options.check_size(size)
+
+    arch: Literal["label_to_brain"]
+    options: LabelToBrainOptions = Field(default_factory=LabelToBrainOptions)
+    training: PairTraining = Field(default_factory=PairTraining)
+
+
 class SegmenterConfig(GeneratorEntry):
     """Label masks from images."""
 
@@ -178,4 +311,45 @@ class SegmenterConfig(GeneratorEntry):
     options: SegmenterOptions = Field(default_factory=SegmenterOptions)
 
 
-GeneratorConfig = Annotated[DCGANConfig | Pix2PixConfig | SegmenterConfig, Field(discriminator="arch")]
+class VolumeSegmenterEntry(GeneratorEntry):
+    """Label masks of volumes from volumes."""
+
+    needs = "image"
+    volumes = True
+
+    options: DeepMedicOptions | Segmenter3DOptions
+
+    @property
+    def makes(self) -> Literal["image", "mask"]:
+        return "mask"
+
+    def check_size(self, size: int | tuple[int, int, int]) -> None:
+        super().check_size(size)
+        if isinstance(size, tuple):
+            self.options.check_size(size)
+
+    @model_validator(mode="after")
+    def _own_augmentation(self) -> VolumeSegmenterEntry:
+        if self.training.augment != Augment():
+            raise ValueError(f"training.augment: {self.arch} changes its windows by `options.augment`")
+        return self
+
+
+class DeepMedicConfig(VolumeSegmenterEntry):
+    """Label masks of volumes by DeepMedic."""
+
+    arch: Literal["deepmedic"]
+    options: DeepMedicOptions = Field(default_factory=DeepMedicOptions)
+
+
+class Segmenter3DConfig(VolumeSegmenterEntry):
+    """Label masks of volumes by a 3D U-Net or SegResNet."""
+
+    arch: Literal["segmenter3d"]
+    options: Segmenter3DOptions = Field(default_factory=Segmenter3DOptions)
+
+
+GeneratorConfig = Annotated[
+    DCGANConfig | Pix2PixConfig | LabelToBrainConfig | SegmenterConfig | DeepMedicConfig | Segmenter3DConfig,
+    Field(discriminator="arch"),
+]

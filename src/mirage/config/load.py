@@ -15,6 +15,9 @@ from mirage.config.base import Options
 from mirage.config.model import REGISTRIES, Config
 from mirage.errors import ConfigError
 
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key ``<<``, whose mapping's keys stand behind a mapping's own."""
+
 
 class _StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
     """YAML in which a key given twice is an error instead of a silent overwrite."""
@@ -23,6 +26,8 @@ class _StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.S
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == MERGE:
+            continue
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             mark = key_node.start_mark
@@ -197,13 +202,13 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _tags(model: Any) -> set[Any]:
-    """Values of the literal fields by which a member of a union is chosen."""
+    """Values of the literal fields by which a member of a union is chosen: those that have one value only."""
     if not _is_options(model):
         return set()
     return {
         value
         for field in model.model_fields.values()
-        if get_origin(field.annotation) is Literal and field.is_required()
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
         for value in get_args(field.annotation)
     }
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from mirage.config.base import ModelRef, Name, Options, models_of, references
-from mirage.config.datasets import DatasetConfig
-from mirage.config.evaluations import EvaluationConfig, StudyConfig
-from mirage.config.generators import GeneratorConfig
-from mirage.config.recipes import RecipeConfig
+from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig
+from mirage.config.evaluations import (
+    ArmsEvaluation,
+    EvaluationConfig,
+    StudyConfig,
+    VolumeSegmentationEvaluation,
+)
+from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
+from mirage.config.recipes import DonorRecipe, RecipeConfig, UnconditionalRecipe
 
 REGISTRIES = ("datasets", "generators", "recipes", "evaluations", "studies")
 
@@ -61,6 +66,164 @@ class Config(Options):
                 raise ValueError(f"generators.{name}.data: {error}") from error
         return self
 
+    @model_validator(mode="after")
+    def _volumes_stay_apart(self) -> Config:
+        for registry in ("recipes", "evaluations"):
+            for name, entry in getattr(self, registry).items():
+                learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
+                volumes = {data: self._holds_volumes(data) for data in [*data_of(entry), *learnt]}
+                for data, found in volumes.items():
+                    if found != (found if entry.volumes is None else entry.volumes):
+                        raise ValueError(
+                            f"{registry}.{name}: is for {_kind(not found)}, {data!r} holds {_kind(found)}; "
+                            "name another dataset, or change its `prepare.kind`"
+                        )
+                if len(set(volumes.values())) > 1:
+                    listed = ", ".join(f"{data!r} {_kind(found)}" for data, found in volumes.items())
+                    raise ValueError(f"{registry}.{name}: cannot mix volumes and 2D images: {listed}")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_are_there(self) -> Config:
+        for name, generator in self.generators.items():
+            wanted = {"label"} if "mask" in (generator.needs, generator.makes) else set()
+            wanted |= {"brain"} if isinstance(generator, LabelToBrainConfig) else set()
+            self._check_masks(f"generators.{name}.data", generator.data, wanted)
+        for name, recipe in self.recipes.items():
+            if isinstance(recipe, DonorRecipe):
+                self._check_masks(f"recipes.{name}.data", recipe.data, {"label", "brain"})
+        for name, entry in self.evaluations.items():
+            if isinstance(entry, ArmsEvaluation):
+                self._check_masks(f"evaluations.{name}.test", entry.test, {"label"})
+                for arm, training in entry.arms.items():
+                    for data in data_of(training):
+                        self._check_masks(f"evaluations.{name}.arms.{arm}", data, {"label"})
+        return self
+
+    @model_validator(mode="after")
+    def _judges_fit(self) -> Config:
+        for name, entry in self.evaluations.items():
+            if not isinstance(entry, VolumeSegmentationEvaluation):
+                continue
+            size = self._size(entry.test)
+            if isinstance(size, tuple):
+                try:
+                    entry.judge.check_size(size)
+                except ValueError as error:
+                    raise ValueError(f"evaluations.{name}.judge: {error}") from error
+            self._check_regions(f"evaluations.{name}.regions", entry)
+            for part in entry.label_fidelity:
+                if part.data not in self.recipes:
+                    raise ValueError(
+                        f"evaluations.{name}.label_fidelity: {part.data!r} is a dataset; its volumes are "
+                        "not made from its labels, name a recipe"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _data_are_stored_alike(self) -> Config:
+        for name, recipe in self.recipes.items():
+            learnt = [self.generators[ref.generator].data for ref in models_of(recipe)]
+            same = ("prepare.size", "labels", "number of channels")
+            self._check_alike(f"recipes.{name}", [*data_of(recipe), *learnt], same)
+        for name, entry in self.evaluations.items():
+            if isinstance(entry, ArmsEvaluation):
+                read = {f"arms.{arm}": data_of(training) for arm, training in entry.arms.items()}
+                read["label_fidelity"] = entry.also_read(entry.baseline)
+                for key, data in read.items():
+                    keys = ("prepare.size", "prepare.bits", "labels", "channels")
+                    self._check_alike(f"evaluations.{name}.{key}", [entry.test, *data], keys)
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_cut(self) -> Config:
+        for name, generator in self.generators.items():
+            training, gpus = generator.training, max(1, generator.runtime.gpus)
+            pieces = gpus * training.accumulate
+            least = 2 * pieces if isinstance(training, PairTraining) else pieces
+            if training.batch_size % least:
+                pairs = ", of whole pairs" if least > pieces else ""
+                raise ValueError(
+                    f"generators.{name}.training.batch_size: {training.batch_size} cannot be cut into equal "
+                    f"parts{pairs} for runtime.gpus {generator.runtime.gpus} x training.accumulate "
+                    f"{training.accumulate}; use a multiple of {least}"
+                )
+        return self
+
+    def _check_regions(self, where: str, entry: VolumeSegmentationEvaluation) -> None:
+        known = list((self.datasets[entry.test].labels or {}).values())
+        default = {"WT, TC and ET, which are meant where none are given": [*TUMOUR_LABELS.values()]}
+        for region, names in (entry.regions or default).items():
+            unknown = [name for name in names if name not in known]
+            if unknown or not names:
+                raise ValueError(
+                    f"{where}: {region}: no label {', '.join(unknown) or 'is named'}; the labels of "
+                    f"{entry.test!r} are {', '.join(known)}"
+                )
+            if region in known and set(names) != {region}:
+                raise ValueError(
+                    f"{where}: {region}: a label of this name is something else; rename the region"
+                )
+
+    def _check_alike(self, where: str, data: Iterable[str], keys: Iterable[str]) -> None:
+        """Refuse datasets and recipes of which one is stored in another way than the first."""
+        first, *others = dict.fromkeys(data)
+        for other in others:
+            expected, found = self._stored(first), self._stored(other)
+            for key in keys:
+                if expected.get(key) != found.get(key):
+                    raise ValueError(
+                        f"{where}: {self._named(other)} has `{key}` {found.get(key)}, {self._named(first)} "
+                        f"{expected.get(key)}; prepare both alike, or name other data"
+                    )
+
+    def _named(self, name: str) -> str:
+        """A dataset or recipe, and what the latter is stored like."""
+        origin = self._origin(name)
+        return repr(name) if name == origin else f"{name!r} (stored as {origin!r} is)"
+
+    def _stored(self, name: str) -> dict[str, Any]:
+        """How the items of a dataset or recipe are stored; of 2D images only their size, which all keep."""
+        dataset = self.datasets[self._origin(name)]
+        if dataset.prepare.kind == "image":
+            return {"prepare.size": dataset.prepare.size}
+        channels = dataset.source.channels_stored
+        return {
+            "prepare.size": list(dataset.prepare.size),
+            "prepare.bits": dataset.prepare.bits,
+            "channels": channels,
+            "number of channels": len(channels),
+            "labels": dataset.labels,
+        }
+
+    def _check_masks(self, where: str, data: str, wanted: set[str]) -> None:
+        missing = wanted - self._mask_channels(data)
+        if "brain" in missing:
+            raise ValueError(
+                f"{where}: {data!r} stores no brain masks, which are needed here; prepare it with "
+                "`brain: auto`"
+            )
+        if missing:
+            raise ValueError(
+                f"{where}: {data!r} has no label masks, which are needed here; name them in its `source`, or "
+                "name other data"
+            )
+
+    def _mask_channels(self, name: str) -> set[str]:
+        """Which of the mask channels ``label`` and ``brain`` a dataset or recipe has."""
+        recipe = self.recipes.get(name)
+        if recipe is None:
+            return self.datasets[name].mask_channels
+        if isinstance(recipe, DonorRecipe):
+            return {"label", "brain"}
+        if isinstance(recipe, UnconditionalRecipe):
+            return {"label"} if self.generators[recipe.generator.generator].makes == "mask" else set()
+        return {"label"}
+
+    def _holds_volumes(self, name: str) -> bool:
+        """Whether a dataset or recipe is of volumes."""
+        return isinstance(self._size(name), tuple)
+
     def _all_references(self) -> Iterator[tuple[str, str, str]]:
         """(key, registry, name) of everything that names an entry."""
         for study in self.run:
@@ -83,12 +246,20 @@ class Config(Options):
         learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
         return [*learnt, *data_of(entry)]
 
-    def _size(self, name: str) -> int:
-        """Side of the images of a dataset or recipe, pixels."""
+    def _origin(self, name: str) -> str:
+        """Dataset as which the items of a dataset or recipe are stored.
+
+        A recipe's are stored as what its generator of images has learnt, else as the data it reads.
+        """
         while name in self.recipes:
-            read = data_of(self.recipes[name])
-            name = read[0] if read else self.generators[models_of(self.recipes[name])[-1].generator].data
-        return self.datasets[name].prepare.size
+            recipe = self.recipes[name]
+            draw = [getattr(recipe, key) for key, (makes, _) in recipe.wants.items() if makes != "mask"]
+            name = self.generators[draw[0].generator].data if draw else data_of(recipe)[0]
+        return name
+
+    def _size(self, name: str) -> int | tuple[int, int, int]:
+        """Side of the images of a dataset or recipe, pixels; (D, H, W) of volumes."""
+        return self.datasets[self._origin(name)].prepare.size
 
     def data_of(self, name: str) -> set[str]:
         """Every dataset and recipe that one depends on, itself included."""
@@ -116,6 +287,10 @@ def data_of(entry: Options) -> list[str]:
     """Datasets and recipes that an entry names itself, once each, in order."""
     named = (name for _, registry, name in references(entry) if registry.startswith("dataset"))
     return list(dict.fromkeys(named))
+
+
+def _kind(volumes: bool) -> str:
+    return "volumes" if volumes else "2D images"
 
 
 def _suggest(name: str, known: list[str]) -> str:

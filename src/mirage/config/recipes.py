@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mirage.config.base import DataName, Entry, ModelRef
+from mirage.config.base import DataName, Entry, ModelRef, Part, RealName
 
 Wants = tuple[Literal["image", "mask"] | None, Literal["image", "mask"] | None]
 
@@ -31,6 +31,7 @@ class RecipeEntry(Entry):
 class UnconditionalRecipe(RecipeEntry):
     """Images (or masks) straight from noise."""
 
+    volumes: ClassVar[bool | None] = False
     wants: ClassVar[dict[str, Wants]] = {"generator": (None, None)}
 
     recipe: Literal["unconditional"]
@@ -41,6 +42,7 @@ class UnconditionalRecipe(RecipeEntry):
 class MaskThenImageRecipe(RecipeEntry):
     """Stage I invents label masks, they are binarised and cleaned, stage II makes the image of each."""
 
+    volumes: ClassVar[bool | None] = False
     wants: ClassVar[dict[str, Wants]] = {"masks": ("mask", None), "images": ("image", "mask")}
 
     recipe: Literal["mask_then_image"]
@@ -64,6 +66,7 @@ class MaskThenImageRecipe(RecipeEntry):
 class PseudoLabelRecipe(RecipeEntry):
     """Real images of an unlabelled dataset with the masks that a trained segmenter draws on them."""
 
+    volumes: ClassVar[bool | None] = False
     wants: ClassVar[dict[str, Wants]] = {"segmenter": ("mask", "image")}
 
     recipe: Literal["pseudo_label"]
@@ -72,6 +75,69 @@ class PseudoLabelRecipe(RecipeEntry):
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is foreground")
 
 
+class DonorRecipe(RecipeEntry, Part):
+    """One training subject's tumour on another's brain; only subjects of the part are donors."""
+
+    volumes: ClassVar[bool | None] = True
+
+    data: RealName = Field(description="dataset whose training subjects are the donors")
+    count: int = Field(
+        ge=1, description="items to make; every ordered pair of subjects comes once before one comes again"
+    )
+
+
+class MixLabelsRecipe(DonorRecipe):
+    """The tumour of A on the brain mask of B, cut off at its edge, and the image that a generator draws."""
+
+    wants: ClassVar[dict[str, Wants]] = {"generator": ("image", "mask")}
+
+    recipe: Literal["mix_labels"]
+    generator: ModelRef = Field(description="generator of volumes from labels on brain masks")
+    mirror: bool = Field(False, description="half of the tumours change sides")
+    scale: float = Field(0.0, ge=0, lt=1, description="size of the tumour, factor drawn from [1 - x, 1 + x]")
+    shift: int = Field(
+        0,
+        ge=0,
+        description="voxels along each axis, drawn from [-x, x] until the tumour lies in the brain",
+    )
+
+
+class CarveMixRecipe(DonorRecipe):
+    """CarveMix (Zhang 2021): a region around A's tumour, smaller or larger than it, replaces that of B."""
+
+    recipe: Literal["carve_mix"]
+    harmonise: bool = Field(
+        True, description="bring A's intensities to B's by mean and deviation of their healthy brains"
+    )
+
+
+class CopyPasteRecipe(DonorRecipe):
+    """Copy-paste (TumorCP, Yang 2021): A's tumour, moved and with other intensities, pasted on B's brain."""
+
+    recipe: Literal["copy_paste"]
+    mirror: bool = Field(True, description="half of the tumours change sides")
+    scale: float = Field(0.2, ge=0, lt=1, description="size of the tumour, factor drawn from [1 - x, 1 + x]")
+    rotate_deg: float = Field(
+        15.0, ge=0, le=180, description="rotation in the axial plane, drawn from [-x, x] degrees"
+    )
+    shift: int = Field(8, ge=0, description="voxels along each axis, drawn from [-x, x]")
+    intensity: float = Field(
+        0.1, ge=0, lt=1, description="values of the tumour, factor a channel drawn from [1 - x, 1 + x]"
+    )
+    blend: float = Field(
+        1.0, ge=0, description="standard deviation of the Gaussian that softens the pasted edge, voxels"
+    )
+    harmonise: bool = Field(
+        True, description="bring A's intensities to B's by mean and deviation of their healthy brains"
+    )
+
+
 RecipeConfig = Annotated[
-    UnconditionalRecipe | MaskThenImageRecipe | PseudoLabelRecipe, Field(discriminator="recipe")
+    UnconditionalRecipe
+    | MaskThenImageRecipe
+    | PseudoLabelRecipe
+    | MixLabelsRecipe
+    | CarveMixRecipe
+    | CopyPasteRecipe,
+    Field(discriminator="recipe"),
 ]

@@ -6,6 +6,7 @@ and the way a number is written never remake anything. Runtime facts are left ou
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel
@@ -47,10 +48,9 @@ def simulate_slice(config: Config, dataset: str) -> dict[str, Any]:
 def prepare_slice(config: Config, dataset: str) -> dict[str, Any]:
     """What decides the pixels of a prepared dataset; its splits are fixed later."""
     entry = config.datasets[dataset]
-    options = normalise(entry, exclude={"split", "max_failed_fraction"})
-    if entry.simulate:  # the path of the real data is not read
-        options["source"].pop("path", None)
-    return _versioned("prepare", options)
+    if entry.simulate:  # the real data are not read
+        entry = entry.model_copy(update={"source": entry.source.simulated()})
+    return _versioned("prepare", normalise(entry, exclude={"split", "max_failed_fraction"}))
 
 
 def gather_slice(config: Config, name: str) -> dict[str, Any]:
@@ -78,12 +78,19 @@ def synthesise_slice(config: Config, recipe: str) -> dict[str, Any]:
     return _versioned("synthesise", normalise(config.recipes[recipe], exclude={"max_failed_fraction"}))
 
 
+def arm_options(entry: ArmsEvaluation, arm: str, without: Collection[str] = ()) -> dict[str, Any]:
+    """What an evaluation says of one arm: no other arm, no seeds, no augmentation that it does not use."""
+    seen = entry if entry.arms[arm].augment else entry.unaugmented()
+    options = normalise(seen, exclude={"arms", "seeds", "baseline", *without})
+    return {**options, "arm": normalise(entry.arms[arm])}
+
+
 def arm_slice(config: Config, evaluation: str, arm: str) -> dict[str, Any]:
     """What decides one arm of an evaluation, beside its seed: no other arm, no list of seeds."""
     entry = config.evaluations[evaluation]
     assert isinstance(entry, ArmsEvaluation)
-    options = normalise(entry, exclude={"arms", "seeds", "baseline"})
-    return _versioned(f"evaluate_{entry.evaluator}", {**options, "arm": normalise(entry.arms[arm])})
+    others = frozenset() if arm == entry.baseline else entry.baseline_keys
+    return _versioned(f"evaluate_{entry.evaluator}", arm_options(entry, arm, others))
 
 
 def observer_slice(config: Config, evaluation: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mirage.config.base import Part
 from mirage.data.items import Items
 from mirage.data.names import shard_name
 from mirage.data.shards import ShardReader
@@ -96,6 +97,21 @@ class Dataset(Items):
             order = pd.util.hash_pandas_object(items["subject_id"], index=False).to_numpy()
             items = items.iloc[np.sort(np.argsort(order, kind="stable")[:images])]
         return self._view(items)
+
+    def training_part(self, part: Part) -> Dataset:
+        """The training split, cut to the images that ``part`` asks for.
+
+        Raises:
+            DataError: there are fewer, or none.
+        """
+        whole = self.select("train")
+        images = part.images_of(len(whole))
+        if not 0 < images <= len(whole):
+            raise DataError(
+                f"{self.info.name}: {images or 'some'} training images are asked for, its training split "
+                f"has {len(whole)}"
+            )
+        return self.select("train", images=images)
 
     def labelled(self) -> Dataset:
         """The same dataset without the items that have no label mask."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +33,13 @@ class ShardFacts(ImageFacts):
     def write(self, path: Path) -> None:
         """Write the facts as JSON, atomically."""
         write_json(path, self.model_dump(mode="json"))
+
+
+def same_spacing(first: Sequence[float] | None, second: Sequence[float] | None) -> bool:
+    """Whether two spacings are one, but for the rounding of headers; an unknown one is like no other."""
+    if first is None or second is None:
+        return first is second
+    return len(first) == len(second) and np.allclose(first, second, rtol=1e-3, atol=0)
 
 
 def gather(
@@ -104,7 +112,7 @@ def _merge_facts(shards: Sequence[ShardFacts], name: str) -> tuple[dict[str, Any
     for shard in others:
         for key in merged:
             found = getattr(shard, key)
-            if merged[key] == found:
+            if merged[key] == found or (key == "spacing_mm" and same_spacing(merged[key], found)):
                 continue
             if key != "spacing_mm":
                 raise DataError(

@@ -28,12 +28,14 @@ class Item:
             None without masks.
         boxes: dicts of x0, y0, x1, y1 (pixels of the stored image, half-open) and label.
         attributes: age, sex, view ... of the manifest; None when unknown.
+        content_hash: digest of the stored image; None when unknown.
     """
 
     image: np.ndarray
     masks: np.ndarray | None = None
     boxes: list[dict[str, Any]] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
+    content_hash: str | None = None
 
 
 class Items(ABC):
@@ -59,7 +61,17 @@ class Items(ABC):
         attributes = {
             name: _plain(values[index]) for name, values in self._columns.items() if name not in CORE.names
         }
-        return Item(self.image(index), masks, boxes, attributes)
+        return Item(self.image(index), masks, boxes, attributes, _plain(self._columns["content_hash"][index]))
+
+    def spacing_mm(self, index: int) -> tuple[float, ...] | None:
+        """Spacing of an item's stored pixels, (D,) H, W: its own, else what all share; None when unknown."""
+        axes = "dhw"[-(len(self.info.image_shape) - 1) :]
+        names = [f"spacing_{axis}_mm" for axis in axes]
+        if all(name in self._columns for name in names):
+            own = tuple(float(self._columns[name][index]) for name in names)
+            if np.isfinite(own).all():
+                return own
+        return self.info.spacing_mm
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:

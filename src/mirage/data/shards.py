@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from pathlib import Path
 from types import TracebackType
 
@@ -14,9 +15,17 @@ from mirage.files import atomic_path
 
 
 def content_hash(image: np.ndarray) -> str:
-    """Digest (16 hex digits) of an array's shape, type and values."""
+    """Digest (16 hex digits) of an array's shape, type and values.
+
+    Of a volume, the CRC-32 of its planes are digested: several times as fast, and sure enough to differ.
+    """
     digest = hashlib.blake2b(f"{image.dtype.str}{image.shape}".encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(image).data)
+    values = np.ascontiguousarray(image)
+    if values.ndim < 4:
+        digest.update(values.data)
+    else:
+        planes = (plane for volume in values for plane in volume)
+        digest.update(np.array([zlib.crc32(plane.data) for plane in planes], np.uint32).tobytes())
     return digest.hexdigest()
 
 

@@ -63,10 +63,11 @@ def _square_at(y: float, x: float, side: int) -> Box:
 
 
 @lru_cache(maxsize=64)
-def _axis(native: int, start: int, length: int, size: int) -> tuple[sparse.csr_array, np.ndarray]:
+def axis_weights(native: int, start: float, length: float, size: int) -> tuple[sparse.csr_array, np.ndarray]:
     """Weights (size, native) along an axis, and the share of each stored pixel that lies in the image.
 
-    Weights of a pixel that lies partly outside sum to 1 over the part inside; one wholly outside has none.
+    Stored pixel i covers native start + i * length / size to start + (i + 1) * length / size. Weights of a
+    pixel that lies partly outside sum to 1 over the part inside; one wholly outside has none.
     """
     edges = start + np.arange(size + 1) * (length / size)
     if length >= size:
@@ -101,8 +102,8 @@ def resize(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
         float32 (C, *size); averages of what lies inside the image, 0 where nothing does.
     """
     channels, height, width = image.shape
-    rows, _ = _axis(height, box.top, box.height, size[0])
-    columns, _ = _axis(width, box.left, box.width, size[1])
+    rows, _ = axis_weights(height, box.top, box.height, size[0])
+    columns, _ = axis_weights(width, box.left, box.width, size[1])
     lines = _resize_rows(np.moveaxis(image, 0, -1), rows).reshape(size[0], width, channels)
     pixels = columns @ np.ascontiguousarray(lines.transpose(1, 0, 2)).reshape(width, -1)
     return np.ascontiguousarray(pixels.reshape(size[1], size[0], channels).transpose(2, 1, 0))
@@ -127,8 +128,8 @@ def _resize_rows(image: np.ndarray, rows: sparse.csr_array) -> np.ndarray:
 
 def inside(shape: tuple[int, int], box: Box, size: tuple[int, int]) -> np.ndarray:
     """Stored pixels, boolean (H, W), with at least half of their area in the image of (H, W) ``shape``."""
-    _, rows = _axis(shape[0], box.top, box.height, size[0])
-    _, columns = _axis(shape[1], box.left, box.width, size[1])
+    _, rows = axis_weights(shape[0], box.top, box.height, size[0])
+    _, columns = axis_weights(shape[1], box.left, box.width, size[1])
     return np.outer(rows, columns) >= 0.5 - 1e-6
 
 

@@ -19,6 +19,8 @@ WRITERS: dict[str, str] = {
     "messidor": "mirage.simulate.native:write_messidor",
     "bubil": "mirage.simulate.native:write_bubil",
     "folder": "mirage.simulate.native:write_folder",
+    "brats": "mirage.simulate.volumes:write_brats",
+    "msd_brain": "mirage.simulate.volumes:write_msd_brain",
 }
 """Reader -> ``module:function`` that writes its native layout."""
 
@@ -28,11 +30,13 @@ def simulate(config: SimulateOptions, reader: str, folder: Path) -> None:
 
     Each subject depends on the seed and its own index only, so a smaller dataset is a part of a larger
     one. Native layouts also get `ground_truth.json`, which no reader looks at: image name -> positions of
-    disc and fovea in pixels, vessel share, grade. The plain folder holds its truth in masks and table.
+    disc and fovea in pixels, vessel share, grade; of brains, examination -> volumes in ml, centre in mm,
+    grade, foci. The plain folder holds its truth in masks and table.
 
     Args:
-        config: number, size and seed. For microscopy and wide frames ``size`` is the image's height.
-        reader: ``drive``, ``chasedb1``, ``messidor``, ``bubil`` or ``folder``.
+        config: number, size and seed. For microscopy and wide frames ``size`` is the image's height, for
+            brains the side of a slice.
+        reader: a key of ``WRITERS``.
         folder: a new directory.
 
     Raises:

@@ -20,6 +20,8 @@ READERS: dict[str, str] = {
     "messidor": "mirage.sources.messidor:Messidor",
     "bubil": "mirage.sources.bubil:Bubil",
     "folder": "mirage.sources.folder:Folder",
+    "brats": "mirage.sources.brats:Brats",
+    "msd_brain": "mirage.sources.msd_brain:MsdBrain",
 }
 """Config key ``reader`` -> ``module:class``; the module is imported only when it is used."""
 

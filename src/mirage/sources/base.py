@@ -16,11 +16,13 @@ class RawImage:
 
     Attributes:
         image: (C, H, W) or (C, D, H, W), native integer or float type, channel first.
-        masks: mask channel name (``label``, ``fov``, ``observer2`` ...) -> uint8 (H, W) or (D, H, W) of
-            the image's size; ``label`` holds label values, the others 0 or 1.
+        masks: mask channel name (``label``, ``fov``, ``brain``, ``observer2`` ...) -> uint8 (H, W) or
+            (D, H, W) of the image's size; ``label`` holds label values, the others 0 or 1.
         full_range: lowest and highest value the file's type or header allows, e.g. (0, 255) or
             (0, 4095); None where there is no such thing (float, signed CT), which needs an explicit window.
         spacing_mm: (D,) H, W, or None when unknown.
+        affine: float64 (4, 4) of a volume: voxel (x, y, z) of ``image[:, z, y, x]`` to mm right, anterior
+            and superior (RAS) of the scanner's origin, as in NIfTI; None for 2D images, or when unknown.
         boxes: around findings: dicts of x0, y0, x1, y1 (pixels of ``image``, half-open; x across, y down)
             and label.
     """
@@ -29,6 +31,7 @@ class RawImage:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     full_range: tuple[float, float] | None = None
     spacing_mm: tuple[float, ...] | None = None
+    affine: np.ndarray | None = None
     boxes: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -62,7 +65,7 @@ class Source(ABC):
     channel_names: list[str]
     labels: dict[int, str]
     mask_channels: list[str]
-    """Channels the source may yield: ``label`` and ``observer2``; `fov` when it comes with one."""
+    """Channels the source may yield: ``label`` and ``observer2``; ``fov`` or ``brain`` when it has one."""
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ import numpy as np
 from mirage.config.datasets import FolderSource
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage, Source, SourceItem
-from mirage.sources.images import CHANNEL_NAMES, check_same_size, read_image, read_mask
+from mirage.sources.images import CHANNEL_NAMES, check_affine, read_aligned_mask, read_image
 from mirage.sources.layout import require_directories, visible_names
 from mirage.sources.table import Table, read_table
 
@@ -121,17 +121,18 @@ class Folder(Source):
         if problem:
             raise DataError(f"{self.root / file}: {problem}")
         raw = read_image(self.root / file, self.options.channels)
+        check_affine(raw, self.root / file)
         for channel, relative in self._mask_paths(file).items():
             path = self.root / relative
             if path.exists():
-                raw.masks[channel] = check_same_size(self._mask(path, channel), raw.image, path)
+                raw.masks[channel] = self._mask(path, channel, raw, self.root / file)
         return raw
 
-    def _mask(self, path: Path, channel: str) -> np.ndarray:
+    def _mask(self, path: Path, channel: str, raw: RawImage, image_path: Path) -> np.ndarray:
         if channel == "fov":
-            return read_mask(path)
+            return read_aligned_mask(path, raw, image_path)
         polarity = self.options.mask_polarity
-        mask = read_mask(path, polarity)
+        mask = read_aligned_mask(path, raw, image_path, polarity)
         if polarity != "labels":
             return mask * np.uint8(next(iter(self.labels)))
         unknown = set(np.unique(mask).tolist()) - {0, *self.labels}

@@ -1,11 +1,12 @@
 """One image file of any kind, as a channel-first array with what its header says about it.
 
 PNG (1 to 16 bit, palette, alpha), JPEG, TIFF (8, 16, 32 bit and float), BMP, GIF and whatever else Pillow
-knows, NIfTI and DICOM. The kind is told by the content, and by the name for NIfTI only.
+knows, NIfTI, MetaImage and DICOM. The kind is told by the content, and by the name for NIfTI and MetaImage.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Channels = Literal["grey", "rgb"]
 Polarity = Literal["bright", "dark", "labels"]
 CHANNEL_NAMES: dict[Channels, list[str]] = {"grey": ["grey"], "rgb": ["red", "green", "blue"]}
+SAME_PLACE = 0.1
+"""How far, in voxels, the corners of two volumes may lie apart that are taken to be on one grid."""
 
 
 def read_image(path: Path | str, channels: Channels) -> RawImage:
@@ -29,11 +32,11 @@ def read_image(path: Path | str, channels: Channels) -> RawImage:
     is dropped, any other is composited on black. JPEG and TIFF orientation tags are applied.
 
     Args:
-        path: file. A NIfTI slice (one axis of length 1) is 2D, other NIfTI images are volumes.
+        path: file. A NIfTI or MetaImage slice (one axis of length 1) is 2D, others are volumes.
         channels: ``grey`` gives C = 1, ``rgb`` gives C = 3.
 
     Returns:
-        Image (C, H, W) or, for a NIfTI volume, (C, D, H, W), in the file's own type; without masks.
+        Image (C, H, W) or, for a volume, (C, D, H, W), in the file's own type; without masks.
         ``full_range`` is the range of the file's unsigned integer type; DICOM: of its stored bits after
         rescale; None for signed and float values.
 
@@ -43,6 +46,74 @@ def read_image(path: Path | str, channels: Channels) -> RawImage:
     raw = _decode(Path(path), indices=False)
     raw.image = _as_channels(raw.image, channels, Path(path))
     return raw
+
+
+def read_volume(path: Path | str, channels: int = 1) -> RawImage:
+    """Read one volume, NIfTI or MetaImage.
+
+    Returns:
+        Image (channels, D, H, W), axes in stored order, with its ``affine``.
+
+    Raises:
+        DataError: as for ``read_image``; also 2D images, another number of channels, an affine that does
+            not tell where the voxels are.
+    """
+    raw = _decode(Path(path), indices=False)
+    if raw.affine is None:
+        raise DataError(f"{path}: is no volume, found an image of shape {raw.image.shape}")
+    if len(raw.image) != channels:
+        raise DataError(f"{path}: has {len(raw.image)} channels, expected {channels}")
+    check_affine(raw, path)
+    return raw
+
+
+def check_affine(raw: RawImage, path: Path | str) -> None:
+    """Raise DataError when a volume's affine has no inverse: where its voxels are cannot be known."""
+    if raw.affine is None:
+        return
+    matrix = raw.affine[:3, :3]
+    lengths = np.linalg.norm(matrix, axis=0)
+    # Relative to the voxel's sides: a volume of 1e-3 mm voxels is as good as any.
+    if not np.isfinite(raw.affine).all() or abs(np.linalg.det(matrix)) <= 1e-3 * lengths.prod():
+        raise DataError(
+            f"{path}: the affine in its header cannot be inverted, so the direction of its axes is unknown: "
+            f"{np.array2string(raw.affine, precision=4, separator=', ').replace(chr(10), '')}; "
+            "write the file again with a right header"
+        )
+
+
+def check_same_grid(other: RawImage, other_path: Path | str, raw: RawImage, path: Path | str) -> None:
+    """Raise DataError when two volumes differ in shape, or in where their voxels lie."""
+    if other.image.shape[1:] != raw.image.shape[1:]:
+        raise DataError(
+            f"{other_path}: is {_size(other.image.shape[1:])}, {Path(path).name} is "
+            f"{_size(raw.image.shape[1:])}; resample them to one grid"
+        )
+    if other.affine is None or raw.affine is None:
+        return
+    last = np.array(raw.image.shape[:0:-1]) - 1
+    corners = np.array([[*(last * bits), 1] for bits in np.ndindex(2, 2, 2)], dtype=float)
+    apart = np.linalg.norm((corners @ (other.affine - raw.affine).T)[:, :3], axis=1).max()
+    if apart > SAME_PLACE * np.linalg.norm(raw.affine[:3, :3], axis=0).min():
+        raise DataError(
+            f"{other_path}: its affine places voxels up to {apart:.3g} mm from where that of "
+            f"{Path(path).name} does; resample them to one grid, or mend the header that is wrong"
+        )
+
+
+def read_aligned_mask(
+    path: Path | str, image: RawImage, image_path: Path | str, polarity: Polarity = "bright"
+) -> np.ndarray:
+    """Read one mask as ``read_mask`` does, and check that it lies on the grid of its image.
+
+    Raises:
+        DataError: as for ``read_mask``; also another size, or for volumes another affine.
+    """
+    path = Path(path)
+    raw = _decode(path, indices=polarity == "labels")
+    mask = check_same_size(_mask_values(raw, polarity, path), image.image, path)
+    check_same_grid(raw, path, image, image_path)
+    return mask
 
 
 def read_mask(path: Path | str, polarity: Polarity = "bright") -> np.ndarray:
@@ -59,7 +130,10 @@ def read_mask(path: Path | str, polarity: Polarity = "bright") -> np.ndarray:
             bright, and labels that are no whole numbers in 0..254.
     """
     path = Path(path)
-    raw = _decode(path, indices=polarity == "labels")
+    return _mask_values(_decode(path, indices=polarity == "labels"), polarity, path)
+
+
+def _mask_values(raw: RawImage, polarity: Polarity, path: Path) -> np.ndarray:
     if polarity == "labels":
         return _labels(raw.image, path)
     values = _as_channels(raw.image, "grey", path)[0]
@@ -77,7 +151,8 @@ def check_same_size(mask: np.ndarray, image: np.ndarray, path: Path | str) -> np
 
 
 def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, reversed(shape))) + " (width x height)"
+    axes = " (width x height x depth)" if len(shape) == 3 else " (width x height)"
+    return " x ".join(map(str, reversed(shape))) + axes
 
 
 def _half(values: np.ndarray, full_range: tuple[float, float] | None, path: Path) -> float:
@@ -134,6 +209,8 @@ def _decode(path: Path, *, indices: bool) -> RawImage:
             raise DataError(f"{path}: the file is empty")
         if path.name.lower().endswith((".nii", ".nii.gz")):
             raw = _read_nifti(path)
+        elif path.name.lower().endswith((".mha", ".mhd")):
+            raw = _read_metaimage(path)
         elif head[128:] == b"DICM":
             raw = _read_dicom(path)
         else:
@@ -145,7 +222,7 @@ def _decode(path: Path, *, indices: bool) -> RawImage:
     except Exception as error:  # parsers of damaged files raise anything, from struct.error to IndexError
         if type(error).__name__ == "UnidentifiedImageError":
             raise DataError(
-                f"{path}: not an image of a known kind (PNG, TIFF, JPEG, NIfTI, DICOM ...)"
+                f"{path}: not an image of a known kind (PNG, TIFF, JPEG, NIfTI, MetaImage, DICOM ...)"
             ) from error
         raise DataError(
             f"{path}: cannot be read, it may be damaged or cut off ({type(error).__name__}: {error})"
@@ -243,12 +320,34 @@ def _flatten_alpha(values: np.ndarray) -> np.ndarray:
     return (np.rint(flat) if values.dtype.kind == "u" else flat).astype(values.dtype)
 
 
+def _open_nifti(path: Path) -> tuple[Any, np.ndarray]:
+    """A nibabel image and its voxels, scaled as its header says, in the order of the file.
+
+    A compressed file is decompressed as a whole and its voxels are not copied, which is several times as
+    fast as nibabel's own reading through a file object.
+    """
+    import nibabel
+    from isal import igzip
+
+    with open(path, "rb") as handle:
+        compressed = handle.read(2) == b"\x1f\x8b"
+    if not compressed:
+        volume: Any = nibabel.load(path)
+        return volume, np.asanyarray(volume.dataobj)
+    data = igzip.decompress(path.read_bytes())
+    nifti2 = any(int.from_bytes(data[:4], order) == 540 for order in ("little", "big"))
+    kind: Any = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
+    volume = kind.from_stream(io.BytesIO(data))
+    proxy = volume.dataobj
+    if (proxy.slope, proxy.inter) != (1, 0):
+        return volume, np.asanyarray(proxy)
+    count = int(np.prod(proxy.shape))
+    return volume, np.frombuffer(data, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
+
+
 def _read_nifti(path: Path) -> RawImage:
     """Voxel axes (i, j, k) become width, height, depth in stored order; further axes are channels."""
-    import nibabel
-
-    volume: Any = nibabel.load(path)
-    values = np.asanyarray(volume.dataobj)
+    volume, values = _open_nifti(path)
     if values.dtype.names:
         values = np.stack([values[name] for name in values.dtype.names], axis=-1)
         spatial = values.shape[:-1]
@@ -260,14 +359,44 @@ def _read_nifti(path: Path) -> RawImage:
     values = values.reshape(*spatial, -1)
     zooms = [float(zoom) for zoom in volume.header.get_zooms()[:3]]
     zooms += [1.0] * (3 - len(zooms))
-    kept = [axis for axis in range(3) if spatial[axis] > 1] if 1 in spatial else [0, 1, 2]
-    kept = kept if len(kept) >= 2 else [0, 1]
+    kept = _kept(spatial)
     values = values.reshape(*(spatial[axis] for axis in kept), values.shape[-1])
     return RawImage(
         values.transpose(),
         full_range=_type_range(values.dtype),
         spacing_mm=tuple(zooms[axis] for axis in reversed(kept)),
+        affine=np.asarray(volume.affine, dtype=np.float64) if len(kept) == 3 else None,
     )
+
+
+def _read_metaimage(path: Path) -> RawImage:
+    """MetaImage (.mha, .mhd), whose coordinates are LPS, as NIfTI's: RAS, x before y before z."""
+    import SimpleITK
+
+    volume = SimpleITK.ReadImage(str(path))
+    if volume.GetDimension() > 3:
+        raise DataError(f"{path}: has {volume.GetDimension()} dimensions; split it into one volume a file")
+    values, channels = SimpleITK.GetArrayFromImage(volume), volume.GetNumberOfComponentsPerPixel()
+    values = values[None] if channels == 1 else np.moveaxis(values, -1, 0)
+    sizes, spacing = (*volume.GetSize(), 1), volume.GetSpacing()
+    kept = _kept(sizes[:3])
+    affine = np.eye(4)
+    if len(kept) == 3:
+        affine[:3, :3] = np.reshape(volume.GetDirection(), (3, 3)) * spacing
+        affine[:3, 3] = volume.GetOrigin()
+        affine[:2] *= -1
+    return RawImage(
+        values.reshape(channels, *(sizes[axis] for axis in reversed(kept))),
+        full_range=_type_range(values.dtype),
+        spacing_mm=tuple(spacing[axis] for axis in reversed(kept)),
+        affine=affine if len(kept) == 3 else None,
+    )
+
+
+def _kept(spatial: tuple[int, ...]) -> list[int]:
+    """Axes (x, y, z) of a volume, or the two of a slice, which is one voxel thick."""
+    kept = [axis for axis in range(3) if spatial[axis] > 1] if 1 in spatial else [0, 1, 2]
+    return kept if len(kept) >= 2 else [0, 1]
 
 
 def _read_dicom(path: Path) -> RawImage:

@@ -1,0 +1,177 @@
+"""Write one shard of a dataset, one image or volume in memory at a time.
+
+A shard is three files: `shard-0000-of-0008.arrow` with the pixels, `.parquet` with a row per item, failed
+ones included, and `.json` with what the dataset's description needs to know of it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mirage.config.datasets import DatasetConfig, PrepareOptions, VolumePrepareOptions
+from mirage.data.gather import ShardFacts, same_spacing
+from mirage.data.manifest import ItemRow, to_table, write_manifest
+from mirage.data.names import shard_name
+from mirage.data.shards import ShardWriter, content_hash
+from mirage.errors import DataError
+from mirage.prepare import images, volumes
+from mirage.prepare.stored import Prepared
+from mirage.preprocess.intensity import stored_type
+from mirage.provenance import describe
+from mirage.sources.base import RawImage, Source, SourceItem
+
+CHUNK = 512
+"""Rows that are held as Python objects before they become a compact table."""
+
+
+class _Rows:
+    """Manifest rows, kept as compact tables so that memory hardly grows with their number."""
+
+    def __init__(self) -> None:
+        self._recent: list[ItemRow] = []
+        self._tables: list[pa.Table] = []
+        self.ok = 0
+
+    def append(self, row: ItemRow) -> None:
+        self._recent.append(row)
+        self.ok += row.status == "ok"
+        if len(self._recent) == CHUNK:
+            self._tables.append(to_table(self._recent))
+            self._recent = []
+
+    def table(self) -> pa.Table:
+        return pa.concat_tables([*self._tables, to_table(self._recent)], promote_options="permissive")
+
+
+class _Spacing:
+    """Whether all images of a shard share one spacing."""
+
+    def __init__(self) -> None:
+        self.common: tuple[float, ...] | None = None
+        self.varies = False
+        self._count = 0
+
+    def add(self, spacing: tuple[float, ...] | None) -> None:
+        if self._count == 0:
+            self.common = spacing
+        elif not same_spacing(spacing, self.common):
+            self.varies = True
+        self._count += 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is stored of every item, and how.
+
+    Attributes:
+        channels: mask channels in the order they are stored.
+        shape: (C, H, W) or (C, D, H, W) of all stored images.
+        prepare: from an item's pixels to what is stored of it.
+    """
+
+    channels: list[str]
+    shape: tuple[int, ...]
+    prepare: Callable[[RawImage], Prepared]
+
+
+def _plan(source: Source, options: PrepareOptions | VolumePrepareOptions) -> _Plan:
+    if isinstance(options, VolumePrepareOptions):
+        return _Plan(
+            volumes.stored_channels(source, options),
+            volumes.stored_shape(source, options),
+            lambda raw: volumes.prepare_volume(raw, source, options),
+        )
+    return _Plan(
+        images.stored_channels(source, options),
+        images.stored_shape(source, options),
+        lambda raw: images.prepare_image(raw, source, options),
+    )
+
+
+def shard_of(subject_id: str, shards: int) -> int:
+    """The shard of all items of a subject."""
+    return zlib.crc32(subject_id.encode()) % shards
+
+
+def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Path) -> None:
+    """Write one shard of a dataset: ``.arrow``, ``.parquet`` and ``.json``, each whole or absent.
+
+    A subject's items are all in the shard ``crc32(subject_id) % config.shards``. An item that cannot be read
+    or processed becomes a failed row with the reason; the shard goes on, and may end with no item at all.
+
+    Args:
+        config: the dataset's entry.
+        source: an open source, of real or of simulated data.
+        shard: 0 ... config.shards - 1.
+        folder: where the three files go.
+    """
+    plan, dtype = _plan(source, config.prepare), stored_type(config.prepare.bits)
+    stem, rows, spacing = folder / shard_name(shard, config.shards), _Rows(), _Spacing()
+    mask_shape = (len(plan.channels), *plan.shape[1:]) if plan.channels else None
+    with ShardWriter(stem.with_suffix(".arrow"), plan.shape, dtype, mask_shape) as writer:
+        for item in _items(source, shard, config.shards):
+            row = _row(item, config)
+            try:
+                prepared = plan.prepare(item.load())
+            except (DataError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+                row.status, row.reason = "failed", _reason(error)
+            else:
+                _store(prepared, row, writer, shard, config)
+                spacing.add(prepared.spacing_mm)
+            rows.append(row)
+    write_manifest(stem.with_suffix(".parquet"), rows.table())
+    # What runs where, and how subjects are split later, changes nothing here.
+    decided_by = config.model_dump(mode="json", exclude={"runtime", "demo", "split", "max_failed_fraction"})
+    ShardFacts(
+        namespace=source.namespace,
+        modality=source.modality,
+        image_shape=plan.shape,
+        image_dtype=dtype.name,
+        value_range=(0, int(np.iinfo(dtype).max)),
+        channel_names=source.channel_names,
+        mask_channels=plan.channels,
+        labels=source.labels,
+        spacing_mm=None if spacing.varies else spacing.common,
+        items=rows.ok,
+        made_by=describe("prepare", decided_by),
+    ).write(stem.with_suffix(".json"))
+
+
+def _items(source: Source, shard: int, shards: int) -> Iterator[SourceItem]:
+    return (item for item in source.items() if shard_of(item.subject_id, shards) == shard)
+
+
+def _row(item: SourceItem, config: DatasetConfig) -> ItemRow:
+    return ItemRow(
+        item_id=item.item_id,
+        subject_id=item.subject_id,
+        origin="real" if config.simulate is None else "simulated",
+        split=item.split,
+        attributes=dict(item.attributes),
+    )
+
+
+def _store(prepared: Prepared, row: ItemRow, writer: ShardWriter, shard: int, config: DatasetConfig) -> None:
+    row.shard, row.row = shard, writer.append(prepared.image, prepared.masks)
+    row.content_hash = content_hash(prepared.image)
+    if prepared.has_label:
+        row.mask_origin = "annotated" if config.simulate is None else "simulated"
+    row.boxes = prepared.boxes
+    row.attributes.update(prepared.attributes)
+    if prepared.boxes_outside:
+        row.attributes["boxes_outside"] = prepared.boxes_outside
+    if prepared.spacing_mm:
+        axes = "dhw"[-len(prepared.spacing_mm) :]
+        row.attributes.update(
+            {f"spacing_{axis}_mm": value for axis, value in zip(axes, prepared.spacing_mm, strict=True)}
+        )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
