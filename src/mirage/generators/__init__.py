@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 GENERATORS: dict[str, str] = {
     "dcgan": "mirage.generators.dcgan:DCGAN",
+    "deepmedic": "mirage.generators.deepmedic:DeepMedicSegmenter",
+    "label_to_brain": "mirage.generators.label_to_brain:LabelToBrain",
     "pix2pix": "mirage.generators.pix2pix:Pix2Pix",
     "segmenter": "mirage.generators.segmenter:Segmenter",
+    "segmenter3d": "mirage.generators.segmenter3d:Segmenter3D",
 }
 """Architecture -> ``module:class``."""
 

@@ -76,6 +76,7 @@ class Generator(Trainable):
         options_class: its options.
         conditional: whether ``sample`` needs conditions.
         model_range: range of the tensors that ``sample`` returns.
+        gpu_batch: items that a GPU samples at once.
 
     Args:
         options: the architecture's options.
@@ -86,6 +87,7 @@ class Generator(Trainable):
     options_class: ClassVar[type[Options]]
     conditional: ClassVar[bool] = False
     model_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    gpu_batch: ClassVar[int] = 8
 
     def __init__(self, options: Options, spec: ImageSpec) -> None:
         super().__init__()
@@ -184,7 +186,7 @@ class Generator(Trainable):
             raise ValueError(f"{self.arch} {'needs' if self.conditional else 'takes no'} conditions")
         if conditions is not None and len(conditions) != len(seeds):
             raise ValueError(f"{len(conditions)} conditions for {len(seeds)} seeds")
-        chunk = 1 if self.device.type == "cpu" else 8
+        chunk = 1 if self.device.type == "cpu" else self.gpu_batch
         training = self.training
         self.eval()
         made = []

@@ -51,19 +51,23 @@ def fit(
     """
     torch.set_num_threads(runtime.threads)
     data = Dataset(folder)
-    usable = data.labelled() if "mask" in (entry.makes, entry.needs) else data
-    if len(usable) < len(data):
-        logger.warning("%s: %d items without a label mask are left out", folder, len(data) - len(usable))
-    training = usable.select("train")
+    asked, validation = data.training_part(entry), data.select("val")
+    training = asked
+    if "mask" in (entry.makes, entry.needs):
+        training, validation = asked.labelled(), validation.labelled()
+    if len(training) < len(asked):
+        logger.warning(
+            "%s: %d training items without a label mask are left out", folder, len(asked) - len(training)
+        )
     if not len(training):
-        raise DataError(f"{folder}: there is nothing to train on among its items {data.info.items}")
+        raise DataError(f"{folder}: none of the {len(asked)} training items has a label mask")
     options = normalise(entry)
     decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
     generator = create(entry, ImageSpec.of(data.info), seed=seed)
     result = train(
         generator,
         training,
-        usable.select("val"),
+        validation,
         entry.training,
         runtime,
         seed=seed,

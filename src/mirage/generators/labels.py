@@ -25,19 +25,28 @@ class LabelCode:
         self.binary = len(labels) == 1
         self.channels = 1 if self.binary else len(self.values)
 
-    def encode(self, label: np.ndarray) -> Tensor:
-        """Label mask (H, W) or (D, H, W), uint8, to (channels, ...), float32.
+    def index(self, label: np.ndarray) -> np.ndarray:
+        """Label mask of any shape, uint8, to the places of its values among ``values``, int64.
 
         Raises:
             DataError: a value that is no label.
         """
-        index = self._index[label]
+        index: np.ndarray = self._index[label]
         if index.min() < 0:
             odd = sorted(set(np.unique(label).tolist()) - set(self.values.tolist()))
             raise DataError(
                 f"label mask holds {odd}, the labels are {self.values[1:].tolist()}; "
                 "correct `labels` or `mask_polarity` of the source, or leave out items without a label"
             )
+        return index
+
+    def encode(self, label: np.ndarray) -> Tensor:
+        """Label mask (H, W) or (D, H, W), uint8, to (channels, ...), float32.
+
+        Raises:
+            DataError: a value that is no label.
+        """
+        index = self.index(label)
         classes = np.arange(self.channels).reshape(-1, *[1] * label.ndim)
         present = index[None] if self.binary else index[None] == classes
         return torch.from_numpy(present.astype(np.float32)) * 2 - 1

@@ -19,18 +19,26 @@ Ticket = tuple[int, int, int]
 """Step, position in the step's batch, item."""
 
 
-def step_items(seed: int, step: int, batch_size: int, items: int) -> np.ndarray:
+def step_items(seed: int, step: int, batch_size: int, items: int, distinct: bool = False) -> np.ndarray:
     """Items of a step: consecutive pieces of an endless row of shuffled epochs.
 
+    Args:
+        seed: the training seed.
+        step: from 0.
+        batch_size: items of a step.
+        items: items there are; at least ``batch_size`` where they must be distinct.
+        distinct: end an epoch before the batch that would reach into the next one.
+
     Returns:
-        (batch_size,) item numbers; within an epoch every item comes once.
+        (batch_size,) item numbers; within an epoch every item comes once, at most once where ``distinct``.
     """
+    length = items - items % batch_size if distinct else items
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = {
         int(epoch): seeds.rng(seed, "epoch", int(epoch)).permutation(items)
-        for epoch in np.unique(places // items)
+        for epoch in np.unique(places // length)
     }
-    return np.array([epochs[int(place // items)][place % items] for place in places])
+    return np.array([epochs[int(place // length)][place % length] for place in places])
 
 
 class Examples(Dataset):
@@ -46,7 +54,7 @@ class Examples(Dataset):
 
 
 def tickets(
-    seed: int, start: int, options: TrainingOptions, items: int, rank: int, ranks: int
+    seed: int, start: int, options: TrainingOptions, items: int, distinct: bool, rank: int, ranks: int
 ) -> Iterator[list[Ticket]]:
     """Micro-batches of one rank from step ``start`` on, ``options.accumulate`` of them a step.
 
@@ -54,7 +62,7 @@ def tickets(
     """
     size = options.batch_size // (ranks * options.accumulate)
     for step in range(start, options.steps):
-        batch = step_items(seed, step, options.batch_size, items)
+        batch = step_items(seed, step, options.batch_size, items, distinct)
         for chunk in range(rank, ranks * options.accumulate, ranks):
             yield [(step, place, int(batch[place])) for place in range(chunk * size, (chunk + 1) * size)]
 
@@ -74,13 +82,18 @@ def batches(
     """Yield (step, micro-batches of this rank) for every step from ``start`` on.
 
     Raises:
-        DataError: no items, or items of another shape than the model's.
+        DataError: no items, fewer than a batch of distinct ones needs, or of another shape than the model's.
         ConfigError: the batch cannot be cut evenly.
     """
     if len(data) == 0:
         raise DataError("the training split has no items; check `split` of the dataset and its failed rows")
     if data.info.image_shape != model.image_shape:
         raise DataError(f"training images are {data.info.image_shape}, the model is for {model.image_shape}")
+    if model.distinct_items and len(data) < options.batch_size:
+        raise DataError(
+            f"a batch of {options.batch_size} different items cannot be made of {len(data)} training items; "
+            "lower training.batch_size, or give the training split more"
+        )
     if options.batch_size % (ranks * options.accumulate):
         raise ConfigError(
             f"training.batch_size: {options.batch_size} cannot be cut into {ranks} device(s) x "
@@ -88,7 +101,7 @@ def batches(
         )
     chunks: Iterable[dict[str, Tensor]] = DataLoader(
         Examples(model, data, options.augment, seed),
-        batch_sampler=tickets(seed, start, options, len(data), rank, ranks),
+        batch_sampler=tickets(seed, start, options, len(data), model.distinct_items, rank, ranks),
         num_workers=workers,
         pin_memory=pin_memory,
         # Otherwise the loader draws its workers' seed from the global random numbers.

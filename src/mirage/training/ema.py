@@ -25,7 +25,10 @@ class EMA:
         self.decay = decay
         modules = {name: model.get_submodule(name) for name in names}
         self._parameters = _named(modules, nn.Module.named_parameters)
-        self._buffers = _named(modules, nn.Module.named_buffers)
+        stored = _named(modules, lambda module: module.state_dict().items())
+        self._buffers = {
+            key: value for key, value in _named(modules, nn.Module.named_buffers).items() if key in stored
+        }
         self.average = {key: value.detach().clone() for key, value in self._live().items()}
 
     def _live(self) -> dict[str, Tensor]:

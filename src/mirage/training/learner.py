@@ -29,7 +29,8 @@ class Learner:
     def __init__(self, fabric: Fabric, model: Trainable, options: TrainingOptions, seed: int) -> None:
         self.fabric, self.model, self.options, self.seed = fabric, model, options, seed
         last = {2: torch.channels_last, 3: torch.channels_last_3d}[model.spatial_dims]
-        self.layout = last if model.channels_last else torch.contiguous_format
+        wanted = model.channels_last in (True, fabric.device.type)
+        self.layout = last if wanted else torch.contiguous_format
         model.to(device=fabric.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.networks = {name: list(model.get_submodule(name).parameters()) for name in model.phases}
         self.optimisers = {

@@ -23,6 +23,17 @@ def fake_loss(logits: Tensor) -> Tensor:
     return F.softplus(logits.float()).mean()
 
 
+def least_squares(logits: Tensor, target: float) -> Tensor:
+    """Mean squared distance of logits to a target, 1 for real and 0 for fake (LSGAN, Mao 2017)."""
+    return (logits.float() - target).square().mean()
+
+
+def mean_inside(values: Tensor, inside: Tensor) -> Tensor:
+    """Mean of (N, C, ...) over the voxels of a region (N, 1, ...), bool, of all items; 0 if it is empty."""
+    total = (values.float() * inside).sum()
+    return total / (inside.sum() * values.shape[1]).clamp(min=1)
+
+
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Half the squared gradient of the critic at real images, averaged over items (R1, Mescheder 2018).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,27 @@ def panel(image: np.ndarray, low: float, high: float) -> np.ndarray:
     grey = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255
     shown = grey if len(grey) == 3 else np.repeat(grey[:1], 3, axis=0)
     return np.round(shown).astype(np.uint8).transpose(1, 2, 0)
+
+
+def triplanar(volume: np.ndarray, centre: Sequence[int] | None = None) -> np.ndarray:
+    """Axial, coronal and sagittal slice of a volume side by side, superior and anterior up or to the left.
+
+    Args:
+        volume: (C, D, H, W); D from inferior to superior, H from anterior to posterior.
+        centre: voxel (d, h, w) that the slices cut; None: the middle.
+
+    Returns:
+        (C, max(H, D), 2 W + H), 0 below the lower ones.
+    """
+    channels, *extent = volume.shape
+    d, h, w = centre or [side // 2 for side in extent]
+    planes = (volume[:, d], volume[:, ::-1, h], volume[:, ::-1, :, w])
+    sheet = np.zeros((channels, max(extent[:2]), sum(plane.shape[2] for plane in planes)), volume.dtype)
+    left = 0
+    for plane in planes:
+        sheet[:, : plane.shape[1], left : left + plane.shape[2]] = plane
+        left += plane.shape[2]
+    return sheet
 
 
 def write_grid(path: Path, panels: np.ndarray, gap: int = 2) -> None:

@@ -22,14 +22,17 @@ class Trainable(nn.Module, ABC):
             batch for the phases after it.
         sampling_modules: submodules that sampling needs; averaged weights and checkpoints hold these.
         spatial_dims: 2 for images, 3 for volumes.
-        channels_last: memory layout; pays for plain convolution stacks.
+        channels_last: memory layout; pays for plain convolution stacks. ``cpu``: on this device only.
+        distinct_items: a batch never holds an item twice; items left over at the end of an epoch are left out
+            of it.
         metric_name, metric_mode: what ``validation_metric`` returns first and whether less is better.
     """
 
     phases: tuple[str, ...]
     sampling_modules: ClassVar[tuple[str, ...]]
     spatial_dims: ClassVar[int] = 2
-    channels_last: ClassVar[bool] = False
+    channels_last: ClassVar[bool | Literal["cpu"]] = False
+    distinct_items: ClassVar[bool] = False
     metric_name: ClassVar[str]
     metric_mode: ClassVar[Literal["min", "max"]]
 
