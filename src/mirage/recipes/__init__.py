@@ -20,6 +20,9 @@ RECIPES = {
     "unconditional": "mirage.recipes.unconditional:Unconditional",
     "mask_then_image": "mirage.recipes.mask_then_image:MaskThenImage",
     "pseudo_label": "mirage.recipes.pseudo_label:PseudoLabel",
+    "mix_labels": "mirage.recipes.mix_labels:MixLabels",
+    "carve_mix": "mirage.recipes.carve_mix:CarveMixed",
+    "copy_paste": "mirage.recipes.copy_paste:CopyPasted",
 }
 
 
