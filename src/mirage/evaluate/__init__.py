@@ -12,6 +12,7 @@ from mirage.registry import resolve
 
 EVALUATORS = {
     "segmentation": "mirage.evaluate.segmentation:run_arm",
+    "volume_segmentation": "mirage.evaluate.volume_segmentation:run_arm",
     "fidelity": "mirage.evaluate.fidelity:run",
 }
 """Evaluator -> its function: with the signature of :func:`run_arm` where it judges arms, else of

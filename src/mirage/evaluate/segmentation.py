@@ -1,9 +1,8 @@
 """Downstream segmentation: a judge is trained on one arm's images and scored on held-out real ones.
 
-Every arm gets the same number of optimiser steps and the same batch size, whatever it is trained on, and
-keeps its last weights: choosing a checkpoint on real validation images would give a purely synthetic arm
-real knowledge. For the same reason the operating threshold is the one of highest mean F1 on the arm's own
-training images. The metrics table holds one row an item and metric; means and intervals come later.
+Steps, weights and leaks are as :mod:`mirage.evaluate.judging` says. The operating threshold is the one of
+highest mean F1 on the arm's own training images, so that a purely synthetic arm knows nothing of real ones.
+The metrics table holds one row an item and metric; means and intervals come later.
 """
 
 from __future__ import annotations
@@ -19,22 +18,20 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.config.base import Runtime
-from mirage.config.evaluations import OBSERVER_ARM, SegmentationEvaluation, TrainingSet
-from mirage.config.generators import Augment, SegmenterConfig, TrainingOptions
-from mirage.config.slices import normalise
+from mirage.config.evaluations import OBSERVER_ARM, SegmentationEvaluation
+from mirage.config.generators import Augment, SegmenterConfig
 from mirage.data import Dataset, Items, ShardWriter
 from mirage.data.leaks import check_test_set, check_training
 from mirage.data.manifest import ABSENT
 from mirage.data.pool import Pool
 from mirage.errors import ConfigError, DataError
+from mirage.evaluate import judging
 from mirage.evaluate.table import COLUMNS, write_table
-from mirage.files import digest, write_json
+from mirage.files import write_json
 from mirage.generators import create
 from mirage.generators.base import Generator, ImageSpec
 from mirage.metrics import segmentation as scores
 from mirage.provenance import describe
-from mirage.training.loop import train
-from mirage.versions import STAGES
 
 MAX_THRESHOLD_IMAGES = 200
 """Training images that the threshold is chosen on; larger training sets are sampled."""
@@ -81,21 +78,20 @@ def run_arm(
     began = time.monotonic()
     training = config.arms[arm]
     test = _foreground_view([datasets[config.test].select("test")], config.label)
-    parts = {kind: _views(getattr(training, kind), datasets) for kind in ("pretrain", "train")}
+    parts = judging.training_views(training, datasets)
     check_training([*parts["pretrain"], *parts["train"]], test)
     # One judge reads both stages, so both offer the same mask channels.
     shared = {"label", "fov"}.intersection(*(v.info.mask_channels for views in parts.values() for v in views))
     pools = {kind: _foreground_view(views, config.label, shared) for kind, views in parts.items() if views}
-    _check_test_fits(pools["train"], test)
+    judging.check_test_fits(pools["train"], test)
 
-    options = normalise(config, exclude={"arms", "seeds", "baseline"}) | {"arm": normalise(training)}
-    prints = {
-        name: datasets[name].info.fingerprint
-        for name in sorted({config.test, *(part.data for part in [*training.pretrain, *training.train])})
-    }
-    judge = _train_judge(
-        config, pools, training.augment, seed, state, runtime, minutes, {"options": options, "data": prints}
-    )
+    decided = judging.decided_by(config, arm, datasets)
+    # The pools are binarised already, so a label named among the judge's own options has no meaning here.
+    judged = config.judge.model_copy(update={"label": None})
+    spec = ImageSpec.of(pools["train"].info)
+    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=judged), spec, seed=seed)
+    augment = config.augment if training.augment else Augment()
+    judging.train_judge(judge, pools, config, augment, decided, seed, state, runtime, minutes)
     trained = time.monotonic()
 
     threshold, train_f1, sampled = choose_threshold(judge, pools["train"], seed)
@@ -109,12 +105,14 @@ def run_arm(
             "threshold_from": f"highest mean F1 on {sampled} training images",
             "train_f1": train_f1,
             "field_of_view": "fov" in test.info.mask_channels,
-            "steps": step_budget(config.steps, bool(parts["pretrain"])),
-            "train": [_describe_view(view) for view in parts["train"]],
-            "pretrain": [_describe_view(view) for view in parts["pretrain"]],
-            "test": _describe_view(test),
+            "steps": judging.step_budget(config.steps, bool(parts["pretrain"])),
+            "train": [judging.describe_view(view) for view in parts["train"]],
+            "pretrain": [judging.describe_view(view) for view in parts["pretrain"]],
+            "test": judging.describe_view(test),
             "seconds": {"training": trained - began, "scoring": time.monotonic() - trained},
-            "provenance": describe("evaluate_segmentation", _full_options(config, arm), seed=seed, **prints),
+            "provenance": describe(
+                "evaluate_segmentation", judging.full_options(config, arm), seed=seed, **decided["data"]
+            ),
         },
     )
     write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(fold=None, **named), COLUMNS)
@@ -149,7 +147,7 @@ def observer_metrics(test: Items, evaluation: str, label: str | None, out: Path)
         if (second == ABSENT).all():
             missing += 1
             continue
-        rows += _item_rows(item, scores.mask_scores(view.mask(index), second, _fov(view, index)))
+        rows += judging.item_rows(item, scores.mask_scores(view.mask(index), second, _fov(view, index)))
     if not rows:
         raise DataError(f"{test.info.name}: the second observer has drawn none of the test items")
     if missing:
@@ -159,29 +157,11 @@ def observer_metrics(test: Items, evaluation: str, label: str | None, out: Path)
     write_table(out / "metrics.parquet", table, COLUMNS)
 
 
-def _full_options(config: SegmentationEvaluation, arm: str) -> dict[str, Any]:
-    """What decided an arm, defaults spelled out."""
-    shared = config.model_dump(mode="json", exclude={"arms", "seeds", "baseline", "runtime", "demo"})
-    return {**shared, "arm": config.arms[arm].model_dump(mode="json")}
-
-
-def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
-    """Optimiser steps of each stage; pretraining takes the first half of the same total."""
-    first = steps // 2 if pretrained else 0
-    return {"pretrain": first, "train": steps - first}
-
-
 def _foreground_view(
     parts: Sequence[Items], label: str | None, channels: Collection[str] | None = None
 ) -> Pool:
     """The parts as one dataset whose label is 1 on the scored label and 0 elsewhere."""
-    for part in parts:
-        unlabelled = part.items["item_id"][part.items["mask_origin"].isna()]
-        if len(unlabelled):
-            raise DataError(
-                f"{part.info.name}: {len(unlabelled)} lack a label mask, the first {unlabelled.iloc[0]}; "
-                "set prepare.require_mask: true to leave them out"
-            )
+    judging.check_labelled(parts)
     labels = parts[0].info.labels
     values = [value for value, name in labels.items() if value and label in (None, name)]
     if not values:
@@ -190,73 +170,6 @@ def _foreground_view(
         )
     only = [labels[value] for value in values]
     return Pool(parts, values, only[0] if len(only) == 1 else "foreground", channels)
-
-
-def _views(sets: Sequence[TrainingSet], datasets: Mapping[str, Dataset]) -> list[Dataset]:
-    """Training split of every set, cut to the images asked for.
-
-    Raises:
-        DataError: there are fewer, or none.
-    """
-    views = []
-    for wanted in sets:
-        whole = datasets[wanted.data].select("train")
-        if len(whole) == 0 or len(whole) < (wanted.images or 0):
-            raise DataError(
-                f"{wanted.data}: the arm asks for {wanted.images or 'its'} training images, "
-                f"the training split has {len(whole)}"
-            )
-        views.append(datasets[wanted.data].select("train", images=wanted.images))
-    return views
-
-
-def _check_test_fits(train_set: Items, test: Items) -> None:
-    if len(test) == 0:
-        raise DataError(f"{test.info.name}: the test split is empty; give `split.test` a share")
-    Pool([train_set, test])
-
-
-def _train_judge(
-    config: SegmentationEvaluation,
-    pools: Mapping[str, Pool],
-    augment: bool,
-    seed: int,
-    state: Path,
-    runtime: Runtime,
-    minutes: float | None,
-    decided_by: dict[str, Any],
-) -> Generator:
-    """Train (or finish training) the judge through its stages, on the generators' own loop."""
-    began = time.monotonic()
-    spec = ImageSpec.of(pools["train"].info)
-    # The pools are binarised already, so a label named among the judge's own options has no meaning here.
-    judged = config.judge.model_copy(update={"label": None})
-    judge = create(SegmenterConfig(arch="segmenter", data=config.test, options=judged), spec, seed=seed)
-    budget = step_budget(config.steps, "pretrain" in pools)
-    for stage in ("pretrain", "train"):
-        if stage not in pools:
-            continue
-        options = TrainingOptions(
-            steps=budget[stage],
-            batch_size=config.batch_size,
-            augment=config.augment if augment else Augment(),
-            select="last",
-        )
-        left = None if minutes is None else minutes - (time.monotonic() - began) / 60
-        train(
-            judge,
-            pools[stage],
-            None,
-            options,
-            runtime,
-            seed=seeds.integer(seed, f"judge/{stage}"),
-            state_dir=state / stage,
-            fingerprint=digest(
-                {**decided_by, "stage": stage, "seed": seed, "version": STAGES["evaluate_segmentation"]}
-            ),
-            minutes=left,
-        )
-    return judge
 
 
 def predict(judge: Generator, data: Items, indices: Collection[int]) -> Iterator[np.ndarray]:
@@ -291,26 +204,9 @@ def _score_and_store(judge: Generator, test: Items, threshold: int, path: Path) 
         for index, (item, probability) in enumerate(zip(test.items.itertuples(), predictions, strict=True)):
             writer.append(probability[None])
             truth, fov = test.mask(index), _fov(test, index)
-            rows += _item_rows(item, scores.probability_scores(truth, probability, threshold, fov))
+            rows += judging.item_rows(item, scores.probability_scores(truth, probability, threshold, fov))
     return rows
 
 
 def _fov(data: Items, index: int) -> np.ndarray | None:
     return data.mask(index, "fov") if "fov" in data.info.mask_channels else None
-
-
-def _item_rows(item: Any, values: Mapping[str, float]) -> list[dict[str, Any]]:
-    named = {"subject_id": item.subject_id, "item_id": item.item_id}
-    return [{**named, "metric": metric, "value": value} for metric, value in values.items()]
-
-
-def _describe_view(view: Items) -> dict[str, Any]:
-    """Numbers of one training or test set; ``learnt_from`` adds donors and the generators' subjects."""
-    return {
-        "data": view.info.name,
-        "images": len(view),
-        "subjects": len(view.subjects()),
-        "learnt_from": len(view.learnt_from()),
-        "origins": {str(k): int(v) for k, v in view.items["origin"].value_counts().sort_index().items()},
-        "fingerprint": view.info.fingerprint,
-    }

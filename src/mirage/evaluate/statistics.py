@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -80,6 +81,7 @@ def subject_matrix(rows: pd.DataFrame) -> pd.DataFrame:
     return table.astype("float64")
 
 
+@lru_cache(maxsize=4)
 def _weights(shape: tuple[int, int]) -> tuple[Floats, Floats]:
     """How often each seed (B, S) and each subject (B, n) is drawn in each resample; always the same draws."""
     rng = seeds.rng(0, "bootstrap")
@@ -135,7 +137,11 @@ def mean_interval(rows: pd.DataFrame) -> Estimate:
         rows: tidy rows of one metric and one arm, see :func:`subject_matrix`. The same rows in any order
             always give the same interval.
     """
-    values = subject_matrix(rows).to_numpy()
+    return _mean_interval(subject_matrix(rows))
+
+
+def _mean_interval(table: pd.DataFrame) -> Estimate:
+    values = table.to_numpy()
     estimate = _mean(values)
     resampled = _resampled_means(values, *_weights(values.shape))
     low, high = _interval(estimate, resampled, values)
@@ -150,7 +156,10 @@ def paired_matrices(rows: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFra
     Raises:
         DataError: the arms were trained with different seeds, or share no subject.
     """
-    a, b = subject_matrix(rows), subject_matrix(other)
+    return _paired(subject_matrix(rows), subject_matrix(other))
+
+
+def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if list(a.index) == [-1]:
         a = a.loc[np.repeat(-1, len(b))].set_index(b.index)
     elif list(b.index) == [-1]:
@@ -168,7 +177,10 @@ def paired_matrices(rows: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFra
 
 def paired_difference(rows: pd.DataFrame, baseline: pd.DataFrame) -> Estimate:
     """Mean of one metric of an arm minus that of the baseline, on the same subjects and seeds."""
-    a, b = paired_matrices(rows, baseline)
+    return _difference(*paired_matrices(rows, baseline))
+
+
+def _difference(a: pd.DataFrame, b: pd.DataFrame) -> Estimate:
     values = (a - b).to_numpy()
     estimate = _mean(values)
     resampled = _resampled_means(values, *_weights(values.shape))
@@ -181,7 +193,11 @@ def paired_ratio(rows: pd.DataFrame, baseline: pd.DataFrame) -> Estimate:
 
     The interval is that of the logarithm. NaN unless both means are positive.
     """
-    a, b = (table.to_numpy() for table in paired_matrices(rows, baseline))
+    return _ratio(*paired_matrices(rows, baseline))
+
+
+def _ratio(arm: pd.DataFrame, baseline: pd.DataFrame) -> Estimate:
+    a, b = arm.to_numpy(), baseline.to_numpy()
     top, bottom = _mean(a), _mean(b)
     nan = float("nan")
     if top <= 0 or bottom <= 0:
@@ -210,7 +226,10 @@ def sign_flip_p(rows: pd.DataFrame, baseline: pd.DataFrame) -> float:
     10,000 random ones with the observed one counted in (Phipson and Smyth 2010). The smallest
     possible p is 2 / 2**n: 0.25 with 3 subjects.
     """
-    a, b = paired_matrices(rows, baseline)
+    return _sign_flip_p(*paired_matrices(rows, baseline))
+
+
+def _sign_flip_p(a: pd.DataFrame, b: pd.DataFrame) -> float:
     differences = np.nanmean((a - b).to_numpy(), axis=0)
     n = len(differences)
     if n <= EXACT_SUBJECTS:
@@ -265,7 +284,8 @@ def compare_arms(
             f"baseline arm {baseline!r} has no value of {metric!r}; arms with one: {sorted(arms)}"
         )
     names = [baseline, *(name for name in arms if name != baseline)]
-    table = pd.DataFrame([_row(name, arms[name], arms[baseline], baseline) for name in names])
+    base = subject_matrix(arms[baseline])
+    table = pd.DataFrame([_row(name, arms[name], base, compared=name != baseline) for name in names])
     table["p_holm"] = holm(table["p"].tolist())
     table["verdict"] = pd.Series(
         [_verdict(row, higher_is_better) for row in table.itertuples()], dtype=object
@@ -273,10 +293,12 @@ def compare_arms(
     return table
 
 
-def _row(name: str, rows: pd.DataFrame, base: pd.DataFrame, baseline: str) -> dict[str, Any]:
+def _row(name: str, rows: pd.DataFrame, base: pd.DataFrame, *, compared: bool) -> dict[str, Any]:
+    """One arm's row; ``base`` is the baseline's table of seeds x subjects."""
     nothing = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
-    defined, compared = bool(rows["value"].notna().any()), name != baseline
-    own = mean_interval(rows) if defined else nothing
+    table = subject_matrix(rows) if rows["value"].notna().any() else None
+    own = nothing if table is None else _mean_interval(table)
+    pair = None if table is None or not compared else _paired(table, base)
     row: dict[str, Any] = {
         "arm": name,
         "subjects": own.subjects,
@@ -285,10 +307,10 @@ def _row(name: str, rows: pd.DataFrame, base: pd.DataFrame, baseline: str) -> di
         "low": own.low,
         "high": own.high,
     }
-    for column, call in (("difference", paired_difference), ("ratio", paired_ratio)):
-        found = call(rows, base) if defined and compared else nothing
+    for column, call in (("difference", _difference), ("ratio", _ratio)):
+        found = nothing if pair is None else call(*pair)
         row |= {column: found.estimate, f"{column}_low": found.low, f"{column}_high": found.high}
-    row["p"] = sign_flip_p(rows, base) if defined and compared else float("nan")
+    row["p"] = float("nan") if pair is None else _sign_flip_p(*pair)
     return row
 
 

@@ -1,0 +1,1 @@
+"""Judges that are programs of their own: data written in their layouts, with our splits."""
