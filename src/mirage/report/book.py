@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from mirage.files import atomic_path
 from mirage.report.figures import INK
-from mirage.report.images import Tile, outline_layer, plate, thumbnail
+from mirage.report.images import Key, Tile, outline_layer, plate, thumbnail
 
 THUMBNAIL = 168
 
@@ -68,6 +68,7 @@ class Exhibit:
     outlines: bool = False
     side: int = THUMBNAIL
     links: Sequence[tuple[str, str]] = ()
+    legend: Sequence[Key] = ()
 
     @property
     def label(self) -> str:
@@ -146,6 +147,7 @@ class Book:
         data: pd.DataFrame,
         caption: str,
         side: int = THUMBNAIL,
+        legend: Sequence[Key] = (),
     ) -> Exhibit:
         """A sheet of pictures: small ones on the page, the whole at full size beside it."""
         number = next(self._figures)
@@ -155,7 +157,7 @@ class Book:
         full = max((max(tile.rgb.shape[:2]) for tile in tiles), default=side)
         files = {f"{stem}.png": False} | ({f"{stem}_outlines.png": True} if outlines else {})
         for name, drawn in files.items():
-            sheet = plate(rows, columns, names, side=min(max(full, 160), 512), outlines=drawn)
+            sheet = plate(rows, columns, names, side=min(max(full, 160), 512), outlines=drawn, legend=legend)
             with atomic_path(self.folder / name) as path:
                 sheet.save(path, "PNG")
         self._csv(stem, data)
@@ -176,6 +178,7 @@ class Book:
                 outlines=outlines,
                 side=side,
                 links=links,
+                legend=legend,
                 pictures=[[None if tile is None else _picture(tile, pixels) for tile in row] for row in rows],
             )
         )

@@ -6,6 +6,7 @@ what colour says. Text and lines carry ``INK``, which the page swaps for its own
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -240,7 +241,8 @@ def per_subject(scores: pd.DataFrame, metric: str) -> Figure:
                 color=PALETTE[place % len(PALETTE)],
                 alpha=0.85,
             )
-        axis.set_xticks(places, [str(name).replace("_", " ") for name in scores.columns])
+        titles = [str(name).replace("_", " ") for name in scores.columns]
+        axis.set_xticks(places, ["\n".join(textwrap.wrap(title, 13)) for title in titles])
         axis.set_xlim(-0.4, scores.shape[1] - 0.6)
         axis.set_ylabel(metric)
         axis.grid(axis="x", visible=False)
@@ -257,19 +259,88 @@ def distance_distributions(series: Mapping[str, np.ndarray], label: str) -> Figu
     with style():
         figure = Figure(figsize=(WIDTH * 0.6, 2.8), layout="constrained")
         axis = figure.subplots()
-        for number, (name, values) in enumerate(series.items()):
-            ordered = np.sort(values)
-            axis.step(
-                ordered,
-                np.arange(1, len(ordered) + 1) / len(ordered),
-                where="post",
-                color=PALETTE[number],
-                linestyle=("-", (0, (4, 1.5)))[number % 2],
-                label=f"{name} (n = {len(ordered)})",
-            )
+        _cumulative(axis, {f"{name} (n = {len(values)})": values for name, values in series.items()})
         axis.set_xlabel(label)
         axis.set_ylabel("share of items")
-        axis.set_ylim(0, 1.02)
         axis.margins(x=0.06)
         axis.legend()
+    return figure
+
+
+def volume_distributions(panels: Mapping[str, Mapping[str, np.ndarray]], unit: str) -> Figure:
+    """Empirical cumulative distributions of volumes, a panel a label or region.
+
+    Args:
+        panels: title -> {series -> volumes, any order}; the same series in every panel.
+        unit: of the volumes.
+    """
+    with style():
+        figure, axes = _panels(len(panels), 3, 2.4)
+        for axis, (title, series) in zip(axes, panels.items(), strict=True):
+            _cumulative(axis, series)
+            axis.set_title(title)
+            axis.set_xlabel(f"volume ({unit})")
+            axis.set_xlim(left=0)
+        axes[0].set_ylabel("share of items")
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    return figure
+
+
+def _cumulative(axis: Axes, series: Mapping[str, np.ndarray]) -> None:
+    for number, (name, values) in enumerate(series.items()):
+        ordered = np.sort(values)
+        axis.step(
+            ordered[[0, *range(len(ordered))]] if len(ordered) else [],
+            np.arange(len(ordered) + 1) / len(ordered) if len(ordered) else [],
+            where="post",
+            color=PALETTE[number % len(PALETTE)],
+            linestyle=("-", (0, (4, 1.5)))[number % 2],
+            label=name,
+            zorder=2 + number % 2,  # a broken line over a full one shows both
+        )
+    axis.set_ylim(0, 1.02)
+
+
+def _contour(axis: Axes, share: np.ndarray, height: float, width: float) -> None:
+    """Line around where a map that fills a box exceeds one half, closed where it meets the box."""
+    if not share.max() > 0.5:
+        return
+    rows, columns = (n + 2 for n in share.shape)
+    y, x = ((np.arange(n) - 0.5) / (n - 2) for n in (rows, columns))
+    axis.contour(x * width, y * height, np.pad(share, 1), levels=[0.5], colors=["white"], linewidths=0.9)
+
+
+def place_maps(
+    maps: Mapping[str, Mapping[str, np.ndarray]],
+    outlines: Mapping[str, Mapping[str, np.ndarray]],
+    extents: Mapping[str, tuple[float, float]],
+) -> Figure:
+    """Where something is in a box, a row a dataset and a column a plane, on one colour scale.
+
+    Args:
+        maps: dataset -> {plane -> (rows, columns), share in the line of sight}, superior or anterior up.
+        outlines: the same of what encloses it; its contour at one half is drawn.
+        extents: plane -> (height, width) of the box, any one unit.
+    """
+    edges = {"axial": ("R to L", "P to A"), "coronal": ("R to L", "I to S"), "sagittal": ("A to P", "I to S")}
+    top = max((float(one.max()) for own in maps.values() for one in own.values()), default=0.0)
+    with style():
+        figure = Figure(figsize=(WIDTH * 0.78, 0.5 + 2.25 * len(maps)), layout="constrained")
+        axes = figure.subplots(len(maps), len(extents), squeeze=False)
+        drawn = None
+        for row, (name, own) in zip(axes, maps.items(), strict=True):
+            for axis, (plane, (height, width)) in zip(row, extents.items(), strict=True):
+                drawn = axis.imshow(
+                    own[plane], cmap="cividis", vmin=0, vmax=top or 1.0, extent=(0, width, height, 0)
+                )
+                _contour(axis, outlines[name][plane], height, width)
+                axis.spines[:].set_visible(False)
+                axis.set(xticks=[], yticks=[], xlabel=edges[plane][0], ylabel=edges[plane][1])
+                axis.set_title(plane if axis is not row[0] else f"{name}: {plane}")
+                axis.grid(visible=False)
+        if drawn is not None:
+            figure.colorbar(
+                drawn, ax=axes, label="mean share of tumour in the line of sight", shrink=0.9, aspect=30
+            )
     return figure

@@ -19,6 +19,8 @@ LABEL_COLOURS = np.array(
     dtype=np.uint8,
 )
 OUTLINE = (255, 176, 0)
+Key = tuple[str, str]
+"""What a colour of a picture means, and the colour as ``#rrggbb``."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,12 @@ def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """Stored image as uint8 (H, W, 3).
 
     Args:
-        image: (C, H, W) or (C, D, H, W); of a volume the middle slice is shown. One or two channels show
-            the first as grey, three or more the first three as red, green and blue.
+        image: (C, H, W). One or two channels show the first as grey, three or more the first three as red,
+            green and blue. Of a volume give a plane: see :mod:`mirage.report.volumes`.
         value_range: lowest and highest possible stored value, mapped to 0 and 255 for every image alike.
     """
-    if image.ndim == 4:
-        image = image[:, image.shape[1] // 2]
     if image.ndim != 3:
-        raise DataError(f"image of shape {image.shape}: expected (C, H, W) or (C, D, H, W)")
+        raise DataError(f"image of shape {image.shape}: a picture is drawn of (C, H, W)")
     channels = image[:3] if len(image) >= 3 else np.repeat(image[:1], 3, axis=0)
     low, high = value_range
     scaled = (channels.astype(np.float32) - low) * (255.0 / (high - low))
@@ -57,23 +57,17 @@ def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
 
 
 def mask_to_rgb(mask: np.ndarray) -> np.ndarray:
-    """Label mask (H, W) or (D, H, W) as uint8 (H, W, 3): background black, label 1 white, others coloured."""
-    flat = plane(mask)
-    colours = np.where(flat == 0, 0, (flat.astype(int) - 1) % (len(LABEL_COLOURS) - 1) + 1)
+    """Label mask (H, W) as uint8 (H, W, 3): background black, label 1 white, others coloured."""
+    colours = np.where(mask == 0, 0, (mask.astype(int) - 1) % (len(LABEL_COLOURS) - 1) + 1)
     return LABEL_COLOURS[colours]
 
 
-def plane(mask: np.ndarray) -> np.ndarray:
-    """A mask (H, W), or the middle slice of a mask (D, H, W)."""
-    return mask[mask.shape[0] // 2] if mask.ndim == 3 else mask
-
-
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Boundary of the foreground, bool (H, W): background pixels that touch foreground in 4 directions.
+    """Boundary of a mask's foreground, bool (H, W): background pixels that touch it in 4 directions.
 
     Drawn outside the foreground, so that a vessel one pixel wide stays visible between its two lines.
     """
-    inside = plane(mask) > 0
+    inside = mask > 0
     padded = np.pad(inside, 1)
     near = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return near & ~inside
@@ -134,6 +128,7 @@ def plate(
     *,
     side: int = 256,
     outlines: bool = False,
+    legend: Sequence[Key] = (),
 ) -> Image.Image:
     """All tiles on one labelled sheet, for print.
 
@@ -143,6 +138,7 @@ def plate(
         names: name of each row, written at its left; empty for none.
         side: side of a tile, pixels.
         outlines: draw the outlines of tiles that have one.
+        legend: what colours mean, written below.
     """
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(12, side // 16))
     line, gap = int(font.size * 1.5), 8
@@ -150,9 +146,11 @@ def plate(
     top = gap + (line if any(columns) else 0)
     notes = line if any(tile is not None and tile.note for row in rows for tile in row) else 0
     width = max((len(row) for row in rows), default=0)
-    size = (left + width * (side + gap), top + len(rows) * (side + notes + gap))
+    height = top + len(rows) * (side + notes + gap)
+    size = (left + width * (side + gap), height + (line + gap if legend else 0))
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
+    _write_legend(pen, font, legend, gap, height)
     for index, title in enumerate(columns):
         x = left + index * (side + gap) + side / 2
         pen.text((x, top - line / 2 - gap / 2), title, "black", font, anchor="mm")
@@ -172,3 +170,13 @@ def plate(
             if tile.note:
                 pen.text((x + side / 2, y + side + line / 2), tile.note, "#444444", font, anchor="mm")
     return sheet
+
+
+def _write_legend(
+    pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, legend: Sequence[Key], left: float, top: int
+) -> None:
+    side = int(font.size)
+    for name, colour in legend:
+        pen.rectangle((left, top, left + side, top + side), colour)
+        pen.text((left + 1.4 * side, top + side / 2), name, "black", font, anchor="lm")
+        left += 1.4 * side + font.getlength(name) + 1.5 * side

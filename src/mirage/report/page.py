@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,25 +18,47 @@ from mirage.errors import DataError
 from mirage.files import atomic_path, write_json
 from mirage.report.book import Book
 from mirage.report.chapters.base import Block, Chapter, listing, words
-from mirage.report.chapters.closing import correspondence_chapter, limits_chapter, provenance_chapter
-from mirage.report.chapters.data import data_chapter, origin, pipeline_chapter
+from mirage.report.chapters.closing import (
+    correspondence_chapter,
+    limits_chapter,
+    models_behind,
+    provenance_chapter,
+)
+from mirage.report.chapters.data import data_chapter, made_by_recipes, origin, pipeline_chapter
 from mirage.report.chapters.gallery import gallery_chapter
 from mirage.report.chapters.training import training_chapter
+from mirage.report.chapters.tumours import tumour_chapter
 from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
+from mirage.report.nifti import Written, export_volumes
 from mirage.report.summary import nested, summarise
+from mirage.report.tumours import Group, measure_all
 from mirage.report.verdicts import Verdict, in_order
 
 PAGE_BYTES = 5_000_000
 SHRINK = (1.0, 0.75, 0.5, 0.35)
 
 
+@dataclass(frozen=True)
+class Volumes:
+    """What is read of volumes once, however often the page is laid out.
+
+    Attributes:
+        written: exported volumes.
+        tumours: measured tumours.
+    """
+
+    written: Sequence[Written]
+    tumours: Sequence[Group]
+
+
 def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path) -> None:
     """Write the report of one study into a folder.
 
     Writes ``report.html`` (one self-contained page under 5 MB), ``figures/`` (every figure in full and the
-    CSV behind it), ``summary.csv`` (the tidy table of :func:`mirage.report.summary.summarise`) and
-    ``summary.json`` (the same, nested, for ``dvc metrics``).
+    CSV behind it), ``volumes/`` (NIfTI files of a few synthetic volumes; empty in a study of images),
+    ``summary.csv`` (the tidy table of :func:`mirage.report.summary.summarise`) and ``summary.json`` (the
+    same, nested, for ``dvc metrics``).
 
     Args:
         study: title, question, notes, publication followed.
@@ -47,12 +71,22 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
     """
     summary = summarise(inputs)
     data = {key: Dataset(folder) for key, folder in inputs.datasets.items()}
-    page = _page_in_budget(study, name, inputs, data, summary, out)
+    volumes = Volumes(export_volumes(data, _drawn(data), out), measure_all(data, made_by_recipes(data)))
+    page = _page_in_budget(study, name, inputs, data, summary, volumes, out)
     with atomic_path(out / "summary.csv") as path:
         summary.to_csv(path, index=False)
     write_json(out / "summary.json", nested(summary))
     with atomic_path(out / "report.html") as path:
         path.write_text(page, encoding="utf-8")
+
+
+def _drawn(data: Mapping[str, Dataset]) -> list[str]:
+    """Names of the datasets whose images a generator has drawn."""
+    return [
+        name
+        for name, dataset in data.items()
+        if origin(dataset) == "synthetic" and models_behind(dataset.info.provenance.get("config"))
+    ]
 
 
 def _page_in_budget(
@@ -61,11 +95,12 @@ def _page_in_budget(
     inputs: ReportInputs,
     data: dict[str, Dataset],
     summary: pd.DataFrame,
+    volumes: Volumes,
     out: Path,
 ) -> str:
     """The page with thumbnails as large as the budget of bytes allows."""
     for scale in SHRINK:
-        chapters = assemble(study, inputs, data, summary, Book(out, scale))
+        chapters = assemble(study, inputs, data, summary, volumes, Book(out, scale))
         page = render(study, name, inputs, chapters)
         if len(page.encode()) < PAGE_BYTES:
             return page
@@ -76,10 +111,15 @@ def _page_in_budget(
 
 
 def assemble(
-    study: StudyConfig, inputs: ReportInputs, data: dict[str, Dataset], summary: pd.DataFrame, book: Book
+    study: StudyConfig,
+    inputs: ReportInputs,
+    data: dict[str, Dataset],
+    summary: pd.DataFrame,
+    volumes: Volumes,
+    book: Book,
 ) -> list[Chapter]:
     """All chapters in their order; those that a study has nothing for are left out."""
-    made = {name for name, dataset in data.items() if origin(dataset) not in ("real", "simulated")}
+    made = set(made_by_recipes(data))
     verdicts = in_order(
         [verdict for module, own in present(inputs) for verdict in module.verdicts(own, made, summary)]
     )
@@ -88,7 +128,8 @@ def assemble(
         pipeline_chapter(inputs, book),
         data_chapter(data, book) if data else None,
         training_chapter(inputs, book),
-        gallery_chapter(data, book),
+        gallery_chapter(data, volumes.written, book),
+        tumour_chapter(volumes.tumours, book),
         *(
             chapter
             for module, own in present(inputs)

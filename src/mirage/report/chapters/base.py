@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mirage.report.book import Exhibit
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a chapter: text, remark, heading, list, facts, fold, verdicts or exhibit."""
+    """One block of a chapter: text, remark, warning, heading, list, facts, fold, verdicts or exhibit."""
 
     kind: str
     text: str = ""
@@ -39,6 +41,10 @@ class Chapter:
     def remark(self, text: str) -> None:
         """Add a paragraph set apart."""
         self.blocks.append(Block("remark", text))
+
+    def warning(self, title: str, text: str, items: Sequence[str]) -> None:
+        """Add a box that cannot be overlooked: a title, a paragraph and a list."""
+        self.blocks.append(Block("warning", title, [text, *items]))
 
     def heading(self, text: str) -> None:
         """Add a sub-heading."""
@@ -74,3 +80,12 @@ def listing(items: Sequence[str]) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """``1 subject``, ``2 subjects``."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def evenly(total: int, wanted: int) -> list[int]:
+    """At most ``wanted`` places at even steps through ``total`` items."""
+    return (
+        sorted({round(float(place)) for place in np.linspace(0, total - 1, min(wanted, total))})
+        if total
+        else []
+    )

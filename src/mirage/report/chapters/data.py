@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from mirage.data import Dataset
 from mirage.data.manifest import SPLITS
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
+from mirage.report.chapters.volumes import preparation
 from mirage.report.drawing import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, TIMES
+from mirage.report.volumes import fullest_slice, has_label, is_volume, label_tile, legend_of, sequence_tile
 
 EXAMPLES = 2
 REASONS = 20
@@ -63,6 +68,9 @@ def data_chapter(data: dict[str, Dataset], book: Book) -> Chapter:
     }
     if shown:
         chapter.show(_examples(shown, book))
+    prepared = preparation(shown, book)
+    if prepared is not None:
+        chapter.show(prepared)
     return chapter
 
 
@@ -70,6 +78,11 @@ def origin(dataset: Dataset) -> str:
     """``real``, ``simulated``, ``synthetic``, or ``mixed``."""
     found = set(dataset.items["origin"]) | set(dataset.failures["origin"])
     return found.pop() if len(found) == 1 else "mixed"
+
+
+def made_by_recipes(data: Mapping[str, Dataset]) -> list[str]:
+    """Names of the datasets that are neither real nor simulated."""
+    return [name for name, dataset in data.items() if origin(dataset) not in ("real", "simulated")]
 
 
 def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
@@ -104,7 +117,7 @@ def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
         )
     head = [
         "dataset",
-        f"image (C{TIMES}H{TIMES}W, pixels)",
+        _shape_heading(data),
         "label masks",
         "subjects train / val / test",
         "items train / val / test",
@@ -116,6 +129,13 @@ def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
         "have no subjects of their own. Failed items were left out and are listed with their reasons."
     )
     return book.table("data", head, rows, caption=caption, data=pd.DataFrame(records))
+
+
+def _shape_heading(data: dict[str, Dataset]) -> str:
+    """What the sides of the stored arrays are, for the datasets shown."""
+    kinds = {is_volume(dataset.info) for dataset in data.values()}
+    forms = {False: f"image (C{TIMES}H{TIMES}W, pixels)", True: f"volume (C{TIMES}D{TIMES}H{TIMES}W, voxels)"}
+    return " or ".join(forms[kind] for kind in sorted(kinds))
 
 
 def _failures(failures: pd.DataFrame, book: Book) -> Exhibit:
@@ -159,9 +179,21 @@ def _examples(data: dict[str, Dataset], book: Book) -> Exhibit:
         f"{EXAMPLES} training items of each dataset (first and last by id). "
         f"{'A gap means that there is no mask.' if masks else ''}"
     )
+    volumes = [dataset.info for dataset in data.values() if is_volume(dataset.info)]
+    if volumes:
+        caption += (
+            " Of a volume the axial slice with the most labelled voxels is shown, anterior up, in the "
+            f"channel {volumes[0].channel_names[0]}, and labels are drawn over it."
+        )
     columns = ["image", "mask"] * EXAMPLES if masks else []
     return book.plate(
-        "examples", rows, columns=columns, names=names, data=pd.DataFrame(records), caption=caption.strip()
+        "examples",
+        rows,
+        columns=columns,
+        names=names,
+        data=pd.DataFrame(records),
+        caption=caption.strip(),
+        legend=legend_of({value: name for info in volumes for value, name in info.labels.items()}),
     )
 
 
@@ -176,8 +208,13 @@ def _name(name: str, dataset: Dataset) -> str:
 
 
 def pair(dataset: Dataset, index: int, note: str = "") -> list[Tile | None]:
-    """An item's image (with its mask's outline) and mask; None stands for a missing mask."""
+    """An item's image (with its mask's outline) and mask; None stands for a missing mask.
+
+    Of a volume the first channel is shown, in the axial slice with the most labelled voxels.
+    """
     info = dataset.info
+    if is_volume(info):
+        return _volume_pair(dataset, index, note)
     item = dataset.items["item_id"].iat[index]
     rgb = to_rgb(dataset.image(index), info.value_range)
     if "label" not in info.mask_channels:
@@ -187,3 +224,11 @@ def pair(dataset: Dataset, index: int, note: str = "") -> list[Tile | None]:
         Tile(rgb, f"{info.modality} image {item} of {info.name}", note, outline(mask)),
         Tile(mask_to_rgb(mask), f"label mask of {item}: {100 * (mask > 0).mean():.1f} % foreground"),
     ]
+
+
+def _volume_pair(dataset: Dataset, index: int, note: str) -> list[Tile | None]:
+    labelled = has_label(dataset, index)
+    mask = dataset.mask(index) if labelled else np.zeros(dataset.info.image_shape[1:], np.uint8)
+    at = (fullest_slice(mask), 0, 0)
+    image = sequence_tile(dataset, index, 0, "axial", at, note)
+    return [image, label_tile(dataset, index, mask, "axial", at) if labelled else None]

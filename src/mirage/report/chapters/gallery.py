@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from mirage.data import Dataset
 from mirage.report.book import Book, Exhibit
-from mirage.report.chapters.base import Chapter, count, words
-from mirage.report.chapters.data import origin, pair
+from mirage.report.chapters import volumes
+from mirage.report.chapters.base import Chapter, count, evenly, words
+from mirage.report.chapters.data import made_by_recipes, pair
 from mirage.report.images import Tile
+from mirage.report.nifti import Written
+from mirage.report.volumes import is_volume
 
 PAIRS_A_ROW, ROWS = 3, 3
 IMAGES_A_ROW = 6
 
 
-def gallery_chapter(data: Mapping[str, Dataset], book: Book) -> Chapter | None:
-    """A sheet of every dataset that a recipe made; None without one."""
-    made = {
-        name: dataset
-        for name, dataset in data.items()
-        if len(dataset) and origin(dataset) not in ("real", "simulated")
-    }
+def gallery_chapter(data: Mapping[str, Dataset], written: Sequence[Written], book: Book) -> Chapter | None:
+    """Sheets of every dataset that a recipe made; None without one.
+
+    Args:
+        data: all datasets of the study.
+        written: volumes that were exported.
+        book: gets the sheets.
+    """
+    made = {name: data[name] for name in made_by_recipes(data) if len(data[name])}
     if not made:
         return None
     chapter = Chapter("Synthetic data")
@@ -32,17 +36,17 @@ def gallery_chapter(data: Mapping[str, Dataset], book: Book) -> Chapter | None:
         "switch their outlines on to see whether the image follows its mask."
     )
     for name, dataset in made.items():
-        chapter.show(_gallery(name, dataset, book))
+        if is_volume(dataset.info):
+            chapter.show(volumes.gallery(name, dataset, _origins(dataset), book))
+            chapter.show(volumes.montage(name, dataset, book))
+            mixed = volumes.mixing(name, dataset, data, book)
+            if mixed is not None:
+                chapter.show(mixed)
+        else:
+            chapter.show(_gallery(name, dataset, book))
+    for exhibit in volumes.exports(written, data, book):
+        chapter.show(exhibit)
     return chapter
-
-
-def evenly(total: int, wanted: int) -> list[int]:
-    """At most ``wanted`` places at even steps through ``total`` items."""
-    return (
-        sorted({round(float(place)) for place in np.linspace(0, total - 1, min(wanted, total))})
-        if total
-        else []
-    )
 
 
 def _gallery(name: str, dataset: Dataset, book: Book) -> Exhibit:

@@ -100,16 +100,20 @@ def _table(models: Mapping[str, Sequence[Mapping[str, Any]]], book: Book) -> Exh
 def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]]:
     """Panels of the training figure: title -> metrics.
 
-    The discriminator's two losses share a panel, since they are read against each other; every other metric
+    A discriminator's two losses share a panel, since they are read against each other; every other metric
     has its own, since scales differ, and so has the gradient penalty ``r1`` beside them. The metric that
     weights are chosen by comes last.
     """
-    both = [metric for metric in metrics if figures.short(metric) in ("real", "fake")]
+    pairs: dict[str, list[str]] = {}
+    for metric in metrics:
+        side, _, which = figures.short(metric).partition(" ")
+        if side in ("real", "fake"):
+            pairs.setdefault(which, []).append(metric)
     penalty = [metric for metric in metrics if figures.short(metric) == "r1"]
+    both = [metric for pair in pairs.values() for metric in pair]
     rest = [metric for metric in metrics if metric not in (*both, *penalty, chosen_by)]
     groups = {words(metric): [metric] for metric in rest}
-    if both:
-        groups["discriminator"] = both
+    groups |= {f"discriminator {which}".strip(): pair for which, pair in pairs.items()}
     if penalty:
         groups["discriminator: R1 penalty"] = penalty
     if chosen_by in metrics:

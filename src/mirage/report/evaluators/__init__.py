@@ -24,6 +24,7 @@ from mirage.report.inputs import Finished, ReportInputs
 EVALUATORS = {
     "fidelity": "mirage.report.evaluators.fidelity",
     "segmentation": "mirage.report.evaluators.segmentation",
+    "volume_segmentation": "mirage.report.evaluators.volume_segmentation",
 }
 """Evaluator -> module, in the order of the page."""
 

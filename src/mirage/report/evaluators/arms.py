@@ -15,12 +15,20 @@ from mirage.evaluate.statistics import compare_arms, mean_interval
 from mirage.files import read_json
 from mirage.report import figures
 from mirage.report.book import Book, Cell, Exhibit
-from mirage.report.chapters.base import count, words
+from mirage.report.chapters.base import count, listing, words
 from mirage.report.inputs import Finished
 from mirage.report.numbers import DASH, estimate, interval, number
-from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
+from mirage.report.summary import COLUMNS, pick, row_key
 from mirage.report.verdicts import Verdict, combine
 
+CLAIMS = {
+    "better": ("scores better than", "score better than"),
+    "worse": ("scores worse than", "score worse than"),
+    "inconclusive": ("cannot be told apart from", "cannot be told apart from"),
+}
+"""Verdict -> what one arm and what several do."""
+MANY_ARMS = 4
+"""Arms of an evaluation up to which each has a sentence of its own among the findings."""
 FEW_SUBJECTS = 20
 FEW_SEEDS = 3
 OBSERVER_TITLE = "second observer"
@@ -35,6 +43,7 @@ class Scores:
         titles: metric -> how it is printed.
         shares: metrics that lie in [0, 1], whose widened intervals are cut there.
         lower_is_better: metrics of which a smaller value is the better one.
+        distances: metrics that cannot lie below 0, whose widened intervals are cut there.
         remarks: metric -> sentence under a table that shows it.
     """
 
@@ -42,6 +51,7 @@ class Scores:
     titles: Mapping[str, str]
     shares: Collection[str] = ()
     lower_is_better: Collection[str] = ()
+    distances: Collection[str] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
 
     def title(self, metric: str) -> str:
@@ -54,10 +64,18 @@ class Scores:
         return self.title(self.headline)
 
 
-def summarise(name: str, config: ArmsEvaluation, folders: Sequence[Path], scores: Scores) -> pd.DataFrame:
-    """Arms, their differences and ratios to the baseline, and the second observer, for every metric."""
-    rows = read_metrics(folders)
-    judged, human = rows[rows["arm"] != OBSERVER_ARM], rows[rows["arm"] == OBSERVER_ARM]
+def summarise(name: str, config: ArmsEvaluation, rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Arms, and their differences and ratios to the baseline, for every metric.
+
+    Args:
+        name: the evaluation's name.
+        config: its configuration.
+        rows: its metric rows, from :func:`mirage.report.summary.read_metrics`. Rows under another arm than
+            the configured ones (the second observer) are averaged and compared with nothing.
+        scores: the evaluator's metrics.
+    """
+    configured = rows["arm"].isin(list(config.arms))
+    judged, others = rows[configured], rows[~configured]
     records: list[dict[str, Any]] = []
     for metric in dict.fromkeys(judged["metric"]):
         base = judged[(judged["metric"] == metric) & (judged["arm"] == config.baseline)]
@@ -66,12 +84,14 @@ def summarise(name: str, config: ArmsEvaluation, folders: Sequence[Path], scores
             compared = compare_arms(judged, metric, config.baseline, higher_is_better=better)
             for row in compared.to_dict("records"):
                 records += _arm_records(row, metric)
-    for metric, part in human.groupby("metric", sort=False):
+    for (arm, metric), part in others.groupby(["arm", "metric"], sort=False):
         if part["value"].notna().any():
-            records.append(_observer_record(str(metric), part))
+            records.append(_unpaired_record(str(arm), str(metric), part))
     table = pd.DataFrame(records).assign(evaluation=name).reindex(columns=list(COLUMNS))
     cut = (table["kind"] == "absolute") & table["metric"].isin(scores.shares)
     table.loc[cut, ["low", "high"]] = table.loc[cut, ["low", "high"]].clip(0, 1)
+    cut = (table["kind"] == "absolute") & table["metric"].isin(scores.distances)
+    table.loc[cut, "low"] = table.loc[cut, "low"].clip(lower=0)
     return table
 
 
@@ -87,22 +107,27 @@ def _arm_records(row: dict[str, Any], metric: str) -> list[dict[str, Any]]:
     return records
 
 
-def _observer_record(metric: str, rows: pd.DataFrame) -> dict[str, Any]:
+def _unpaired_record(arm: str, metric: str, rows: pd.DataFrame) -> dict[str, Any]:
     found = mean_interval(rows)
     return {
-        "arm": OBSERVER_ARM,
+        "arm": arm,
         "metric": metric,
         "kind": "absolute",
         "estimate": found.estimate,
         "low": found.low,
         "high": found.high,
         "n_subjects": found.subjects,
-        "n_seeds": 0,
+        "n_seeds": found.seeds if rows["seed"].notna().any() else 0,
     }
 
 
+def own_rows(summary: pd.DataFrame, name: str, config: ArmsEvaluation) -> pd.DataFrame:
+    """Rows of the summary of an evaluation's arms and of its second observer."""
+    return summary[(summary["evaluation"] == name) & summary["arm"].isin([*config.arms, OBSERVER_ARM])]
+
+
 def verdict(
-    own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame, scores: Scores
+    own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame, scores: Mapping[str, Scores]
 ) -> Verdict:
     """Verdict on utility over all evaluations of one evaluator.
 
@@ -110,16 +135,24 @@ def verdict(
         own: name -> evaluation.
         synthetic: names of synthetic datasets; an arm trained on one is judged, other arms are context.
         summary: from :func:`mirage.report.summary.summarise`.
-        scores: the evaluator's metrics.
+        scores: metrics of each evaluation.
     """
     sentences, found = [], []
     for name, (config, _) in own.items():
-        for row in pick(summary, name, metric=scores.headline, kind="difference").itertuples():
-            if row.arm in config.arms and uses(config.arms[row.arm], synthetic):
-                found.append(row.verdict)
-                sentences.append(_sentence(name, row, config.baseline, scores.headline_title))
+        rows = [
+            row
+            for row in pick(summary, name, metric=scores[name].headline, kind="difference").itertuples()
+            if row.arm in config.arms and uses(config.arms[row.arm], synthetic)
+        ]
+        found += [row.verdict for row in rows]
+        title = scores[name].headline_title
+        if len(rows) > MANY_ARMS:
+            sentences += _counted(name, rows, config.baseline, title)
+        else:
+            sentences += [_sentence(name, row, config.baseline, title) for row in rows]
+    titles = listing(list(dict.fromkeys(scores[name].headline_title for name in own)))
     rule = (
-        f"each arm with synthetic data is compared with the baseline on {scores.headline_title}, paired over "
+        f"each arm with synthetic data is compared with the baseline on {titles}, paired over "
         "test subjects and seeds. Pass: at least one is better and none worse. Fail: all are worse. "
         "“Better” and “worse” need a 95 % interval of the difference that excludes zero. Otherwise "
         "inconclusive."
@@ -133,11 +166,24 @@ def uses(arm: Arm, names: set[str]) -> bool:
     return any(part.data in names for part in (*arm.train, *arm.pretrain))
 
 
+def _counted(evaluation: str, rows: Sequence[Any], baseline: str, metric: str) -> list[str]:
+    """Many arms' comparisons in words, a sentence a verdict; their numbers stand in the table."""
+    sentences = []
+    for word in ("better", "worse", "inconclusive"):
+        named = [f"“{words(row.arm)}”" for row in rows if row.verdict == word]
+        if named:
+            sentences.append(
+                f"{words(evaluation)}: {len(named)} of {len(rows)} arms {CLAIMS[word][len(named) > 1]} "
+                f"“{words(baseline)}” on {metric}: {listing(named)}."
+            )
+    row = rows[0]
+    told = f"{count(int(row.n_subjects), 'test subject')}, {count(int(row.n_seeds), 'seed')}"
+    return [*sentences[:-1], f"{sentences[-1].removesuffix('.')} ({told})."]
+
+
 def _sentence(evaluation: str, row: Any, baseline: str, metric: str) -> str:
     """One arm's comparison in words, with its interval."""
-    claim = {"better": "scores better than", "worse": "scores worse than"}.get(
-        row.verdict, "cannot be told apart from"
-    )
+    claim = CLAIMS[row.verdict][0]
     numbers = estimate(row.estimate, row.low, row.high, sign=True)
     return (
         f"{words(evaluation)}: “{words(row.arm)}” {claim} “{words(baseline)}”: {metric} difference "
@@ -159,7 +205,7 @@ def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
 
 
 def _small(name: str, config: ArmsEvaluation, summary: pd.DataFrame) -> list[str]:
-    subjects, seeds = _numbers(summary[summary["evaluation"] == name])
+    subjects, seeds = _numbers(own_rows(summary, name, config))
     points = []
     if subjects < FEW_SUBJECTS:
         points.append(
@@ -193,7 +239,7 @@ def describe_arm(arm: Arm, images: Mapping[str, int]) -> str:
     """What an arm is trained on, in words; ``images`` are the numbers of each dataset, where known."""
 
     def sets(parts: Sequence[TrainingSet]) -> str:
-        return " + ".join(_training_set(part, part.images or images.get(part.data)) for part in parts)
+        return " + ".join(_training_set(part, images.get(part.data, part.images)) for part in parts)
 
     text = f"{sets(arm.pretrain)}, then {sets(arm.train)}" if arm.pretrain else sets(arm.train)
     return f"{text}, augmented" if arm.augment else text
@@ -218,30 +264,21 @@ def first_seed(arm: str, folders: Sequence[Path]) -> Path | None:
     return min(own, key=lambda folder: int(folder.name.removeprefix("seed-")), default=None)
 
 
-def exhibits(
-    name: str, done: Finished, summary: pd.DataFrame, scores: Scores, scored: str, book: Book
-) -> list[Exhibit]:
-    """Results, forest plot, other metrics and scores by subject of one evaluation.
+def stored_predictions(config: ArmsEvaluation, folders: Sequence[Path]) -> dict[str, Path]:
+    """Arm -> folder of its first seed, of the arms whose predictions were kept."""
+    found = {arm: first_seed(arm, folders) for arm in config.arms}
+    return {
+        arm: folder
+        for arm, folder in found.items()
+        if folder is not None and (folder / "details/predictions.arrow").is_file()
+    }
 
-    Args:
-        name: the evaluation's name.
-        done: its configuration and folders.
-        summary: of the whole study.
-        scores: the evaluator's metrics.
-        scored: what is scored, in words: ``vessels on the test images``.
-        book: gets the exhibits.
-    """
-    own = summary[summary["evaluation"] == name]
-    config, folders = done
-    shown = [
-        _headline_table(name, done, own, scores, scored, book),
-        _forest(name, config, own, scores, book),
-    ]
-    others = _others_table(name, config, own, scores, book)
-    if others is not None:
-        shown.append(others)
-    shown.append(_subjects(name, read_metrics(folders), scores, book))
-    return shown
+
+def spread_by_score(scores: pd.Series, number_of_items: int) -> list[str]:
+    """Items at evenly spaced ranks of their scores, the worst first."""
+    ordered = list(scores.sort_values(kind="stable").index)
+    places = np.linspace(0, len(ordered) - 1, min(number_of_items, len(ordered)))
+    return [str(ordered[place]) for place in sorted({round(float(p)) for p in places})]
 
 
 def _cell(row: Any, *, sign: bool = False, strong: bool = False) -> Cell:
@@ -262,9 +299,19 @@ def _arm_title(arm: str) -> str:
     return OBSERVER_TITLE if arm == OBSERVER_ARM else words(arm)
 
 
-def _headline_table(
+def headline_table(
     name: str, done: Finished, own: pd.DataFrame, scores: Scores, scored: str, book: Book
 ) -> Exhibit:
+    """Every arm on the metric that decides, and its comparison with the baseline.
+
+    Args:
+        name: the evaluation's name.
+        done: its configuration and folders.
+        own: from :func:`own_rows`.
+        scores: the evaluator's metrics.
+        scored: what is scored, in words: ``vessels on the test images``.
+        book: gets the table.
+    """
     config, folders = done
     found = _lookup(own)
     rows = [_headline_row(arm, config, folders, found, scores.headline) for arm in _arm_names(own)]
@@ -323,7 +370,8 @@ def sizes(own: pd.DataFrame) -> str:
     return f"n = {count(subjects, 'subject')}, {count(seeds, 'seed')} an arm"
 
 
-def _forest(name: str, config: ArmsEvaluation, own: pd.DataFrame, scores: Scores, book: Book) -> Exhibit:
+def forest(name: str, config: ArmsEvaluation, own: pd.DataFrame, scores: Scores, book: Book) -> Exhibit:
+    """The same numbers as a forest plot."""
     chosen = own[own["metric"] == scores.headline]
     human = chosen["arm"] == OBSERVER_ARM
     absolute = chosen[(chosen["kind"] == "absolute") & ~human]
@@ -344,9 +392,10 @@ def _forest(name: str, config: ArmsEvaluation, own: pd.DataFrame, scores: Scores
     )
 
 
-def _others_table(
+def others_table(
     name: str, config: ArmsEvaluation, own: pd.DataFrame, scores: Scores, book: Book
 ) -> Exhibit | None:
+    """All other metrics, a row each; None without any."""
     metrics = [metric for metric in dict.fromkeys(own["metric"]) if metric != scores.headline]
     if not metrics:
         return None
@@ -359,8 +408,7 @@ def _others_table(
                 row.append(Cell(DASH, number=True))
                 continue
             decided = difference is not None and difference.verdict in ("better", "worse")
-            note = interval(value.low, value.high)
-            row.append(Cell(number(value.estimate), True, decided, row_key(value), note))
+            row.append(_stacked(value, decided))
         rows.append(row)
     head = ["metric", *map(_arm_title, _arm_names(own))]
     remarks = "".join(f" {text}" for metric, text in scores.remarks.items() if metric in metrics)
@@ -372,7 +420,65 @@ def _others_table(
     return book.table(f"metrics/{name}", head, rows, caption=caption, data=data)
 
 
-def _subjects(name: str, rows: pd.DataFrame, scores: Scores, book: Book) -> Exhibit:
+def grid(
+    id: str,
+    config: ArmsEvaluation,
+    own: pd.DataFrame,
+    columns: Mapping[str, str],
+    caption: str,
+    book: Book,
+    kind: str = "absolute",
+) -> Exhibit:
+    """A table arms x metrics, bold where the difference to the baseline is decided.
+
+    Args:
+        id: of the exhibit.
+        config: the evaluation.
+        own: from :func:`own_rows`.
+        columns: metric -> heading.
+        caption: what is shown; a sentence on the intervals is added.
+        book: gets the table.
+        kind: ``absolute``, or ``difference``, which leaves the baseline out.
+    """
+    found, rows = _lookup(own), []
+    for arm in _arm_names(own):
+        row = [Cell(_arm_title(arm))]
+        for metric in columns:
+            value, difference = (found.get((arm, metric, wanted)) for wanted in (kind, "difference"))
+            decided = difference is not None and difference.verdict in ("better", "worse")
+            signed = kind == "difference"
+            row.append(_stacked(value, decided, sign=signed) if value else Cell(DASH, number=True))
+        if kind == "absolute" or arm not in (config.baseline, OBSERVER_ARM):
+            rows.append(row)
+    told = (
+        f" {sizes(own)}; 95 % intervals below. Bold: the difference to “{words(config.baseline)}” has an "
+        "interval that excludes zero."
+    )
+    data = own[own["metric"].isin(list(columns)) & (own["kind"] == kind)]
+    return book.table(id, ["arm", *columns.values()], rows, caption=f"{caption}{told}", data=data)
+
+
+def _stacked(row: Any, strong: bool, *, sign: bool = False) -> Cell:
+    """A number over its interval, with one decimal from ten on."""
+    digits = 1 if abs(row.estimate) >= 10 else 3
+    return Cell(
+        number(row.estimate, digits, sign=sign),
+        True,
+        strong,
+        row_key(row),
+        interval(row.low, row.high, digits, sign=sign),
+    )
+
+
+def subjects(name: str, rows: pd.DataFrame, scores: Scores, book: Book) -> Exhibit:
+    """Every test subject in every arm.
+
+    Args:
+        name: the evaluation's name.
+        rows: its metric rows, those of its arms and its second observer.
+        scores: the evaluator's metrics.
+        book: gets the figure.
+    """
     title = scores.headline_title
     chosen = rows[(rows["metric"] == scores.headline) & rows["value"].notna()]
     table = chosen.pivot_table(index="subject_id", columns="arm", values="value", aggfunc="mean")

@@ -12,9 +12,8 @@ from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset
 from mirage.report import figures
 from mirage.report.book import Book, Cell, Exhibit
-from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.chapters.base import Chapter, count, evenly, words
 from mirage.report.chapters.data import origin
-from mirage.report.chapters.gallery import evenly
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import Finished
 from mirage.report.numbers import DASH, grouped, range_of, significant

@@ -15,7 +15,7 @@ from mirage.files import read_json
 from mirage.report.book import Book, Exhibit
 from mirage.report.chapters.base import Chapter, count, words
 from mirage.report.evaluators import arms
-from mirage.report.images import Tile, difference_rgb, mask_to_rgb, outline, plane, to_rgb
+from mirage.report.images import Tile, difference_rgb, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.numbers import number
 from mirage.report.summary import pick, read_metrics
@@ -46,12 +46,12 @@ SCORES = arms.Scores(
 
 def summarise(name: str, config: SegmentationEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
     """Rows of the summary; see :func:`mirage.report.evaluators.arms.summarise`."""
-    return arms.summarise(name, config, folders, SCORES)
+    return arms.summarise(name, config, read_metrics(folders), SCORES)
 
 
 def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame) -> list[Verdict]:
     """Utility of the synthetic data."""
-    return [arms.verdict(own, synthetic, summary, SCORES)]
+    return [arms.verdict(own, synthetic, summary, dict.fromkeys(own, SCORES))]
 
 
 def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
@@ -73,8 +73,13 @@ def chapters(
         chapter.heading(words(name))
         chapter.text(_protocol(name, config, summary))
         scored = f"{config.label or 'all foreground'} on the test images inside the field of view"
-        for exhibit in arms.exhibits(name, done, summary, SCORES, scored, book):
-            chapter.show(exhibit)
+        table = arms.own_rows(summary, name, config)
+        chapter.show(arms.headline_table(name, done, table, SCORES, scored, book))
+        chapter.show(arms.forest(name, config, table, SCORES, book))
+        others = arms.others_table(name, config, table, SCORES, book)
+        if others is not None:
+            chapter.show(others)
+        chapter.show(arms.subjects(name, read_metrics(folders), SCORES, book))
         if config.test in data:
             panel = _panel(name, config, folders, data[config.test].select("test"), book)
             if panel is not None:
@@ -99,17 +104,12 @@ def _panel(
     name: str, config: SegmentationEvaluation, folders: Sequence[Path], test: Dataset, book: Book
 ) -> Exhibit | None:
     """Test images beside their truth and the prediction of every arm; None without stored predictions."""
-    found = {
-        arm: folder
-        for arm in config.arms
-        for folder in [arms.first_seed(arm, folders)]
-        if folder is not None and (folder / "details/predictions.arrow").is_file()
-    }
+    found = arms.stored_predictions(config, folders)
     if not found or not len(test):
         return None
     rows = read_metrics(list(found.values()))
     scores = rows[rows["metric"] == SCORES.headline].set_index(["arm", "item_id"])["value"]
-    items = spread_by_score(scores.get(config.baseline, scores.groupby("item_id").mean()), PANEL_IMAGES)
+    items = arms.spread_by_score(scores.get(config.baseline, scores.groupby("item_id").mean()), PANEL_IMAGES)
     predictions = {arm: ShardReader(folder / "details/predictions.arrow") for arm, folder in found.items()}
     thresholds = {
         arm: round(read_json(folder / "details/arm.json")["threshold"] * 255) for arm, folder in found.items()
@@ -119,15 +119,15 @@ def _panel(
     tiles: list[list[Tile | None]] = []
     for item in items:
         index = places[item]
-        truth = np.isin(plane(test.mask(index)), wanted)
-        fov = plane(test.mask(index, "fov")) > 0 if "fov" in test.info.mask_channels else np.ones_like(truth)
+        truth = np.isin(test.mask(index), wanted)
+        fov = test.mask(index, "fov") > 0 if "fov" in test.info.mask_channels else np.ones_like(truth)
         rgb = to_rgb(test.image(index), test.info.value_range)
         row: list[Tile | None] = [
             Tile(rgb, f"test image {item}", item, outline(truth)),
             Tile(mask_to_rgb(truth), f"annotation of {item}"),
         ]
         for arm, reader in predictions.items():
-            drawn = (plane(reader.tensor(index, "image")[0]) >= thresholds[arm]) & fov
+            drawn = (reader.tensor(index, "image")[0] >= thresholds[arm]) & fov
             score = number(float(scores[arm, item]))
             alt = f"prediction of {words(arm)} for {item}, {SCORES.headline_title} {score}"
             row.append(Tile(difference_rgb(truth & fov, drawn), alt, score))
@@ -140,10 +140,3 @@ def _panel(
     )
     columns = ["image", "annotation", *map(words, predictions)]
     return book.plate(f"predictions/{name}", tiles, columns=columns, data=shown, caption=caption, side=150)
-
-
-def spread_by_score(scores: pd.Series, number_of_items: int) -> list[str]:
-    """Items at evenly spaced ranks of their scores, the worst first."""
-    ordered = list(scores.sort_values(kind="stable").index)
-    places = np.linspace(0, len(ordered) - 1, min(number_of_items, len(ordered)))
-    return [str(ordered[place]) for place in sorted({round(float(p)) for p in places})]
