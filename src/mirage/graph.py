@@ -82,10 +82,11 @@ class Graph:
         return [*weights, *(self.manifest(name) for name in data_of(entry))]
 
     def arm_manifests(self, evaluation: str, arm: str) -> list[str]:
-        """Manifests of the test set and of the training sets of one arm."""
+        """Manifests of the test set, of the training sets of one arm, and of what else its job reads."""
         entry = self.config.evaluations[evaluation]
         assert isinstance(entry, ArmsEvaluation)
-        return [self.manifest(name) for name in dict.fromkeys([entry.test, *data_of(entry.arms[arm])])]
+        names = [entry.test, *data_of(entry.arms[arm]), *entry.also_read(arm)]
+        return [self.manifest(name) for name in dict.fromkeys(names)]
 
     def set_manifests(self, evaluation: str) -> list[str]:
         """Manifests of the datasets that an evaluation of whole datasets reads."""

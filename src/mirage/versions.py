@@ -10,6 +10,7 @@ STAGES: dict[str, int] = {
     "train": 1,
     "synthesise": 1,
     "evaluate_segmentation": 1,
+    "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 1,
-    "report": 1,
+    "report": 2,
 }

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from mirage.config import Config, load_config, slices
+from mirage.config.datasets import DatasetConfig
 from mirage.config.document import reference, schema_text
 from mirage.config.load import merge, read_yaml
 from mirage.errors import ConfigError
+from mirage.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
-STUDIES = ["quickstart", "retina", "retina-chase", "cells"]
+STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
 
 
 def load(**overrides: Any) -> Config:
@@ -181,7 +184,7 @@ def test_slice_ignores_runtime_order_defaults_and_notation() -> None:
     same = load(
         generators={
             "quick_photos": {
-                "runtime": {"gpus": 3, "minutes": 7},
+                "runtime": {"gpus": 1, "minutes": 7},
                 "options": {"lr": 0.0002, "features": 16, "critic_features": 16},
                 "training": yaml.safe_load("ema_decay: null"),
             }
@@ -200,6 +203,176 @@ def test_arm_slice_knows_no_other_arm() -> None:
         evaluations={"quick_vessels": {"arms": {"other": {"train": ["quick_fundus"]}}, "seeds": [7]}},
     )
     assert slices.arm_slice(more, "quick_vessels", "real") == plain
+
+
+BRATS = {"source": {"reader": "brats"}, "prepare": {"kind": "volume", "size": [32, 48, 48]}}
+OWN = {"files": {"flair": "*f*", "label": "*l*"}, "sequences": ["flair"], "codes": "brats2018"}
+UNLABELLED = {"source": {"files": {"flair": "*f*"}, "sequences": ["flair"]}}
+LESIONS = {"reader": "folder", "path": "x", "channels": "grey", "masks": "{stem}_m.nii"}
+SMALLER = {"prepare": {"size": [32, 32, 32]}}
+NO_BRAIN = {"prepare": {"brain": "none", "outside": "keep"}}
+JUDGED = "evaluations.judged"
+
+
+def volumes(**overrides: Any) -> Config:
+    """A study of volumes with every kind of reference between its entries; ``overrides`` are merged."""
+    plain: dict[str, Any] = {
+        "run": ["study"],
+        "datasets": {"brains": BRATS, "others": BRATS},
+        "generators": {"drawn": {"arch": "label_to_brain", "data": "brains"}},
+        "recipes": {
+            "carved": {"recipe": "carve_mix", "data": "others", "count": 4},
+            "mixed": {"recipe": "mix_labels", "generator": "drawn", "data": "brains", "count": 4},
+        },
+        "evaluations": {
+            "judged": {
+                "evaluator": "volume_segmentation",
+                "test": "brains",
+                "arms": {
+                    "real": {"train": ["brains"]},
+                    "more": {"train": ["brains"], "pretrain": ["carved"], "augment": True},
+                },
+                "label_fidelity": ["mixed"],
+                "judge": {"arch": "segmenter3d", "patch": [32, 32, 32]},
+            }
+        },
+        "studies": {"study": {"title": "t", "question": "q", "evaluations": ["judged"]}},
+    }
+    return Config.model_validate(merge(plain, overrides))
+
+
+def judged(**keys: Any) -> dict[str, Any]:
+    return {"evaluations": {"judged": keys}}
+
+
+def training(gpus: int = 0, **keys: int) -> dict[str, Any]:
+    return {"generators": {"drawn": {"training": keys, "runtime": {"gpus": gpus}}}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            {"datasets": {"others": SMALLER}, "recipes": {"mixed": {"data": "others"}}},
+            r"recipes\.mixed: 'brains' has `prepare\.size` \[32, 48, 48\], 'others' \[32, 32, 32\]",
+        ),
+        (
+            {"datasets": {"others": SMALLER}},
+            rf"{JUDGED}\.arms\.more: 'carved' \(stored as 'others' is\) has `prepare\.size` \[32, 32, 32\]",
+        ),
+        ({"datasets": {"others": {"prepare": {"bits": 8}}}}, r"arms\.more: .*`prepare\.bits` 8, 'brains' 16"),
+        ({"datasets": {"others": {"source": OWN}}}, r"arms\.more: .*`channels` \['flair'\]"),
+        ({"datasets": {"others": {"source": {"codes": "brats2024"}}}}, r"arms\.more: .*`labels` .*'RC'"),
+        (
+            {
+                "datasets": {"others": SMALLER},
+                **judged(arms={"more": {"pretrain": []}}, label_fidelity=["carved"]),
+            },
+            rf"{JUDGED}\.label_fidelity: 'carved'",
+        ),
+        (
+            judged(regions={"X": ["ED", "nolabel"]}),
+            rf"{JUDGED}\.regions: X: no label nolabel; .* NCR, ED, ET",
+        ),
+        (judged(regions={"X": []}), r"X: no label is named"),
+        (judged(regions={"ET": ["ED"]}), r"ET: a label of this name is something else"),
+        (judged(label_fidelity=["brains"]), rf"{JUDGED}\.label_fidelity: 'brains' is a dataset"),
+        (training(accumulate=2, batch_size=4, gpus=2), r"drawn\.training\.batch_size: 4 .* a multiple of 8"),
+        (training(batch_size=2, gpus=2), r"a multiple of 4"),
+        ({"datasets": {"brains": NO_BRAIN}}, r"generators\.drawn\.data: 'brains' stores no brain masks"),
+        ({"datasets": {"others": NO_BRAIN}}, r"recipes\.carved\.data: 'others' stores no brain masks"),
+        (
+            {"datasets": {"brains": UNLABELLED, "others": UNLABELLED}},
+            r"drawn\.data: 'brains' has no label masks",
+        ),
+        (
+            {"datasets": {"others": {"simulate": {}, "source": {"files": {"pd": "*"}, "sequences": ["pd"]}}}},
+            r"source\.sequences: simulated brains have no pd",
+        ),
+    ],
+)
+def test_entries_that_do_not_fit_together_are_refused(overrides: dict[str, Any], expected: str) -> None:
+    """What would fail after hours of training fails when the configuration is read."""
+    with pytest.raises(ValidationError, match=expected):
+        volumes(**overrides)
+
+
+def test_entries_that_fit_together_are_taken() -> None:
+    """The plain study, whole pairs on every device, regions of a folder's own labels."""
+    volumes(**training(gpus=2, accumulate=2, batch_size=8))
+    source = {**LESIONS, "mask_polarity": "labels", "labels": {1: "core", 2: "edge"}}
+    lesions = {"source": source, "prepare": BRATS["prepare"]}
+    plain = volumes().model_dump(exclude_defaults=True)
+    plain["datasets"] = {"brains": lesions, "others": lesions}
+    with pytest.raises(ValidationError, match=r"regions: WT, .*no label NCR, ED, ET; .* are core, edge"):
+        Config.model_validate(plain)
+    Config.model_validate(merge(plain, judged(regions={"all": ["core", "edge"]})))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"reader": "brats"},
+        {"reader": "brats", "codes": "brats2024"},
+        {"reader": "brats", **OWN},
+        {"reader": "brats", "files": {"flair": "*f*"}, "sequences": ["flair"]},
+        {"reader": "msd_brain", "sequences": ["t2", "t1"]},
+        {"reader": "messidor"},
+        {**LESIONS, "labels": {1: "lesion"}},
+        {**LESIONS, "masks": None},
+    ],
+)
+@pytest.mark.parametrize("simulated", [False, True])
+def test_configuration_knows_what_the_readers_give(source: dict[str, Any], simulated: bool) -> None:
+    """Labels and channels, of real and of simulated data, and what is left out of a slice changes neither."""
+    kind = "image" if source["reader"] == "messidor" else "volume"
+    prepare = {"kind": kind, "size": 64 if kind == "image" else [64, 64, 64]}
+    keys = {"source": source, "prepare": prepare, "simulate": {} if simulated else None}
+    entry = DatasetConfig.model_validate(keys)
+    folder = Path("simulated") if simulated else None
+    reader = open_source(entry.source, folder)
+    assert entry.labels == (reader.labels if "label" in reader.mask_channels else {})
+    assert ("label" in entry.mask_channels) == ("label" in reader.mask_channels)
+    if kind == "volume":
+        assert entry.source.channels_stored == reader.channel_names
+    if simulated:
+        same = open_source(entry.source.simulated(), folder)
+        for key in ("labels", "mask_channels", "channel_names", "namespace"):
+            assert getattr(same, key) == getattr(reader, key)
+
+
+def test_slice_of_simulated_data_knows_no_real_layout() -> None:
+    """Path, names and codes of the real files; but a reader's other options, and real data, count."""
+    plain, simulated = {"sequences": ["flair"]}, {"simulate": {}}
+
+    def prepared(source: dict[str, Any], **keys: Any) -> dict[str, Any]:
+        return slices.prepare_slice(volumes(datasets={"x": merge(BRATS, {"source": source, **keys})}), "x")
+
+    for real in (OWN, {"path": "y"}, {"layout": "brats2023"}, {"codes": "msd"}, {**OWN, "folders": "a/*"}):
+        assert prepared({**plain, **real}, **simulated) == prepared(plain, **simulated), real
+        assert prepared({**plain, **real}) != prepared(plain), real
+    for kept in ({"sequences": ["t1"]}, {"codes": "brats2024"}, {"subject": "(.*)"}):
+        assert prepared({**plain, **kept}, **simulated) != prepared(plain, **simulated), kept
+    source, volume = {**LESIONS, "reader": "folder"}, BRATS["prepare"]
+    folder = volumes(datasets={"x": {"source": source, "prepare": volume, "simulate": {}}})
+    options = slices.prepare_slice(folder, "x")["options"]
+    assert DatasetConfig.model_validate(options).source.path == ""
+
+
+def test_augmentation_concerns_the_arms_that_use_it() -> None:
+    """Of volumes the judge's own, of images the evaluation's."""
+    arms = {
+        "arms": {name: {"train": ["quick_fundus"], "augment": name == "more"} for name in ("real", "more")}
+    }
+    images = [
+        load(evaluations={"quick_vessels": {**arms, **keys}}) for keys in ({}, {"augment": {"gamma": 0.5}})
+    ]
+    brains = [volumes(), volumes(**judged(judge={"augment": {"flip": False}}))]
+    for name, pair in (("judged", brains), ("quick_vessels", images)):
+        for arm in ("real", "more"):
+            one, other = (slices.arm_slice(config, name, arm) for config in pair)
+            assert (one == other) == (arm == "real")
+            assert "augment" not in one["options"].get("judge", {})
 
 
 @pytest.mark.parametrize(

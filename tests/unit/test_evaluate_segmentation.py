@@ -139,7 +139,7 @@ def test_pools_and_few_shot_subsets(toy_dataset: Any, tmp_path: Path) -> None:
     run(evaluation(arms=arms), {"toy": toy_dataset(), "fake": synthetic}, tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
     assert [part["images"] for part in facts["train"]] == [2, 14]
-    with pytest.raises(DataError, match="asks for 9 training images, the training split has 8"):
+    with pytest.raises(DataError, match="9 training images are asked for, its training split has 8"):
         run(
             evaluation(arms={"real": {"train": [{"data": "toy", "images": 9}]}}),
             {"toy": toy_dataset("toy")},

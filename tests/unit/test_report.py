@@ -37,7 +37,7 @@ from mirage.report.chapters.training import metric_groups
 from mirage.report.evaluators import EVALUATORS, arms
 from mirage.report.evaluators import fidelity as fidelity_report
 from mirage.report.evaluators import segmentation as segmentation_report
-from mirage.report.summary import nested, row_key, summarise
+from mirage.report.summary import nested, read_metrics, row_key, summarise
 
 ARMS = {
     "real": {"train": ["real"]},
@@ -397,7 +397,7 @@ def test_only_shares_are_cut_at_zero_and_one(tmp_path: Path) -> None:
         {"evaluator": "segmentation", "test": "real", "arms": ARMS}
     )
     scores = arms.Scores(headline="f1", titles={}, shares=["f1"], lower_is_better=["mm"])
-    table = arms.summarise("seg", config, [tmp_path / "a"], scores)
+    table = arms.summarise("seg", config, read_metrics([tmp_path / "a"]), scores)
     found = {(row.arm, row.metric, row.kind): row for row in table.itertuples()}
     assert found["real", "f1", "absolute"].high == 1
     assert found["real", "mm", "absolute"].high > 1

@@ -36,7 +36,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in (".png", ".gif", ".tif", ".jpg")
+        if path.is_file() and path.suffix in (".png", ".gif", ".tif", ".jpg", ".gz")
     }
 
 

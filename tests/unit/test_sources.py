@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from mirage.config.datasets import SourceOptions
 from mirage.errors import DataError, LayoutError
 from mirage.sources import READERS, Source, open_source
-from mirage.sources.images import read_image, read_mask
+from mirage.sources.images import read_aligned_mask, read_image, read_mask
 
 
 def source(reader: str, path: Path, **options) -> Source:
@@ -169,6 +169,57 @@ def test_nifti_slices_are_images_and_volumes_stay_volumes(tmp_path):
     assert deep.spacing_mm == pytest.approx((2.0, 0.7, 0.5))
 
 
+def test_metaimage_slices_are_images_and_volumes_stay_volumes(tmp_path):
+    """Axes, spacing and place are those of the same NIfTI file; values are the file's own."""
+    import nibabel
+    import SimpleITK
+
+    values = np.arange(3 * 5 * 4, dtype=np.int16).reshape(3, 5, 4)
+    image = SimpleITK.GetImageFromArray(values)
+    image.SetSpacing([0.5, 0.7, 2.0])
+    image.SetOrigin([-1.0, 2.0, 3.0])
+    image.SetDirection([0, 1, 0, 1, 0, 0, 0, 0, -1])
+    for name in ("volume.mha", "volume.nii.gz"):
+        SimpleITK.WriteImage(image, str(tmp_path / name), useCompression=True)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values[0]), str(tmp_path / "slice.mha"))
+    meta, nifti = (read_image(tmp_path / name, "grey") for name in ("volume.mha", "volume.nii.gz"))
+    np.testing.assert_array_equal(meta.image, values[None])
+    np.testing.assert_array_equal(nifti.image, meta.image)
+    np.testing.assert_allclose(meta.affine, nifti.affine, atol=1e-6)
+    np.testing.assert_allclose(meta.affine, nibabel.load(tmp_path / "volume.nii.gz").affine, atol=1e-6)
+    assert meta.spacing_mm == pytest.approx((2.0, 0.7, 0.5)) == nifti.spacing_mm
+    flat = read_image(tmp_path / "slice.mha", "grey")
+    np.testing.assert_array_equal(flat.image, values[:1])
+    assert flat.affine is None
+
+
+@pytest.mark.parametrize("kind", ["Nifti1Image", "Nifti2Image"])
+def test_compressed_nifti_files_of_any_type_are_read_as_nibabel_reads_them(tmp_path, kind):
+    """Either version, byte order, scaled or not; several gzip members; compressed under a plain name."""
+    import gzip
+
+    import nibabel
+
+    values = np.random.default_rng(0).integers(-300, 3000, (4, 5, 6)).astype(np.int16)
+    image = getattr(nibabel, kind)(values, np.diag([1.0, 2, 3, 1]))
+    scaled = getattr(nibabel, kind)(values * 0.37, np.eye(4))
+    scaled.header.set_data_dtype(np.int16)
+    swapped = getattr(nibabel, kind)(values, np.eye(4), image.header.as_byteswapped())
+    for name, one in (("plain", image), ("scaled", scaled), ("swapped", swapped)):
+        path = tmp_path / f"{name}.nii.gz"
+        nibabel.save(one, path)
+        expected = np.asanyarray(nibabel.load(path).dataobj).T
+        expected = expected.astype(np.float32) if name == "scaled" else expected
+        np.testing.assert_array_equal(read_image(path, "grey").image[0], expected, err_msg=name)
+        data = gzip.decompress(path.read_bytes())
+        other = tmp_path / f"{name}-members.nii.gz"
+        other.write_bytes(gzip.compress(data[:400]) + gzip.compress(data[400:]))
+        np.testing.assert_array_equal(read_image(other, "grey").image[0], expected)
+        hidden = tmp_path / f"{name}-hidden.nii"
+        hidden.write_bytes(path.read_bytes())
+        np.testing.assert_array_equal(read_image(hidden, "grey").image[0], expected)
+
+
 def dicom(path: Path, values: np.ndarray, **tags) -> Path:
     """Write a small uncompressed DICOM file."""
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -226,6 +277,7 @@ def broken_files(folder: Path) -> dict[str, Path]:
         "header.dcm": b"\0" * 128 + b"DICM" + b"junk",
         "a.nii": b"junk" * 200,
         "a.nii.gz": b"\x1f\x8bjunk",
+        "a.mha": b"ObjectType = Image\nNDims = 2\nDimSize = 8 8\n",
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -303,7 +355,8 @@ def test_layout_check_wants_folders_and_listing_wants_files(tmp_path, reader, fo
 def test_every_reader_of_the_config_opens(tmp_path):
     """The registry and the config's union of options name the same readers."""
     for reader in READERS:
-        assert source(reader, tmp_path).channel_names in (["grey"], ["red", "green", "blue"])
+        opened = source(reader, tmp_path)
+        assert opened.channel_names in (["grey"], ["red", "green", "blue"], ["flair", "t1", "t1ce", "t2"])
 
 
 def test_opening_and_checking_a_source_imports_nothing_heavy(tmp_path):
@@ -514,3 +567,15 @@ def test_real_bubil_is_read_whole_and_experts_agree_with_gold(shared_data):
     for raw, vote in list(zip(cells, votes, strict=True))[1::8]:
         cell, majority = raw.masks["label"], vote.load().masks["label"]
         assert 2 * (cell & majority).sum() / (cell.sum() + majority.sum()) > 0.8
+
+
+def test_real_nodule_patches_are_read_from_metaimage(shared_data):
+    """CT of 50 x 50 x 50 voxels of 1 mm in Hounsfield units, and the mask of its nodule on the same grid."""
+    folder = shared_data / "LUNA16-NODE21-patches" / "nodule_patches"
+    path = next(path for path in sorted(folder.glob("*_dcm_*.mha")))
+    raw = read_image(path, "grey")
+    mask = read_aligned_mask(path.with_name(path.name.replace("_dcm_", "_seg_")), raw, path)
+    assert raw.image.shape == (1, 50, 50, 50)
+    assert raw.spacing_mm == pytest.approx((1.0, 1.0, 1.0))
+    assert raw.image[0][mask > 0].mean() > raw.image.mean()
+    assert raw.image.min() < -500

@@ -515,10 +515,12 @@ def test_previews_are_drawn(toy_dataset, tmp_path):
 
 
 def test_ema_averages_weights_and_copies_buffers():
-    """Decay ramps up as (1 + step) / (10 + step); the swap is undone."""
+    """Decay ramps up as (1 + step) / (10 + step); the swap is undone; only what checkpoints hold counts."""
     model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
     model[0].weight.data.fill_(1.0)
+    model[0].register_buffer("constant", torch.ones(1), persistent=False)
     ema = EMA(model, ["0", "1"], decay=0.5)
+    assert ema.average.keys() == model.state_dict().keys()
     expected = 1.0
     for step, value in enumerate([2.0, 5.0, -1.0] * 5):
         model[0].weight.data.fill_(value)
@@ -568,6 +570,24 @@ def test_rotation_and_zoom_have_the_size_asked_for():
     image = torch.rand(1, 16, 16)
     turned, _ = augment(image, None, Augment(rotate_deg=90), Quarter())
     torch.testing.assert_close(turned, image.rot90(1, (1, 2)), atol=1e-5, rtol=0)
+
+
+def test_a_volume_is_augmented_slice_by_slice():
+    """Every axial slice gets what it would get as an image, bit for bit; background stays exactly 0."""
+    numbers = np.random.default_rng(0)
+    masks = torch.from_numpy((numbers.random((2, 3, 20, 24)) > 0.5).astype(np.uint8))
+    image = torch.from_numpy(numbers.random((4, 3, 20, 24), np.float32)) * masks[:1]
+    image[:, 1] = 0
+    options = Augment(hflip=True, vflip=True, rotate_deg=20, scale=0.2, gamma=0.3, brightness=0.3)
+    for seed in range(4):
+        volume, labels = augment(image, masks, options, np.random.default_rng(seed))
+        for depth in range(3):
+            slice_, label = augment(image[:, depth], masks[:, depth], options, np.random.default_rng(seed))
+            assert torch.equal(volume[:, depth], slice_)
+            assert torch.equal(labels[:, depth], label)
+        assert not volume[:, 1].any()
+    flipped, _ = augment(image, masks, Augment(hflip=True), np.random.default_rng(0))
+    assert torch.equal(flipped, image) or torch.equal(flipped, image.flip(-1))
 
 
 def test_intensity_changes_leave_masks_alone():

@@ -9,7 +9,7 @@ import pytest
 
 from workflow.conftest import Project
 
-STUDIES = ["quickstart", "retina", "retina-chase", "cells"]
+STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
 
 
 def counts(printed: str) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The report of a study.
 
 Input: the metrics, manifests and weights of everything the study names.
-Output: results/studies/{study}/{report.html,summary.csv,summary.json,figures/}
+Output: results/studies/{study}/{report.html,summary.csv,summary.json,figures/,volumes/}
 """
 
 
@@ -24,6 +24,7 @@ rule report_study:
         ),
         summary="<results>/studies/{study}/summary.json",
         figures=directory("<results>/studies/{study}/figures"),
+        volumes=directory("<results>/studies/{study}/volumes"),
     log:
         "<logs>/report_study/{study}.log",
     conda:

@@ -1,0 +1,164 @@
+"""Seconds and peak memory of a training step of `label_to_brain` and DeepMedic, and of DeepMedic's inference.
+
+    python benchmarks/brain_step.py --size 32 64 64
+    python benchmarks/brain_step.py --size 64 240 240 --steps 10        # on a GPU
+
+Each row runs in a process of its own, on random volumes. `thesis, plain` is the published design as people
+write it: whole volumes, single precision, nothing computed twice. `thesis` is the same design in bf16 on a
+GPU, with activation checkpointing; `recommended` is the matched one with a discriminator of crops. Memory is
+what a step adds to the process (CPU) or the most that is allocated (GPU). On a CPU each row runs at 2/3
+of the width as well, and the last column extends the line through both to 64 x 240 x 240.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+THESIS_SIZE = (64, 240, 240)
+FAITHFUL = {
+    "coding": "scalar",
+    "matched": False,
+    "local_crop": 0,
+    "noise_channels": 0,
+    "order": "gcr",
+    "discriminator_order": "gcr",
+    "affine": True,
+    "spectral_norm": "none",
+    "beta1": 0.9,
+}
+SAVING = {"checkpointing": True}
+ROWS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "thesis, plain": ("label_to_brain", FAITHFUL, False),
+    "thesis": ("label_to_brain", {**FAITHFUL, **SAVING}, True),
+    "recommended": ("label_to_brain", {**SAVING, "discriminate": "crops"}, True),
+    "DeepMedic, 10 segments": ("deepmedic", {}, False),
+}
+"""Row -> architecture, its options, and whether it runs in bf16 on a GPU."""
+
+
+def volume(size: tuple[int, ...]) -> Any:
+    """A stored item: four noisy sequences of an ellipsoid with a tumour of three labels, (4, D, H, W)."""
+    from mirage.data import Item
+
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, side) for side in size), indexing="ij"))
+    brain = ((grid**2).sum(axis=0) < 0.9).astype(np.uint8)
+    distance = np.sqrt(((grid - 0.3) ** 2).sum(axis=0))
+    label = np.select([distance < 0.1, distance < 0.2, distance < 0.3], [1, 3, 2], 0).astype(np.uint8) * brain
+    image = (rng.random((4, *size)) * 40000 * brain).astype(np.uint16)
+    return Item(image, np.stack([label, brain]))
+
+
+def peak(device: Any) -> float:
+    """Most memory so far, MB."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def child(row: str, size: tuple[int, int, int], f_maps: int, steps: int, device: str) -> dict[str, float]:
+    """Run one row here; seconds a step and MB, and for DeepMedic seconds a volume."""
+    import torch
+
+    from mirage.config.base import Runtime
+    from mirage.config.generators import DeepMedicOptions, LabelToBrainOptions, TrainingOptions
+    from mirage.data.tumour_labels import LABELS
+    from mirage.generators import build
+    from mirage.generators.base import ImageSpec
+    from mirage.training.device import launch
+    from mirage.training.learner import Learner
+
+    arch, given, low = ROWS[row]
+    item = volume(size)
+    names = ["flair", "t1", "t1ce", "t2"]
+    spec = ImageSpec(
+        (4, *size), "uint16", (0, 65535), names, ["label", "brain"], LABELS, "brain MRI", (1.0, 1.0, 1.0)
+    )
+    options: Any
+    if arch == "deepmedic":
+        batch, options = 10, DeepMedicOptions(**given)
+    else:
+        batch, options = 2, LabelToBrainOptions(**given, f_maps=f_maps, discriminator_f_maps=f_maps)
+    model = build(arch, options, spec)
+    runtime = Runtime(accelerator=device)
+    fabric = launch(runtime, "bf16-mixed" if low and device == "gpu" else "32-true")
+    learner = Learner(fabric, model, TrainingOptions(steps=steps, batch_size=batch), seed=0)
+    rng = np.random.default_rng(1)
+    examples = [model.example(item, rng) for _ in range(batch)]
+    tensors = {key: torch.stack([example[key] for example in examples]) for key in examples[0]}
+    before = 0 if fabric.device.type == "cuda" else peak(fabric.device)
+    seconds = []
+    for step in range(steps + 1):  # the first is not counted
+        began = time.perf_counter()
+        learner.step(step % steps, [dict(tensors)])
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    found = {"seconds": float(np.median(seconds[1:])), "mb": peak(fabric.device) - before}
+    if arch == "deepmedic":
+        model.eval()
+        began = time.perf_counter()
+        model.predict(item)
+        found["predict"] = time.perf_counter() - began
+    return found
+
+
+def measure(row: str, size: tuple[int, ...], arguments: argparse.Namespace) -> dict[str, float]:
+    """Run one row in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.json"
+        command = [sys.executable, __file__, "--child", row, str(out), "--steps", str(arguments.steps)]
+        command += ["--f-maps", str(arguments.f_maps), "--device", arguments.device]
+        subprocess.run([*command, "--size", *map(str, size)], check=True)
+        found: dict[str, float] = json.loads(out.read_text())
+        return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=3, default=[32, 64, 64], help="D H W")
+    parser.add_argument("--f-maps", type=int, default=64, help="channels of the first level")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "gpu"], help="default: a GPU where there is one")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.device is None:
+        import torch
+
+        arguments.device = "gpu" if torch.cuda.is_available() else "cpu"
+    size = tuple(arguments.size)
+    if arguments.child:
+        row, out = arguments.child
+        found = child(row, size, arguments.f_maps, arguments.steps, arguments.device)
+        Path(out).write_text(json.dumps(found))
+        return
+    print(f"{' x '.join(map(str, size))} voxels, {arguments.f_maps} channels, {arguments.device}\n")
+    print("| step | s | peak, MB | at 64 x 240 x 240, GB |\n| --- | --- | --- | --- |")
+    smaller = (*size[:2], size[2] * 2 // 3 // 8 * 8)
+    for row, (arch, _, _) in ROWS.items():
+        found = measure(row, size, arguments)
+        extended = ""
+        if arch != "deepmedic" and arguments.device == "cpu":
+            less = measure(row, smaller, arguments)["mb"]
+            steps = (np.prod(THESIS_SIZE) - np.prod(size)) / (np.prod(size) - np.prod(smaller))
+            extended = f"{(found['mb'] + (found['mb'] - less) * steps) / 1024:.0f}"
+        print(f"| {row} | {found['seconds']:.2f} | {found['mb']:.0f} | {extended} |", flush=True)
+        if "predict" in found:
+            print(f"| DeepMedic, one volume | {found['predict']:.2f} | | |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
