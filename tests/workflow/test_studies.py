@@ -151,7 +151,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "a further seed": (QUICK, replace("seeds: [0, 1]", "seeds: [0, 1, 2]"), JUDGED, "quick"),
     "steps of the judges": (
         QUICK,
-        replace("steps: 160\n    batch_size: 4\n    judge", "steps: 210\n    batch_size: 4\n    judge"),
+        replace("steps: 120\n    batch_size: 4\n    judge", "steps: 210\n    batch_size: 4\n    judge"),
         {"freeze_arm", *JUDGED},
         "quick",
     ),
