@@ -349,8 +349,8 @@ def exports(written: Sequence[Written], data: Mapping[str, Dataset], book: Book)
     caption = (
         f"Synthetic volumes as NIfTI files, n = {len(written)}, at even steps through each dataset that a "
         f"generator has drawn. The description in their headers says “{ORIGINS['synthetic']}”. Values are "
-        "as stored, in no physical unit, 0 is background; “seg” has the stored codes of the next table, which "
-        "are not those of BraTS 2017 to 2022. Datasets made without a generator hold voxels of real subjects and are "
+        "as stored, in no physical unit, 0 is background; “seg” has the stored codes of the next table, not "
+        "those of BraTS 2017 to 2022. Datasets made without a generator hold voxels of real subjects and are "
         "not exported."
     )
     head = ["volume", "tumour / brain of", "files", "space"]
