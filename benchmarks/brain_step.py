@@ -78,7 +78,9 @@ def watched(device: torch.device, found: dict[str, float]) -> Iterator[None]:
     found["mb"] = float(np.cumsum(changes).max()) / 2**20
 
 
-def child(row: str, size: tuple[int, int, int], f_maps: int, steps: int, device: str) -> dict[str, float]:
+def child(
+    row: str, size: tuple[int, int, int], f_maps: int, steps: int, device: str, half: bool
+) -> dict[str, float]:
     """Run one row here; seconds a step and MB, and for DeepMedic seconds a volume."""
     from mirage.config.base import Runtime
     from mirage.config.generators import DeepMedicOptions, LabelToBrainOptions, TrainingOptions
@@ -102,7 +104,7 @@ def child(row: str, size: tuple[int, int, int], f_maps: int, steps: int, device:
         batch, options = 2, LabelToBrainOptions(**given, f_maps=f_maps, discriminator_f_maps=f_maps)
     model = build(arch, options, spec)
     runtime = Runtime(accelerator=device)
-    fabric = launch(runtime, "bf16-mixed" if low and device == "gpu" else "32-true")
+    fabric = launch(runtime, "bf16-mixed" if low and half else "32-true")
     learner = Learner(fabric, model, TrainingOptions(steps=steps, batch_size=batch), seed=0)
     rng = np.random.default_rng(1)
     examples = [model.example(item, rng) for _ in range(batch)]
@@ -135,6 +137,7 @@ def measure(row: str, size: tuple[int, ...], arguments: argparse.Namespace) -> d
         out = Path(folder) / "out.json"
         command = [sys.executable, __file__, "--child", row, str(out), "--steps", str(arguments.steps)]
         command += ["--f-maps", str(arguments.f_maps), "--device", arguments.device]
+        command += ["--half"] if arguments.half else []
         subprocess.run([*command, "--size", *map(str, size)], check=True)
         found: dict[str, float] = json.loads(out.read_text())
         return found
@@ -147,6 +150,9 @@ def main() -> None:
     parser.add_argument("--f-maps", type=int, default=64, help="channels of the first level")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "gpu"], help="default: a GPU where there is one")
+    parser.add_argument(
+        "--half", action="store_true", help="half precision on a CPU too: slow, for the memory"
+    )
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.device is None:
@@ -154,7 +160,8 @@ def main() -> None:
     size = tuple(arguments.size)
     if arguments.child:
         row, out = arguments.child
-        found = child(row, size, arguments.f_maps, arguments.steps, arguments.device)
+        half = arguments.half or arguments.device == "gpu"
+        found = child(row, size, arguments.f_maps, arguments.steps, arguments.device, half)
         Path(out).write_text(json.dumps(found))
         return
     print(f"{' x '.join(map(str, size))} voxels, {arguments.f_maps} channels, {arguments.device}\n")
