@@ -20,6 +20,17 @@ MakeItem = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
 SPLITS = {"train": 8, "val": 3, "test": 3}
 VOLUME_SPLITS = {"train": 3, "val": 1, "test": 2}
 TUMOUR = {1: "NCR", 2: "ED", 3: "ET"}
+TCGA = {
+    "codes": "brats2018",
+    "files": {
+        "flair": "raw_bet/*_fla_bet.nii.gz",
+        "t1": "raw_bet/*_t1_bet.nii.gz",
+        "t1ce": "raw_bet/*_t1c_bet.nii.gz",
+        "t2": "raw_bet/*_t2_bet.nii.gz",
+        "label": "fusion/mav.nii.gz",
+    },
+}
+"""Options of the reader `brats` for the real volumes of TCGA-LGG-brats-space."""
 
 
 def disc_item(

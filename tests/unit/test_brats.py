@@ -12,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from volumes import AFFINE, SEQUENCES, as_file, head, save, write_brats
 
+from conftest import TCGA
 from mirage.config.datasets import BratsSource, DatasetConfig, SimulateOptions, SourceOptions
 from mirage.data.tumour_labels import LABELS, REGIONS, SCHEMES, labels_of, map_labels
 from mirage.errors import DataError, LayoutError
@@ -499,17 +500,6 @@ def test_simulated_brats_and_decathlon_are_the_same_heads(tmp_path):
 
 
 # --- real data --------------------------------------------------------------------------------------
-
-TCGA = {
-    "codes": "brats2018",
-    "files": {
-        "flair": "raw_bet/*_fla_bet.nii.gz",
-        "t1": "raw_bet/*_t1_bet.nii.gz",
-        "t1ce": "raw_bet/*_t1c_bet.nii.gz",
-        "t2": "raw_bet/*_t2_bet.nii.gz",
-        "label": "fusion/mav.nii.gz",
-    },
-}
 
 
 def test_real_brats_2015_codes_are_mapped_as_its_files_count_them(shared_data):

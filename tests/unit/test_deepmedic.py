@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import TypeAdapter, ValidationError
+from torch.nn import functional
 
 import mirage.generators.deepmedic as deepmedic_module
 from mirage.config.base import Runtime
@@ -153,7 +153,7 @@ def test_batch_norm_rolls_over_the_last_60_batches():
     norm = RollingBatchNorm(2)
     batches = [torch.randn(3, 2, 2, 3, 2) * (1 + number) + number for number in range(65)]
     for number, batch in enumerate(batches, start=1):
-        expected = F.batch_norm(batch, None, None, training=True, eps=1e-30)
+        expected = functional.batch_norm(batch, None, None, training=True, eps=1e-30)
         assert torch.allclose(norm(batch), expected, atol=1e-5)
         if number in (5, 65):
             seen = batches[max(0, number - 60) : number]
@@ -295,21 +295,20 @@ def test_tiles_outside_the_brain_are_not_computed():
 # --- training examples -------------------------------------------------------------------------------------
 
 
-def test_training_and_inference_share_one_transform(toy_volumes):
+@pytest.mark.parametrize("normalise", ["zscore", "stored"])
+def test_training_and_inference_share_one_transform(normalise, toy_volumes):
     """Windows of a training example are, bit for bit, those that inference cuts out of the condition."""
-    data = toy_volumes()
-    for normalise in ("zscore", "stored"):
-        made = build("deepmedic", DeepMedicOptions(normalise=normalise, **SMALL), ImageSpec.of(data.info))
-        item = data.item(0)
-        example = made.example(item)
-        shown = []
-        made.net.register_forward_pre_hook(lambda _, given: shown.append(given[0]))  # noqa: B023
-        start = [(extent - 9) // 2 for extent in made.extent]
-        made.options = made.options.model_copy(update={"tile": 25})
-        made._tiles = lambda _: [[(place, 9) for place in start]]  # noqa: B023
-        made.sample(made.condition(item)[None], [0])
-        for number, window in enumerate(shown[0]):
-            assert torch.equal(window[0], example[f"window{number}"])
+    data, shown = toy_volumes(), []
+    made = build("deepmedic", DeepMedicOptions(normalise=normalise, **SMALL), ImageSpec.of(data.info))
+    item = data.item(0)
+    example = made.example(item)
+    made.net.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    start = [(extent - 9) // 2 for extent in made.extent]
+    made.options = made.options.model_copy(update={"tile": 25})
+    made._tiles = lambda _: [[(place, 9) for place in start]]
+    made.sample(made.condition(item)[None], [0])
+    for number, window in enumerate(shown[0]):
+        assert torch.equal(window[0], example[f"window{number}"])
 
 
 def test_z_scores_are_taken_inside_the_brain(toy_volumes):
@@ -377,7 +376,7 @@ def test_labels_of_a_segment_are_those_of_its_core(toy_volumes):
         assert np.array_equal(example["target"], core[..., ::-1] if flip else core)
         if flip:
             start[2] = 26 - w - 9
-            made._segment = lambda *_: start  # noqa: B023
+            made._segment = lambda *_, start=start: start
             made.mirrored = lambda _: False
             expected = made.example(flipped, np.random.default_rng(seed))
             del made._segment, made.mirrored

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 from torch import nn
+from torch.nn import functional
 
 from mirage.config.base import Runtime
 from mirage.config.generators import Augment, LabelToBrainConfig, LabelToBrainOptions, PairTraining
@@ -136,7 +136,7 @@ def test_a_single_item_is_convolved_like_any(shape):
     """In two halves, which overlap where they meet; values and gradients are PyTorch's own."""
     x, weight, bias = torch.randn(shape), torch.randn(2, 3, 3, 3, 3), torch.randn(2)
     made = []
-    for function in (convolve, lambda *given: F.conv3d(*given, padding=1)):
+    for function in (convolve, lambda *given: functional.conv3d(*given, padding=1)):
         leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
         y = function(*leaves)
         y.square().sum().backward()
@@ -153,7 +153,7 @@ def test_norm_has_full_precision_statistics(groups, affine):
     for parameter in norm.parameters():
         nn.init.uniform_(parameter, 0.5, 1.5)
     x = (torch.randn(2, 8, 12, 12, 12) + 100.25).bfloat16()  # bfloat16 rounds that mean
-    expected = F.group_norm(x.float(), groups, norm.weight, norm.bias)
+    expected = functional.group_norm(x.float(), groups, norm.weight, norm.bias)
     torch.testing.assert_close(norm(x.float()), expected, atol=1e-4, rtol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
         made = norm(x)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 from volumes import AFFINE, as_file, every_orientation, head, save
 
+from conftest import TCGA
 from mirage.config import load_config
 from mirage.config.datasets import PRESETS, DatasetConfig, VolumeIntensity
 from mirage.config.slices import normalise
@@ -635,17 +636,7 @@ def check_upright(brain: np.ndarray) -> None:
 def test_real_brains_are_the_right_way_up_with_either_preset(tmp_path, shared_data):
     """Two patients in BraTS space, three of BRATS 2015; background is 0, tumours keep their volume."""
     deepmedic = {"path": "BRATS2015-deepmedic", "sequences": ["flair", "t1ce"]}
-    tcga = {
-        "path": "TCGA-LGG-brats-space",
-        "codes": "brats2018",
-        "files": {
-            "flair": "raw_bet/*_fla_bet.nii.gz",
-            "t1": "raw_bet/*_t1_bet.nii.gz",
-            "t1ce": "raw_bet/*_t1c_bet.nii.gz",
-            "t2": "raw_bet/*_t2_bet.nii.gz",
-            "label": "fusion/mav.nii.gz",
-        },
-    }
+    tcga = {"path": "TCGA-LGG-brats-space", **TCGA}
     for name, source in (("deepmedic", deepmedic), ("tcga", tcga)):
         whole = real(shared_data, tmp_path / name, "recommended", **source)
         for at in range(len(whole)):

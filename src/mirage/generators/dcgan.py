@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment, DCGANOptions
@@ -196,5 +196,5 @@ class DCGAN(Generator):
 
 def _pooled(images: Tensor) -> np.ndarray:
     """Images (N, C, H, W) to (N, C * 16 * 16), float64, by area averages."""
-    coarse = F.adaptive_avg_pool2d(images.float(), METRIC_SIDE)
+    coarse = functional.adaptive_avg_pool2d(images.float(), METRIC_SIDE)
     return coarse.flatten(1).cpu().numpy().astype(np.float64)

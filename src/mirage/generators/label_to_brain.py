@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment, LabelToBrainOptions
@@ -224,7 +224,7 @@ class LabelToBrain(Generator):
         logits = {}
         for view, network in self.discriminator.items():
             if view == "coarse":
-                seen = F.avg_pool3d(both, COARSE)
+                seen = functional.avg_pool3d(both, COARSE)
             elif view == "whole":
                 seen = both
             else:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment, Pix2PixOptions
@@ -86,7 +86,7 @@ class Pix2Pix(Generator):
             batch["fake"] = fake.detach()
             return {
                 "generator": generator_loss(self.critic(condition, fake)),
-                "l1": self.options.l1_weight * F.l1_loss(fake, real),
+                "l1": self.options.l1_weight * functional.l1_loss(fake, real),
             }
         shown_condition, shown = self.pool.exchange(condition, batch["fake"])
         return {
@@ -111,7 +111,7 @@ class Pix2Pix(Generator):
         for index in range(len(validation)):
             pair = self.example(validation.item(index))
             made = self.sample(pair["condition"][None], [index])[0]
-            errors.append(F.l1_loss(made, pair["real"].to(made.device)))
+            errors.append(functional.l1_loss(made, pair["real"].to(made.device)))
         return {self.metric_name: float(torch.stack(errors).mean())}
 
     def preview(self, items: Sequence[Item]) -> np.ndarray:

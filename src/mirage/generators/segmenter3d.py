@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet, SegResNet
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from mirage.config.generators import Augment
@@ -98,7 +98,7 @@ class Segmenter3D(VolumeSegmenter):
         logits = self.net(batch["input"]).float()
         return {
             "dice_loss": self.dice_loss(logits, batch["target"][:, None]),
-            "cross_entropy": F.cross_entropy(logits, batch["target"]),
+            "cross_entropy": functional.cross_entropy(logits, batch["target"]),
         }
 
     def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 
 RESIDUAL_LAYERS = (4, 6, 8)
 """Layers, counted from 1, to whose output the input of the layer before is added."""
@@ -77,10 +77,10 @@ class RollingBatchNorm(nn.Module):
         eps = torch.finfo(torch.float32).tiny
         if not self.training:
             mean, variance = self._rolled()
-            return F.batch_norm(x, mean, variance, self.weight, self.bias, False, 0.0, eps)
+            return functional.batch_norm(x, mean, variance, self.weight, self.bias, False, 0.0, eps)
         mean, variance = torch.zeros_like(self.means[0]), torch.zeros_like(self.variances[0])
         # With momentum 1 the function leaves this batch's mean and unbiased variance in the two tensors.
-        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, eps)
+        out = functional.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, eps)
         values = x.numel() // x.shape[1]
         row = (self.seen % len(self.means)).view(1)
         self.means.index_copy_(0, row, mean[None])
@@ -219,7 +219,7 @@ class DeepMedic(nn.Module):
             joined.append(repeat(pathway(window), factor, normal.shape[2:], skipped))
         features = torch.cat(joined, dim=1)
         mirrored = 0 if context else self.context
-        x = F.pad(features, [mirrored] * 6, mode="replicate") if mirrored else features
+        x = functional.pad(features, [mirrored] * 6, mode="replicate") if mirrored else features
         x = add_residual(self.hidden(self.join(x)), features)
         return self.classify(x) + self.class_bias
 
@@ -230,6 +230,6 @@ class DeepMedic(nn.Module):
 
 def repeat(x: Tensor, factor: int, extent: Sequence[int], skipped: int = 0) -> Tensor:
     """Repeat every voxel ``factor`` times an axis; keep ``extent`` voxels after the first ``skipped``."""
-    whole = F.interpolate(x, scale_factor=factor, mode="nearest")
+    whole = functional.interpolate(x, scale_factor=factor, mode="nearest")
     depth, height, width = (slice(skipped, skipped + size) for size in extent)
     return whole[..., depth, height, width]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mirage.networks.init import normal_init
 
@@ -46,7 +46,7 @@ class ItemDropout(nn.Module):
     def forward(self, x: Tensor, noise: Sequence[torch.Generator] | None = None) -> Tensor:
         """Drop with one CPU generator an item if given, else with global random numbers while training."""
         if noise is None or self.p == 0:
-            return F.dropout(x, self.p, self.training)
+            return functional.dropout(x, self.p, self.training)
         masks = torch.stack([torch.rand(x.shape[1:], generator=generator) for generator in noise])
         return x * ((masks >= self.p).to(x) / (1 - self.p)).to(x.device)
 

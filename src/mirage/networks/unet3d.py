@@ -10,8 +10,8 @@ import math
 import re
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 from torch.utils.checkpoint import checkpoint
 
@@ -47,13 +47,13 @@ class Norm(nn.Module):
         """(N, channels, D, H, W), normalised within each item and group."""
         with torch.autocast(x.device.type, enabled=False):
             if self.groups == self.channels:
-                return F.instance_norm(x, weight=self.weight, bias=self.bias)
+                return functional.instance_norm(x, weight=self.weight, bias=self.bias)
             if x.dtype == torch.float32:
-                return F.group_norm(x, self.groups, self.weight, self.bias)
+                return functional.group_norm(x, self.groups, self.weight, self.bias)
             # Group norm would round mean and deviation to half precision too. Instance norm keeps them in
             # fp32 where its parameters are fp32, which is why there are some even if they are not learnt.
             one, zero = self.weight.new_ones(self.groups), self.weight.new_zeros(self.groups)
-            flat = F.instance_norm(x.reshape(len(x), self.groups, -1), weight=one, bias=zero)
+            flat = functional.instance_norm(x.reshape(len(x), self.groups, -1), weight=one, bias=zero)
             normal = flat.view_as(x)
             if not self.affine:
                 return normal
@@ -75,10 +75,10 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     depth = x.shape[2]
     if x.device.type != "cpu" or len(x) > 1 or depth % 2:
-        return F.conv3d(x, weight, bias, padding=1)
-    padded = F.pad(x, (0, 0, 0, 0, 1, 1))
+        return functional.conv3d(x, weight, bias, padding=1)
+    padded = functional.pad(x, (0, 0, 0, 0, 1, 1))
     halves = torch.cat([padded[:, :, : depth // 2 + 2], padded[:, :, depth // 2 :]])
-    return torch.cat(F.conv3d(halves, weight, bias, padding=(0, 1, 1)).chunk(2), dim=2)
+    return torch.cat(functional.conv3d(halves, weight, bias, padding=(0, 1, 1)).chunk(2), dim=2)
 
 
 class ConvUnit(nn.Module):
@@ -127,7 +127,7 @@ class ConvUnit(nn.Module):
                     x += convolve(part, piece)
                 parts = (x,)
             elif code in "rl":
-                parts = (F.leaky_relu(parts[0], LEAK if code == "l" else 0.0, inplace=True),)
+                parts = (functional.leaky_relu(parts[0], LEAK if code == "l" else 0.0, inplace=True),)
             else:
                 assert self.norm is not None
                 parts = (self.norm(parts[0]),)
@@ -170,7 +170,7 @@ class DoubleConv(nn.Module):
         return self._run(*weights, x, coarse)
 
     def _run(self, first: Tensor, second: Tensor, x: Tensor, coarse: Tensor | None) -> Tensor:
-        parts = (x,) if coarse is None else (x, F.interpolate(coarse, x.shape[2:], mode="nearest"))
+        parts = (x,) if coarse is None else (x, functional.interpolate(coarse, x.shape[2:], mode="nearest"))
         return self.second(second, self.first(first, *parts))
 
 
@@ -213,7 +213,7 @@ class Encoder(nn.Module):
         """(N, in_channels, D, H, W) to the features of every level, finest first."""
         features: list[Tensor] = []
         for block in self.blocks:
-            features.append(block(F.max_pool3d(features[-1], 2) if features else x))
+            features.append(block(functional.max_pool3d(features[-1], 2) if features else x))
         return features
 
 

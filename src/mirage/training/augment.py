@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.nn import functional
 
 from mirage.config.generators import Augment
 
@@ -57,8 +57,10 @@ def _rotate_and_zoom(
     height, width = image.shape[-2:]
     cos, sin = math.cos(turn) / zoom, math.sin(turn) / zoom
     matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
-    grid = F.affine_grid(matrix[None], [1, 1, height, width], align_corners=False)
-    image = F.grid_sample(image[None], grid, "bilinear", "zeros", align_corners=False)[0].clamp(0, 1)
+    grid = functional.affine_grid(matrix[None], [1, 1, height, width], align_corners=False)
+    image = functional.grid_sample(image[None], grid, "bilinear", "zeros", align_corners=False)[0].clamp(0, 1)
     if masks is not None:
-        masks = F.grid_sample(masks[None].float(), grid, "nearest", "zeros", align_corners=False)[0].byte()
+        masks = functional.grid_sample(masks[None].float(), grid, "nearest", "zeros", align_corners=False)[
+            0
+        ].byte()
     return image, masks

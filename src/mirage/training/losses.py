@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.nn import functional
 
 
 def generator_loss(logits: Tensor) -> Tensor:
     """Non-saturating loss -log D(fake) of a generator (Goodfellow 2014), from the critic's logits."""
-    return F.softplus(-logits.float()).mean()
+    return functional.softplus(-logits.float()).mean()
 
 
 def real_loss(logits: Tensor, smoothing: float = 0.0) -> Tensor:
     """Cross entropy of real images' logits with target 1 - ``smoothing`` (one-sided, Salimans 2016)."""
     logits = logits.float()
-    return (F.softplus(-logits) + smoothing * logits).mean()
+    return (functional.softplus(-logits) + smoothing * logits).mean()
 
 
 def fake_loss(logits: Tensor) -> Tensor:
     """Cross entropy of fake images' logits with target 0."""
-    return F.softplus(logits.float()).mean()
+    return functional.softplus(logits.float()).mean()
 
 
 def least_squares(logits: Tensor, target: float) -> Tensor:
@@ -67,5 +67,5 @@ def cross_entropy(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:
     Arguments as for ``dice_loss``.
     """
     axes = tuple(range(1, logits.ndim))
-    pixels = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none") * inside
+    pixels = functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="none") * inside
     return (pixels.sum(dim=axes) / inside.sum(dim=axes).clamp(min=1)).mean()
