@@ -12,7 +12,8 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from mirage.cli import CONTINUE, app
+from mirage.cli import app
+from mirage.cli.jobs import CONTINUE
 from mirage.data import Dataset
 from mirage.data.gather import gather
 from mirage.files import read_json

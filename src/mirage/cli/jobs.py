@@ -1,10 +1,8 @@
-"""The `mirage` command: what Snakemake's jobs call, and what a person repeats by hand from a log."""
+"""The jobs of a workflow: training, synthesis, and the judging of an arm."""
 
 from __future__ import annotations
 
-import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -14,18 +12,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from mirage import log
+from mirage.cli.app import ConfigFile, app, job, logger
 from mirage.config.base import Runtime
-from mirage.errors import MirageError
 
 CONTINUE = 75  # exit status of a training that stopped at its time budget and can be resumed
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-logger = logging.getLogger("mirage")
-
-ConfigFile = Annotated[
-    Path, typer.Option("--config", exists=True, dir_okay=False, help="frozen stage options")
-]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, gpu or mps")]
 Gpus = Annotated[int, typer.Option(min=0, help="devices; above 1 the command starts itself under torchrun")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads")]
@@ -33,23 +24,19 @@ Workers = Annotated[int, typer.Option(min=0, help="processes that load training 
 Minutes = Annotated[float | None, typer.Option(help="wall time; stops before it with status 75, then resume")]
 
 
-def _job(command: Callable[..., None]) -> Callable[..., None]:
-    """Log to standard error, and end with one clear line on an error of the user's."""
+def _resumable(command: Callable[..., None]) -> Callable[..., None]:
+    """A job that ends with status 75 when it stopped at its time budget."""
 
+    @job
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         from mirage.training.loop import TimeBudgetReached
 
-        log.configure()
-        logger.info("mirage %s", shlex.join(sys.argv[1:]))
         try:
             command(*args, **kwargs)
         except TimeBudgetReached as stop:
             logger.warning("%s", stop)
             raise typer.Exit(CONTINUE) from None
-        except MirageError as error:
-            logger.error("%s", error)
-            raise typer.Exit(1) from None
 
     return run
 
@@ -84,7 +71,7 @@ def _spread_over_gpus(gpus: int) -> bool:
 
 
 @app.command()
-@_job
+@_resumable
 def train(
     config: ConfigFile,
     data: Annotated[Path, typer.Option(help="dataset folder")],
@@ -110,7 +97,7 @@ def train(
 
 
 @app.command()
-@_job
+@job
 def synthesise(
     config: ConfigFile,
     inputs: Annotated[list[Path], typer.Argument(help="weights.safetensors and manifest.parquet it reads")],
@@ -130,7 +117,7 @@ def synthesise(
 
 
 @app.command()
-@_job
+@_resumable
 def evaluate_arm(
     config: ConfigFile,
     manifests: Annotated[list[Path], typer.Argument(help="manifest.parquet of the test and training sets")],
@@ -156,91 +143,3 @@ def evaluate_arm(
     datasets = {path.parent.name: Dataset(path.parent) for path in manifests}
     runtime = Runtime(accelerator=accelerator, threads=threads, workers=workers)
     run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, minutes)
-
-
-ArmFile = Annotated[
-    Path,
-    typer.Option(
-        "--config",
-        exists=True,
-        dir_okay=False,
-        help="frozen arm: results/evaluations/<evaluation>/<arm>/config.yaml",
-    ),
-]
-ArmManifests = Annotated[
-    list[Path],
-    typer.Argument(exists=True, dir_okay=False, help="manifest.parquet of the test and training sets"),
-]
-EXPORTED = "exported"
-"""What an exported arm is called: its frozen options do not say its name."""
-
-
-@app.command()
-@_job
-def export_deepmedic(
-    config: ArmFile,
-    manifests: ArmManifests,
-    out: Annotated[Path, typer.Option(help="folder to write; must not exist, or be empty")],
-) -> None:
-    """Write an arm for DeepMedic's own program: NIfTI files, its lists, and its configuration."""
-    from mirage.evaluate.external.cases import read_arm, read_datasets
-    from mirage.evaluate.external.deepmedic_files import export_deepmedic
-
-    export_deepmedic(read_arm(config, EXPORTED), EXPORTED, read_datasets(manifests), out)
-
-
-@app.command()
-@_job
-def export_nnunet(
-    config: ArmFile,
-    manifests: ArmManifests,
-    out: Annotated[
-        Path,
-        typer.Option(help="folder to write, $nnUNet_raw/Dataset<number>_<name>; must not exist, or be empty"),
-    ],
-) -> None:
-    """Write an arm as a raw dataset of nnU-Net v2, with our splits."""
-    from mirage.evaluate.external.cases import read_arm, read_datasets
-    from mirage.evaluate.external.nnunet import export_nnunet
-
-    export_nnunet(read_arm(config, EXPORTED), EXPORTED, read_datasets(manifests), out)
-
-
-@app.command()
-@_job
-def score_predictions(
-    config: ArmFile,
-    manifests: ArmManifests,
-    predictions: Annotated[
-        Path,
-        typer.Option(
-            exists=True, file_okay=False, help="folder of the label volumes another program predicted"
-        ),
-    ],
-    classes: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="classes.json of the export")],
-    out: Annotated[Path, typer.Option(help="result folder")],
-    evaluation: Annotated[str, typer.Option(help="name of the evaluation")],
-    arm: Annotated[str, typer.Option(help="name to give the scores, such as nnunet_<arm>")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Score what another program predicted of the test split, as our own judges are scored."""
-    from mirage.evaluate.external.cases import read_arm, read_datasets
-    from mirage.evaluate.external.predictions import score_predictions
-
-    datasets = read_datasets(manifests)
-    score_predictions(predictions, classes, read_arm(config, arm), evaluation, arm, seed, datasets, out)
-
-
-@app.command()
-def schema() -> None:
-    """Write config/schema.json (completion in editors) and docs/configuration.md from the config models."""
-    from mirage.config.document import reference, schema_text
-    from mirage.files import atomic_path
-
-    for path, text in (("config/schema.json", schema_text()), ("docs/configuration.md", reference())):
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,109 @@
+"""What Snakemake would run now, asked of Snakemake itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mirage.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job that Snakemake would run.
+
+    Attributes:
+        rule: name of the rule.
+        wildcards: their values.
+        inputs, outputs: paths relative to the working directory.
+        log, benchmark: paths, or None.
+        threads: CPU threads.
+        resources: what it asks for (``mem_mb``, ``gpu``, ``runtime`` in minutes ...).
+        reason: Snakemake's own object of this name: why the job would run.
+    """
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    log: str | None
+    benchmark: str | None
+    threads: int
+    resources: dict[str, Any]
+    reason: Any
+
+
+def planned_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str] = ()) -> list[PlannedJob]:
+    """Jobs that `snakemake` would run in the working directory, each after those it depends on.
+
+    Args:
+        config: keys of the configuration to be replaced, such as ``{"run": ["brain"]}``.
+        targets: files or rules; none: the reports of the studies under `run`.
+
+    Raises:
+        ConfigError: there is no workflow here, or Snakemake cannot plan: the configuration is wrong, data are
+            missing, or a target is unknown. The message is Snakemake's.
+    """
+    if not Path("Snakefile").exists():
+        raise ConfigError(f"{Path.cwd()}: no Snakefile here; call this in the folder of the project")
+    from snakemake.api import SnakemakeApi
+    from snakemake.exceptions import RuleException, WorkflowError
+    from snakemake.settings.types import (
+        ConfigSettings,
+        DAGSettings,
+        OutputSettings,
+        Quietness,
+        ResourceSettings,
+    )
+
+    # These two words of quietness together are what makes Snakemake stop once the plan is made.
+    silent = OutputSettings(
+        dryrun=True, quiet={Quietness.RULES, Quietness.PROGRESS}, log_level_override=logging.CRITICAL
+    )
+    with _standard_output_closed(), SnakemakeApi(silent) as api:
+        try:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=os.cpu_count()),
+                config_settings=ConfigSettings(config=dict(config or {})),
+                snakefile=Path("Snakefile"),
+            )
+            plan = workflow.dag(DAGSettings(targets=frozenset(targets)))
+            plan.execute_workflow(executor="dryrun")
+        except (WorkflowError, RuleException) as error:
+            raise ConfigError(str(error).strip()) from None
+        dag = workflow._workflow.dag
+        layers = dag.toposorted(set(dag.needrun_jobs()))
+        return [_described(job, dag.reason(job)) for layer in layers for job in sorted(layer, key=str)]
+
+
+def _described(job: Any, reason: Any) -> PlannedJob:
+    return PlannedJob(
+        rule=job.rule.name,
+        wildcards=dict(job.wildcards_dict),
+        inputs=tuple(map(str, job.input)),
+        outputs=tuple(map(str, job.output)),
+        log=str(job.log[0]) if job.log else None,
+        benchmark=str(job.benchmark) if job.benchmark else None,
+        threads=int(job.threads),
+        resources=dict(job.resources.items()),
+        reason=reason,
+    )
+
+
+@contextmanager
+def _standard_output_closed() -> Iterator[None]:
+    """Within the block nothing is printed: what Snakemake says of a dry run is not for the reader."""
+    kept = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(null)
