@@ -17,6 +17,7 @@ from mirage.config.model import Config, data_of
 from mirage.data.names import shard_name
 from mirage.sources import open_source
 from mirage.sources.base import Source
+from mirage.sources.contents import contents_digest
 
 
 class Graph:
@@ -29,6 +30,7 @@ class Graph:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._contents: dict[str, str] = {}
         self.root = "results" if config.scale == "full" else f"results/{config.scale}"
 
     def model_folder(self, ref: ModelRef) -> str:
@@ -46,20 +48,37 @@ class Graph:
         entry = self.config.datasets[dataset]
         return f"{self.root}/simulated/{dataset}" if entry.simulate else entry.source.path
 
-    def raw_inputs(self, dataset: str) -> list[str]:
-        """What the preparation of a dataset depends on: its raw folder, all folders below it, and its table.
+    def raw_contents(self, dataset: str) -> str | None:
+        """Digest of the names and sizes of a dataset's raw files; None where something else stands for them.
 
-        A folder's time stamp changes when a file in it is added, removed or replaced by another. Simulated
-        data are the output of one job and change only as a whole, so their folder stands for them: what
-        lies below does not exist before that job, and inputs must be the same before and after it.
+        That is the job that simulates them, or a DVC pointer ``<path>.dvc`` beside their folder.
         """
-        entry = self.config.datasets[dataset]
-        root = self.raw_path(dataset)
-        if entry.simulate:
-            return [root]
-        folders = [root, *(path for path, _, _ in os.walk(root) if path != root)]
-        table = getattr(entry.source, "table", None)
-        return [*folders, f"{root}/{table}"] if table else folders
+        path = self.raw_path(dataset)
+        if self.config.datasets[dataset].simulate or self.raw_pointer(dataset):
+            return None
+        if path not in self._contents:
+            self._contents[path] = contents_digest(Path(path))
+        return self._contents[path]
+
+    def raw_inputs(self, dataset: str) -> dict[str, str]:
+        """What a dataset's preparation reads, by name; ``raw`` is the folder.
+
+        An edit of the table of attributes often leaves its size as it was, so the table is named too.
+        """
+        path = self.raw_path(dataset)
+        if self.config.datasets[dataset].simulate:
+            return {"raw": path}
+        pointer, table = (
+            self.raw_pointer(dataset),
+            getattr(self.config.datasets[dataset].source, "table", None),
+        )
+        named = {"raw": path, "table": table and f"{path}/{table}", "version": pointer}
+        return {name: found for name, found in named.items() if found}
+
+    def raw_pointer(self, dataset: str) -> str | None:
+        """The DVC pointer that stands for the version of a dataset's raw data, where there is one."""
+        pointer = f"{self.raw_path(dataset)}.dvc"
+        return pointer if os.path.exists(pointer) else None
 
     def data_folder(self, name: str) -> str:
         """Folder of a dataset or of what a recipe makes."""

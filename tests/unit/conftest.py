@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mirage.data import Dataset, DatasetInfo, ItemRow, ShardWriter, shard_name
 from mirage.data.dataset import write_info
@@ -233,3 +234,12 @@ def toy_volumes(tmp_path: Path) -> ToyDataset:
         )
 
     return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One CPU thread, so that sums are added in one order and bits can be compared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

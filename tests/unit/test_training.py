@@ -9,20 +9,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from small_training import OPTIONS, TRAINING, fit
 
 from mirage.config.base import Runtime
 from mirage.config.generators import (
     Augment,
-    DCGANOptions,
-    Pix2PixOptions,
-    SegmenterOptions,
     TrainingOptions,
 )
 from mirage.errors import CheckpointError, ConfigError, DataError
@@ -35,55 +33,13 @@ from mirage.training.device import launch
 from mirage.training.ema import EMA
 from mirage.training.history import TrainingDivergedError
 from mirage.training.learner import sampling_weights
-from mirage.training.loop import TimeBudgetReached, train
+from mirage.training.loop import TimeBudgetReached
 from mirage.training.losses import cross_entropy, dice_loss, real_loss
 from mirage.training.progress import Progress
 from mirage.training.selection import Selection
 from mirage.training.state import TrainingState
 
-OPTIONS = {
-    "dcgan": DCGANOptions(of="mask", latent=4, features=4, max_features=8, patch_weight=0.5, lr_decay=0.5),
-    "pix2pix": Pix2PixOptions(features=4, critic_features=4, levels=4, pool=3),
-    "segmenter": SegmenterOptions(features=4, dropout=0.0),
-}
-TRAINING = {
-    "steps": 6,
-    "batch_size": 4,
-    "validate_every": 3,
-    "log_every": 4,
-    "ema_decay": 0.9,
-    "augment": Augment(hflip=True, rotate_deg=20, scale=0.1, gamma=0.1, brightness=0.1),
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=None, wrap=None, **keys):
-    """Train a small model; return it with its result."""
-    model = build(arch, options or OPTIONS[arch], ImageSpec.of(data.info), seed=1)
-    if wrap is not None:
-        wrap(model)
-    named = ("previews", "minutes", "state_minutes")
-    call = {"state_minutes": 1e-9, **{name: keys.pop(name) for name in named if name in keys}}
-    result = train(
-        model,
-        data.select("train"),
-        data.select("val"),
-        TrainingOptions(**{**TRAINING, **keys}),
-        Runtime(**{"accelerator": "cpu", **(runtime or {})}),
-        seed=5,
-        state_dir=state_dir,
-        fingerprint=fingerprint,
-        progress=False,
-        **call,
-    )
-    return model, result
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def same_bits(first, second) -> bool:
@@ -98,7 +54,7 @@ KILLED = """
     import torch
     torch.set_num_threads(1)
     sys.path.insert(0, {here!r})
-    from test_training import fit
+    from small_training import fit
     from mirage.data import Dataset
     from mirage.training import state
 
@@ -269,44 +225,6 @@ def test_accumulation_equals_the_bigger_batch(toy_dataset, tmp_path):
     np.testing.assert_allclose(*losses, rtol=1e-4)
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[key], value, rtol=1e-4, atol=1e-5)
-
-
-RANKED = """
-    import json, sys, torch
-    from pathlib import Path
-    torch.set_num_threads(1)
-    sys.path.insert(0, {here!r})
-    from test_training import fit
-    from mirage.data import Dataset
-    from mirage.training.device import is_first_rank
-    from safetensors.torch import save_file
-    model, result = fit("segmenter", Dataset({data!r}), Path({root!r}) / "state", select="last", steps=3)
-    if is_first_rank():
-        weights = {{key: value.contiguous() for key, value in model.state_dict().items()}}
-        save_file(weights, {root!r} + "/weights.safetensors")
-        Path({root!r}, "history.json").write_text(json.dumps(result.history))
-"""
-
-
-def test_two_ranks_compute_what_one_process_computes(toy_dataset, tmp_path):
-    """Two gloo ranks under torchrun against one process with the same global batch in two micro-batches."""
-    data = toy_dataset()
-    (tmp_path / "ranks").mkdir()
-    here = str(Path(__file__).parent)
-    job = tmp_path / "job.py"
-    job.write_text(
-        textwrap.dedent(RANKED.format(here=here, data=str(data.folder), root=str(tmp_path / "ranks")))
-    )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(job)]
-    # A Slurm allocation of another shape must not be looked at.
-    slurm = {"SLURM_NTASKS": "3", "SLURM_JOB_NAME": "mirage", "SLURM_JOB_ID": "1", "SLURM_PROCID": "0"}
-    subprocess.run(torchrun, check=True, timeout=300, env={**os.environ, **slurm, "OMP_NUM_THREADS": "1"})
-    model, result = fit("segmenter", data, tmp_path / "one", select="last", steps=3, accumulate=2)
-    history = json.loads((tmp_path / "ranks" / "history.json").read_text())
-    assert [(step, name) for step, name, _ in history] == [(step, name) for step, name, _ in result.history]
-    np.testing.assert_allclose([row[2] for row in history], [row[2] for row in result.history], rtol=1e-6)
-    for key, value in load_file(tmp_path / "ranks" / "weights.safetensors").items():
-        torch.testing.assert_close(model.state_dict()[key], value, rtol=1e-5, atol=1e-6)
 
 
 def test_workers_change_nothing(toy_dataset, tmp_path):
@@ -547,6 +465,24 @@ def test_augmentation_moves_image_and_mask_together():
         assert ((changed[0] > 0.5) != (mask[0] > 0)).float().mean() < 0.005
         moved += not torch.equal(mask, masks)
     assert moved == 8
+
+
+def test_turned_picture_without_a_field_of_view_has_no_black_corners(toy_dataset):
+    """Otherwise a generator learns them; a fundus photograph does end at its field of view."""
+    bright = torch.full((1, 64, 64), 0.8)
+    masks = torch.ones(1, 64, 64, dtype=torch.uint8)
+    turn = Augment(rotate_deg=45)
+    for outside, darkest in (("zeros", 0.0), ("reflection", 0.8)):
+        image, label = augment(bright, masks, turn, np.random.default_rng(3), outside)
+        assert image.min() == pytest.approx(darkest)
+        assert label.min() == (outside == "reflection")
+    item, rng = toy_dataset().item(0), np.random.default_rng
+    for channels, corners in ((["label", "fov"], 0.0), (["label", "other"], 1.0)):
+        spec = replace(ImageSpec.of(toy_dataset().info), mask_channels=channels)
+        model = build("pix2pix", OPTIONS["pix2pix"], spec)
+        white = replace(item, image=np.full_like(item.image, 255))
+        unit, _ = model.augmented(white, rng(3), turn)
+        assert unit[:, 0, 0].max() == pytest.approx(corners)
 
 
 def test_rotation_and_zoom_have_the_size_asked_for():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,9 +65,11 @@ class Project:
         rows = [dict(zip(columns, line.split("\t"), strict=False)) for line in table[head + 1 :]]
         return {f"{row['rule']} {row['output_file']}" for row in rows if row.get("plan") != "no update"}
 
-    def rules_pending(self) -> set[str]:
-        """Rules behind :meth:`pending`."""
-        return {line.split(" ")[0] for line in self.pending()}
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs per rule in the table that a dry run prints; empty when there is nothing to do."""
+        printed = self.snakemake("-n", *arguments)
+        found = re.findall(r"^(\w+)\s+(\d+)$", printed, re.MULTILINE)
+        return {rule: int(jobs) for rule, jobs in found if rule != "total"}
 
     @contextmanager
     def edited(self, file: str, change: Any) -> Iterator[None]:

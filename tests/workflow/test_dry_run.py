@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,11 @@ from workflow.conftest import Project
 STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
 
 
-def counts(printed: str) -> dict[str, int]:
-    """Jobs per rule in the table that a dry run prints."""
-    return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)$", printed, re.MULTILINE)}
-
-
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_plans_at_demo_scale(project: Project, study: str) -> None:
     """Each shipped study ends in its report and needs no data."""
     project.set_config(run=[study], scale="demo")
-    planned = counts(project.snakemake("-n"))
+    planned = project.planned()
     assert planned["report_study"] == 1
     assert planned["simulate_raw"] >= 1
 
@@ -46,11 +40,46 @@ def test_published_retina_study_plans_on_an_empty_native_tree(project: Project) 
     make_tree(project.folder / "resources" / "drive", *DRIVE)
     make_tree(project.folder / "resources" / "messidor", "Base11", "Base12")
     project.set_config(run=["retina"])
-    planned = counts(project.snakemake("-n"))
+    planned = project.planned()
     assert planned["prepare_shard"] == 9
     assert planned["train_generator"] == 4
     assert planned["evaluate_arm"] == 35
     assert "simulate_raw" not in planned
+
+
+def test_ten_thousand_brains_are_planned_in_shards(project: Project) -> None:
+    """Jobs follow from shards, not from subjects: fewer than 2,000 for 50,000 files."""
+    for index in range(10_000):
+        name = f"BraTS20_Training_{index + 1:05d}"
+        make_tree(project.folder / "resources" / "brats", name)
+        for part in ("flair", "t1", "t1ce", "t2", "seg"):
+            (project.folder / "resources" / "brats" / name / f"{name}_{part}.nii.gz").touch()
+    shards = {name: {"shards": 500} for name in ("brats", "brats_thesis")}
+    project.set_config(run=["brain"], datasets=shards)
+    planned = project.planned()
+    assert planned["prepare_shard"] == 1000
+    assert sum(planned.values()) < 2000
+
+
+def test_a_hundred_thousand_radiographs_are_planned_in_shards(project: Project) -> None:
+    """As many rows as NIH ChestX-ray8 has, over the folders of its archives."""
+    raw = project.folder / "resources" / "chest"
+    make_tree(raw, *(f"images_{number:03d}" for number in range(1, 13)))
+    for index in range(112_120):
+        (raw / f"images_{1 + index % 12:03d}" / f"{index:08d}_000.png").touch()
+    source = {"reader": "folder", "path": "resources/chest", "images": "**/*.png", "channels": "grey"}
+    dataset = {"source": source, "prepare": {"size": 64, "fov": "none"}, "shards": 100}
+    project.set_config(
+        run=["chest"],
+        datasets={"chest": dataset},
+        generators={"chest_gan": {"arch": "dcgan", "data": "chest"}},
+        recipes={"chest_made": {"recipe": "unconditional", "images": "chest_gan", "count": 100000}},
+        evaluations={"chest_looks": {"evaluator": "fidelity", "real": "chest", "synthetic": "chest_made"}},
+        studies={"chest": {"title": "Chest", "question": "Alike?", "evaluations": ["chest_looks"]}},
+    )
+    planned = project.planned()
+    assert planned["prepare_shard"] == 100
+    assert sum(planned.values()) < 2000
 
 
 @pytest.mark.parametrize(

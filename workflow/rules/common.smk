@@ -93,12 +93,16 @@ def simulate_options(wildcards):
 
 
 def raw_data(wildcards):
-    """Raw data of a dataset; a DVC pointer beside them stands for their version."""
-    path = GRAPH.raw_path(wildcards.dataset)
-    pointer = f"{path}.dvc"
-    if Path(pointer).exists():
-        return {"raw": ancient(path), "version": pointer}
-    return {"raw": path, "parts": GRAPH.raw_inputs(wildcards.dataset)[1:]}
+    """Raw data of a dataset; of the user's folder the contents count, not the time stamp."""
+    inputs = GRAPH.raw_inputs(wildcards.dataset)
+    if CONFIG.datasets[wildcards.dataset].simulate:
+        return inputs
+    return {**inputs, "raw": ancient(inputs["raw"])}
+
+
+def raw_contents(wildcards):
+    """Digest of the names and sizes of the raw files, where nothing else stands for their version."""
+    return GRAPH.raw_contents(wildcards.dataset)
 
 
 def prepare_options(wildcards):

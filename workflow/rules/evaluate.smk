@@ -53,7 +53,7 @@ rule evaluate_arm:
         " --config {input.config:q}"
         " --out $(dirname {output.metrics:q})"
         " --evaluation {wildcards.evaluation} --arm {wildcards.arm} --seed {wildcards.seed}"
-        " --accelerator {resources.accelerator} --threads {threads}"
+        " --accelerator {resources.accelerator} --gpus {resources.gpu} --threads {threads}"
         " --workers {resources.workers} --minutes {resources.runtime}"
         " >> {log:q} 2>&1"
 

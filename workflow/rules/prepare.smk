@@ -24,6 +24,7 @@ rule prepare_shard:
         runtime=minutes_of,
     params:
         options=prepare_options,
+        contents=raw_contents,
     message:
         "Preparing {wildcards.shard} of {wildcards.dataset}"
     script:

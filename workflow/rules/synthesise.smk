@@ -47,7 +47,7 @@ rule synthesise_shard:
         "mirage synthesise {input.parts:q}"
         " --config {input.config:q}"
         " --shard {output.tensors:q}"
-        " --accelerator {resources.accelerator} --threads {threads}"
+        " --accelerator {resources.accelerator} --gpus {resources.gpu} --threads {threads}"
         " >> {log:q} 2>&1"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -18,7 +19,8 @@ from mirage.config.base import Runtime
 CONTINUE = 75  # exit status of a training that stopped at its time budget and can be resumed
 
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, gpu or mps")]
-Gpus = Annotated[int, typer.Option(min=0, help="devices; above 1 the command starts itself under torchrun")]
+Gpus = Annotated[int, typer.Option(min=0, help="GPUs to wait for, where no scheduler has chosen them")]
+Ranks = Annotated[int, typer.Option("--gpus", min=0, help="as elsewhere; above 1 it runs under torchrun")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads")]
 Workers = Annotated[int, typer.Option(min=0, help="processes that load training items")]
 Minutes = Annotated[float | None, typer.Option(help="wall time; stops before it with status 75, then resume")]
@@ -50,6 +52,7 @@ def _spread_over_gpus(gpus: int) -> bool:
     """Start this very command once per GPU, as torchrun would; False in the processes that do the work."""
     if gpus <= 1 or "LOCAL_RANK" in os.environ:
         return False
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -64,8 +67,14 @@ def _spread_over_gpus(gpus: int) -> bool:
     )
     try:
         elastic_launch(standalone, sys.executable)("-m", "mirage.cli", *sys.argv[1:])
+    except SignalException as stop:
+        logger.warning("%s; every rank was asked to save and stop", stop)
+        raise typer.Exit(CONTINUE) from None
     except ChildFailedError as error:
-        _, failure = error.get_first_failure()
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            logger.error("rank %d was killed by %s; run again to go on from the saved state", rank, name)
         raise typer.Exit(failure.exitcode if failure.exitcode > 0 else 1) from None
     return True
 
@@ -78,22 +87,23 @@ def train(
     out: Annotated[Path, typer.Option(help="model folder; its `state/` is resumed from")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
     accelerator: Accelerator = "auto",
-    gpus: Gpus = 0,
+    gpus: Ranks = 0,
     threads: Threads = 1,
     workers: Workers = 0,
     minutes: Minutes = None,
 ) -> None:
     """Train a generator on the training split of a dataset, or go on where a killed training stopped."""
-    if _spread_over_gpus(gpus):
-        return
     from pydantic import TypeAdapter
 
     from mirage.config.generators import GeneratorConfig
     from mirage.generators.fit import fit
+    from mirage.training.gpus import own_gpus
 
     options: Any = TypeAdapter(GeneratorConfig).validate_python(_options(config))
     runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
-    fit(options, data, out, seed=seed, runtime=runtime, minutes=minutes)
+    with own_gpus(accelerator, gpus):
+        if not _spread_over_gpus(gpus):
+            fit(options, data, out, seed=seed, runtime=runtime, minutes=minutes)
 
 
 @app.command()
@@ -103,6 +113,7 @@ def synthesise(
     inputs: Annotated[list[Path], typer.Argument(help="weights.safetensors and manifest.parquet it reads")],
     shard: Annotated[Path, typer.Option(help="the shard to write: <folder>/shard-0000-of-0001.arrow")],
     accelerator: Accelerator = "auto",
+    gpus: Gpus = 0,
     threads: Threads = 1,
 ) -> None:
     """Make one shard of a synthetic dataset with the models and datasets that its recipe names."""
@@ -110,10 +121,12 @@ def synthesise(
 
     from mirage.config.recipes import RecipeConfig
     from mirage.recipes import synthesise_shard
+    from mirage.training.gpus import own_gpus
 
     options: Any = TypeAdapter(RecipeConfig).validate_python(_options(config))
-    runtime = Runtime(accelerator=accelerator, threads=threads)
-    synthesise_shard(options, inputs, shard, runtime=runtime)
+    runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads)
+    with own_gpus(accelerator, min(gpus, 1)):
+        synthesise_shard(options, inputs, shard, runtime=runtime)
 
 
 @app.command()
@@ -126,6 +139,7 @@ def evaluate_arm(
     arm: Annotated[str, typer.Option(help="name of the arm")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
     accelerator: Accelerator = "auto",
+    gpus: Gpus = 0,
     threads: Threads = 1,
     workers: Workers = 0,
     minutes: Minutes = None,
@@ -136,10 +150,12 @@ def evaluate_arm(
     from mirage.config.evaluations import EvaluationConfig
     from mirage.data import Dataset
     from mirage.evaluate import run_arm
+    from mirage.training.gpus import own_gpus
 
     options = _options(config)
     arms = {arm: options.pop("arm")}
     entry: Any = TypeAdapter(EvaluationConfig).validate_python({**options, "arms": arms, "baseline": arm})
     datasets = {path.parent.name: Dataset(path.parent) for path in manifests}
-    runtime = Runtime(accelerator=accelerator, threads=threads, workers=workers)
-    run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, minutes)
+    runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
+    with own_gpus(accelerator, min(gpus, 1)):
+        run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, minutes)

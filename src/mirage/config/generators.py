@@ -38,7 +38,9 @@ class TrainingOptions(Options):
 
     steps: int = Field(10_000, ge=1, description="optimiser steps of each network")
     batch_size: int = Field(16, ge=1, description="items a step, over all devices and micro-batches")
-    accumulate: int = Field(1, ge=1, description="micro-batches a step; divides batch_size")
+    accumulate: int = Field(
+        1, ge=1, description="micro-batches a step, shared out among GPUs; divides batch_size"
+    )
     precision: Precision = Field(
         "32-true", description="number format of the forward pass; weights stay 32 bit"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from math import lcm
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -139,14 +140,14 @@ class Config(Options):
     def _batches_can_be_cut(self) -> Config:
         for name, generator in self.generators.items():
             training, gpus = generator.training, max(1, generator.runtime.gpus)
-            pieces = gpus * training.accumulate
+            pieces = lcm(gpus, training.accumulate)
             least = 2 * pieces if isinstance(training, PairTraining) else pieces
             if training.batch_size % least:
                 pairs = ", of whole pairs" if least > pieces else ""
                 raise ValueError(
                     f"generators.{name}.training.batch_size: {training.batch_size} cannot be cut into equal "
-                    f"parts{pairs} for runtime.gpus {generator.runtime.gpus} x training.accumulate "
-                    f"{training.accumulate}; use a multiple of {least}"
+                    f"parts{pairs} for runtime.gpus {generator.runtime.gpus} and "
+                    f"training.accumulate {training.accumulate}; use a multiple of {least}"
                 )
         return self
 

@@ -145,12 +145,17 @@ class Generator(Trainable):
     def augmented(
         self, item: Item, rng: np.random.Generator | None, augment: Augment | None
     ) -> tuple[Tensor, np.ndarray | None]:
-        """Image in [0, 1] and masks of an item, changed where both ``rng`` and ``augment`` are given."""
+        """Image in [0, 1] and masks of an item, changed where both ``rng`` and ``augment`` are given.
+
+        Around a field of view or a brain there is nothing; any other picture goes on beyond its border, and
+        black corners would be learnt as part of it.
+        """
         unit = self.unit(item.image)
         if rng is None or augment is None:
             return unit, item.masks
         stack = None if item.masks is None else torch.from_numpy(item.masks.copy())
-        unit, stack = augmented(unit, stack, augment, rng)
+        framed = {"fov", "brain"} & set(self.mask_channels)
+        unit, stack = augmented(unit, stack, augment, rng, "zeros" if framed else "reflection")
         return unit, None if stack is None else stack.numpy()
 
     def mask(self, masks: np.ndarray | None, channel: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from mirage.files import digest
 from mirage.generators import create
 from mirage.generators.base import ImageSpec
 from mirage.generators.checkpoint import save_model
-from mirage.training.device import is_first_rank
+from mirage.training.device import is_first_rank, threads_of_rank
 from mirage.training.loop import train
 from mirage.versions import STAGES
 
@@ -49,7 +49,7 @@ def fit(
         DataError: the dataset has no training items.
         TimeBudgetReached: training stopped early; call again to go on.
     """
-    torch.set_num_threads(runtime.threads)
+    torch.set_num_threads(threads_of_rank(runtime))
     data = Dataset(folder)
     asked, validation = data.training_part(entry), data.select("val")
     training = asked

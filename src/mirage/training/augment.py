@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,9 +12,15 @@ from torch.nn import functional
 
 from mirage.config.generators import Augment
 
+Outside = Literal["zeros", "reflection"]
+
 
 def augment(
-    image: Tensor, masks: Tensor | None, options: Augment, rng: np.random.Generator
+    image: Tensor,
+    masks: Tensor | None,
+    options: Augment,
+    rng: np.random.Generator,
+    outside: Outside = "zeros",
 ) -> tuple[Tensor, Tensor | None]:
     """Flip, rotate and zoom image and masks together; change gamma and brightness of the image.
 
@@ -22,10 +29,11 @@ def augment(
     is made whatever the options, so that switching one on leaves the others' values as they were.
 
     Args:
-        image: (C, H, W) or (C, D, H, W), float32 in [0, 1]; pixels from outside become 0.
-        masks: (M, H, W) or (M, D, H, W), uint8, resampled by nearest neighbour; pixels from outside become 0.
+        image: (C, H, W) or (C, D, H, W), float32 in [0, 1].
+        masks: (M, H, W) or (M, D, H, W), uint8, resampled by nearest neighbour.
         options: which changes, and how strong.
         rng: the item's random numbers.
+        outside: what comes in over the border of image and masks: nothing, or their mirror image.
 
     Returns:
         Image in [0, 1] and masks, uint8, of the same shapes.
@@ -37,7 +45,7 @@ def augment(
         masks = None if masks is None else masks.flip(axes)
     if options.rotate_deg or options.scale:
         turn = math.radians(angle * options.rotate_deg)
-        image, masks = _rotate_and_zoom(image, masks, turn, 1 + zoom * options.scale)
+        image, masks = _rotate_and_zoom(image, masks, turn, 1 + zoom * options.scale, outside)
     if options.gamma:
         image = image.pow(1 + gamma * options.gamma)
     if options.brightness:
@@ -46,21 +54,21 @@ def augment(
 
 
 def _rotate_and_zoom(
-    image: Tensor, masks: Tensor | None, turn: float, zoom: float
+    image: Tensor, masks: Tensor | None, turn: float, zoom: float, outside: Outside
 ) -> tuple[Tensor, Tensor | None]:
     """Rotate by ``turn`` radians and magnify by ``zoom`` about the centre of the last two axes."""
     if image.ndim > 3:
         slices, stack = _rotate_and_zoom(
-            image.flatten(0, -3), None if masks is None else masks.flatten(0, -3), turn, zoom
+            image.flatten(0, -3), None if masks is None else masks.flatten(0, -3), turn, zoom, outside
         )
         return slices.view_as(image), None if masks is None or stack is None else stack.view_as(masks)
     height, width = image.shape[-2:]
     cos, sin = math.cos(turn) / zoom, math.sin(turn) / zoom
     matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
     grid = functional.affine_grid(matrix[None], [1, 1, height, width], align_corners=False)
-    image = functional.grid_sample(image[None], grid, "bilinear", "zeros", align_corners=False)[0].clamp(0, 1)
-    if masks is not None:
-        masks = functional.grid_sample(masks[None].float(), grid, "nearest", "zeros", align_corners=False)[
-            0
-        ].byte()
-    return image, masks
+
+    def moved(pixels: Tensor, mode: str) -> Tensor:
+        return functional.grid_sample(pixels[None], grid, mode, outside, align_corners=False)[0]
+
+    image = moved(image, "bilinear").clamp(0, 1)
+    return image, None if masks is None else moved(masks.float(), "nearest").byte()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import lcm
 
 import numpy as np
 import torch
@@ -41,6 +42,15 @@ def step_items(seed: int, step: int, batch_size: int, items: int, distinct: bool
     return np.array([epochs[int(place // length)][place % length] for place in places])
 
 
+def micro_batches(options: TrainingOptions, ranks: int) -> int:
+    """Micro-batches that a step's batch is cut into: ``accumulate``, shared out among the ranks.
+
+    So 1 and 4 devices compute the same step with ``accumulate: 4``, also where networks have batch norm,
+    whose statistics are those of a micro-batch. Where ranks do not divide it, their least common multiple.
+    """
+    return lcm(options.accumulate, ranks)
+
+
 class Examples(Dataset):
     """Training examples of a model, one for each ticket."""
 
@@ -56,15 +66,13 @@ class Examples(Dataset):
 def tickets(
     seed: int, start: int, options: TrainingOptions, items: int, distinct: bool, rank: int, ranks: int
 ) -> Iterator[list[Ticket]]:
-    """Micro-batches of one rank from step ``start`` on, ``options.accumulate`` of them a step.
-
-    A step's batch is cut into ``ranks * accumulate`` chunks; rank r takes chunks r, r + ranks, ...
-    """
-    size = options.batch_size // (ranks * options.accumulate)
+    """Micro-batches of one rank from step ``start`` on: of those of a step, rank r takes r, r + ranks, ..."""
+    pieces = micro_batches(options, ranks)
+    size = options.batch_size // pieces
     for step in range(start, options.steps):
         batch = step_items(seed, step, options.batch_size, items, distinct)
-        for chunk in range(rank, ranks * options.accumulate, ranks):
-            yield [(step, place, int(batch[place])) for place in range(chunk * size, (chunk + 1) * size)]
+        for piece in range(rank, pieces, ranks):
+            yield [(step, place, int(batch[place])) for place in range(piece * size, (piece + 1) * size)]
 
 
 def batches(
@@ -94,10 +102,11 @@ def batches(
             f"a batch of {options.batch_size} different items cannot be made of {len(data)} training items; "
             "lower training.batch_size, or give the training split more"
         )
-    if options.batch_size % (ranks * options.accumulate):
+    pieces = micro_batches(options, ranks)
+    if options.batch_size % pieces:
         raise ConfigError(
-            f"training.batch_size: {options.batch_size} cannot be cut into {ranks} device(s) x "
-            f"{options.accumulate} micro-batch(es); make it a multiple of {ranks * options.accumulate}"
+            f"training.batch_size: {options.batch_size} cannot be cut into {pieces} equal micro-batches for "
+            f"{ranks} device(s) and training.accumulate {options.accumulate}; make it a multiple of {pieces}"
         )
     chunks: Iterable[dict[str, Tensor]] = DataLoader(
         Examples(model, data, options.augment, seed),
@@ -109,4 +118,4 @@ def batches(
     )
     stream = iter(chunks)
     for step in range(start, options.steps):
-        yield step, [next(stream) for _ in range(options.accumulate)]
+        yield step, [next(stream) for _ in range(pieces // ranks)]

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from mirage.config.base import Runtime
 from mirage.errors import ConfigError
@@ -77,17 +77,16 @@ def launch(runtime: Runtime, precision: str) -> Fabric:
     return fabric
 
 
-def average_gradients(parameters: list[nn.Parameter], ranks: int) -> None:
-    """Replace gradients by their mean over the ranks."""
-    if ranks == 1:
+def average_in_place(tensors: list[Tensor], ranks: int) -> None:
+    """Replace tensors, such as gradients, by their mean over the ranks."""
+    if ranks == 1 or not tensors:
         return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
     flat /= ranks
-    pieces = flat.split([gradient.numel() for gradient in gradients])
-    for gradient, piece in zip(gradients, pieces, strict=True):
-        gradient.copy_(piece.view(gradient.shape))
+    pieces = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, piece in zip(tensors, pieces, strict=True):
+        tensor.copy_(piece.view(tensor.shape))
 
 
 def average(values: Tensor, ranks: int) -> Tensor:
@@ -110,6 +109,11 @@ def seed_noise(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+def threads_of_rank(runtime: Runtime) -> int:
+    """CPU threads of this process: the ranks of a job share its threads."""
+    return max(1, runtime.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def is_first_rank() -> bool:

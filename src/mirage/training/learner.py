@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mirage import seeds
 from mirage.config.generators import TrainingOptions
-from mirage.training.device import average_gradients, gather, seed_noise
+from mirage.errors import CheckpointError
+from mirage.training.batches import micro_batches
+from mirage.training.device import average_in_place, gather, seed_noise
 from mirage.training.ema import EMA
 from mirage.training.trainable import Trainable
 
@@ -41,6 +43,7 @@ class Learner:
             name: [group["lr"] for group in optimiser.optimizer.param_groups]
             for name, optimiser in self.optimisers.items()
         }
+        self.buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self.ema = EMA(model, model.sampling_modules, options.ema_decay) if options.ema_decay else None
 
     def step(self, step: int, micro_batches: list[dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -57,6 +60,7 @@ class Learner:
                 for parameter in parameters:
                     parameter.requires_grad_(name == phase)
             means[phase] = {}
+            running = _RunningBuffers(self.buffers, len(micro_batches), ranks)
             for piece, batch in enumerate(micro_batches):
                 seed_noise(
                     seeds.integer(self.seed, "noise", step, number, piece * ranks + rank), self.fabric.device
@@ -66,7 +70,9 @@ class Learner:
                 self.fabric.backward(sum(losses.values()) / len(micro_batches))
                 for name, loss in losses.items():
                     means[phase][name] = means[phase].get(name, 0) + loss.detach() / len(micro_batches)
-            average_gradients(self.networks[phase], ranks)
+                running.take()
+            running.settle()
+            average_in_place([p.grad for p in self.networks[phase] if p.grad is not None], ranks)
             self._set_rates(phase, step)
             self.optimisers[phase].step()
             self.optimisers[phase].zero_grad(set_to_none=True)
@@ -114,11 +120,17 @@ class Learner:
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "ema": self.ema.average if self.ema else None,
             "extra": gather(self.model.extra_state(), self.fabric.world_size),
+            "micro_batches": micro_batches(self.options, self.fabric.world_size),
             "precision": self.fabric.strategy.precision.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Take back what ``state_dict`` gave.
+
+        Raises:
+            CheckpointError: on this number of devices the training would go on as another one.
+        """
+        self._check_devices(state)
         self.model.load_state_dict(state["model"])
         for name, optimiser in self.optimisers.items():
             optimiser.optimizer.load_state_dict(state["optimisers"][name])
@@ -127,6 +139,48 @@ class Learner:
         extra = state["extra"]
         self.model.load_extra_state(extra[self.fabric.global_rank % len(extra)])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+    def _check_devices(self, state: dict[str, Any]) -> None:
+        """A step must be cut as before, and what each rank keeps (an image pool) must find its rank."""
+        ranks, before = self.fabric.world_size, len(state["extra"])
+        now, then = micro_batches(self.options, ranks), state["micro_batches"]
+        if now != then or (any(state["extra"]) and ranks != before):
+            raise CheckpointError(
+                f"this training was begun on {before} device(s), {then} micro-batch(es) a step; going on "
+                f"with {ranks} and {now} would give the result of neither. Set runtime.gpus to {before}, or "
+                "delete its folder `state` to train from the start"
+            )
+
+
+class _RunningBuffers:
+    """What the micro-batches of a step do to buffers, such as the running statistics of batch norm.
+
+    Each micro-batch starts from the same values and the mean of their changes is kept, so that it does not
+    matter whether they come one after the other or on several ranks.
+
+    Args:
+        buffers: floating-point buffers of the model, changed in place.
+        micro_batches: of a step, on this rank.
+        ranks: ranks that work on the step.
+    """
+
+    def __init__(self, buffers: list[Tensor], micro_batches: int, ranks: int) -> None:
+        self.buffers = buffers if micro_batches * ranks > 1 else []
+        self.ranks, self.micro_batches = ranks, micro_batches
+        self.before = [buffer.clone() for buffer in self.buffers]
+        self.changes = [torch.zeros_like(buffer) for buffer in self.buffers]
+
+    def take(self) -> None:
+        """After a micro-batch: note what it changed, and take it back."""
+        for buffer, before, change in zip(self.buffers, self.before, self.changes, strict=True):
+            change += (buffer - before) / self.micro_batches
+            buffer.copy_(before)
+
+    def settle(self) -> None:
+        """After the last micro-batch: apply the mean change."""
+        average_in_place(self.changes, self.ranks)
+        for buffer, change in zip(self.buffers, self.changes, strict=True):
+            buffer += change
 
 
 def sampling_weights(model: Trainable) -> dict[str, Tensor]:

@@ -1,0 +1,51 @@
+"""Trainings of a few steps of networks of a few channels, shared by the tests of the loop."""
+
+from __future__ import annotations
+
+from mirage.config.base import Runtime
+from mirage.config.generators import (
+    Augment,
+    DCGANOptions,
+    Pix2PixOptions,
+    SegmenterOptions,
+    TrainingOptions,
+)
+from mirage.generators import build
+from mirage.generators.base import ImageSpec
+from mirage.training.loop import train
+
+OPTIONS = {
+    "dcgan": DCGANOptions(of="mask", latent=4, features=4, max_features=8, patch_weight=0.5, lr_decay=0.5),
+    "pix2pix": Pix2PixOptions(features=4, critic_features=4, levels=4, pool=3),
+    "segmenter": SegmenterOptions(features=4, dropout=0.0),
+}
+TRAINING = {
+    "steps": 6,
+    "batch_size": 4,
+    "validate_every": 3,
+    "log_every": 4,
+    "ema_decay": 0.9,
+    "augment": Augment(hflip=True, rotate_deg=20, scale=0.1, gamma=0.1, brightness=0.1),
+}
+
+
+def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=None, wrap=None, **keys):
+    """Train a small model; return it with its result."""
+    model = build(arch, options or OPTIONS[arch], ImageSpec.of(data.info), seed=1)
+    if wrap is not None:
+        wrap(model)
+    named = ("previews", "minutes", "state_minutes")
+    call = {"state_minutes": 1e-9, **{name: keys.pop(name) for name in named if name in keys}}
+    result = train(
+        model,
+        data.select("train"),
+        data.select("val"),
+        TrainingOptions(**{**TRAINING, **keys}),
+        Runtime(**{"accelerator": "cpu", **(runtime or {})}),
+        seed=5,
+        state_dir=state_dir,
+        fingerprint=fingerprint,
+        progress=False,
+        **call,
+    )
+    return model, result
