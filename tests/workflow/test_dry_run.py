@@ -54,10 +54,10 @@ def test_ten_thousand_brains_are_planned_in_shards(project: Project) -> None:
         make_tree(project.folder / "resources" / "brats", name)
         for part in ("flair", "t1", "t1ce", "t2", "seg"):
             (project.folder / "resources" / "brats" / name / f"{name}_{part}.nii.gz").touch()
-    shards = {name: {"shards": 500} for name in ("brats", "brats_thesis")}
+    shards = {name: {"shards": 200} for name in ("brats", "brats_whole")}
     project.set_config(run=["brain"], datasets=shards)
     planned = project.planned()
-    assert planned["prepare_shard"] == 1000
+    assert planned["prepare_shard"] == 400
     assert sum(planned.values()) < 2000
 
 
@@ -73,7 +73,7 @@ def test_a_hundred_thousand_radiographs_are_planned_in_shards(project: Project) 
         run=["chest"],
         datasets={"chest": dataset},
         generators={"chest_gan": {"arch": "dcgan", "data": "chest"}},
-        recipes={"chest_made": {"recipe": "unconditional", "images": "chest_gan", "count": 100000}},
+        recipes={"chest_made": {"recipe": "unconditional", "generator": "chest_gan", "count": 100000}},
         evaluations={"chest_looks": {"evaluator": "fidelity", "real": "chest", "synthetic": "chest_made"}},
         studies={"chest": {"title": "Chest", "question": "Alike?", "evaluations": ["chest_looks"]}},
     )

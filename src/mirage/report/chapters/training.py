@@ -90,8 +90,8 @@ def _table(models: Mapping[str, Sequence[Mapping[str, Any]]], book: Book) -> Exh
                 ]
             )
     caption = (
-        f"Trained generators, n = {len(records)}. The weights kept are those of the chosen step; it is "
-        "chosen on validation subjects, never on test subjects."
+        f"Trained generators, n = {len(records)}. The weights kept are those of the chosen step: the "
+        "last one, or one chosen on validation subjects, never on test subjects."
     )
     head = ["generator", "trained on", "seed", "chosen step", "why"]
     return book.table("generators", head, rows, caption=caption, data=pd.DataFrame(records))
@@ -132,11 +132,12 @@ def _curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit
     metric = metric_name(runs[0])
     groups = metric_groups(list(dict.fromkeys(data["metric"])), metric)
     window = figures.smoothing_window(int(data.groupby(["seed", "metric"]).size().max()))
+    why = "; ".join(dict.fromkeys(words(str(m["chosen_because"])) for m in runs if m.get("chosen_because")))
     steps = ", ".join(grouped(step) for step in sorted(set(chosen.values())))
     smoothed = f" Strong lines are moving averages over {window} logged values." if window > 1 else ""
     caption = (
         f"Training of {words(name)}, {count(len(runs), 'seed')}.{smoothed} The dashed line marks the step "
-        f"whose weights were kept ({steps or 'none'}{f', by {words(metric)}' if metric else ''}). Losses of "
+        f"whose weights were kept ({steps or 'none'}{f': {why}' if why else ''}). Losses of "
         "adversarial training need not fall; look for one that runs off or stands still."
     )
     alt = (
