@@ -57,10 +57,10 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 # Starting Python twice is a large part of one minute, the shortest time limit.
-OverTimeLimit=1
+OverTimeLimit=3
 # Tests ask about jobs that are long over.
 MinJobAge=3600
-NodeName={host} NodeAddr=127.0.0.1 Port={node_port} CPUs=4 RealMemory=16000 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 Port={node_port} CPUs=4 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 """

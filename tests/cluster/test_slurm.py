@@ -7,8 +7,10 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from cluster.conftest import ClusterProject, make_cluster_project
 from cluster.node import Node, wait_until
@@ -18,8 +20,9 @@ from workflow.conftest import make_project
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 MODELS = "results/demo/models"
-SECONDS_OF_TRAINING = 80
-"""Longer than one job of a minute, shorter than four."""
+SECONDS_OF_TRAINING = 100
+RETRIES = 5
+"""One training becomes several jobs of a minute, and not more than this on a machine that has got slower."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,14 @@ def test_every_job_asks_for_what_its_entry_says(finished: Finished) -> None:
     }
 
 
-def training(steps: int, **runtime: int) -> dict[str, object]:
-    """Entry of a small generator; all of one length have the same weights, however they run."""
+def training(quick_masks: dict[str, Any], steps: int, **runtime: int) -> dict[str, Any]:
+    """Entry of a generator as long as that; all of one length have the same weights, however they run."""
+    options = {**quick_masks["training"], "steps": steps, "preview_every": steps, "validate_every": steps}
     return {
         "arch": "dcgan",
         "data": "quick_fundus",
-        "options": {"of": "mask", "features": 16, "latent": 64},
-        "training": {"steps": steps, "batch_size": 8, "select": "last", "preview_every": 100_000},
+        "options": quick_masks["options"],
+        "training": options,
         "runtime": {"mem_mb": 2000, **runtime},
     }
 
@@ -170,20 +174,20 @@ def training_log(project: ClusterProject, name: str) -> Path:
 def disturbed(slurm: Node, finished: Finished) -> Disturbed:
     """Trainings that reach their time limit, are cancelled, get too little memory, and diverge."""
     project = finished.project
+    study = yaml.safe_load((project.folder / "config/studies/quickstart.yaml").read_text(encoding="utf-8"))
+    like = study["generators"]["quick_masks"]
     timed = json.loads((project.folder / MODELS / "quick_masks/seed-0/provenance.json").read_text())
-    steps = round(80 / timed["seconds"] * SECONDS_OF_TRAINING)
-    diverging = training(steps)
-    diverging["options"] = {"of": "mask", "features": 16, "lr_generator": 1e30}
+    steps = round(like["demo"]["training"]["steps"] / timed["seconds"] * SECONDS_OF_TRAINING)
     generators = {
-        "budgeted": training(steps, minutes=1),
-        "cancelled": training(steps),
-        "squeezed": training(steps, mem_mb=350),
-        "diverging": diverging,
+        "budgeted": training(like, steps, minutes=1),
+        "cancelled": training(like, steps),
+        "squeezed": training(like, steps, mem_mb=350),
+        "diverging": training(like, steps) | {"options": {"of": "mask", "lr_generator": 1e30}},
     }
     project.set_config(run=["quickstart"], scale="demo", generators=generators)
     known = {job["JobId"] for job in slurm.jobs()}
     targets = [f"{MODELS}/{name}/seed-0/weights.safetensors" for name in generators]
-    run = project.start("--profile", "slurm", "--", *targets)
+    run = project.start("--profile", "slurm", "--retries", str(RETRIES), "--", *targets)
 
     def jobs_of(name: str) -> list[dict[str, str]]:
         mark = f"rule_train_generator_wildcards_{name}_0"
@@ -234,7 +238,7 @@ def test_disturbed_trainings_end_with_the_same_bits(disturbed: Disturbed) -> Non
 def test_failing_job_shows_its_log_and_leaves_nothing(disturbed: Disturbed) -> None:
     """All attempts are made, the others go on, and the run says which log to read."""
     assert disturbed.status == 1
-    assert len(disturbed.jobs["diverging"]) == 4
+    assert len(disturbed.jobs["diverging"]) == RETRIES + 1
     assert "no longer finite" in disturbed.printed
     end = disturbed.printed[disturbed.printed.index("Failed, with all attempts") :]
     assert "train_generator generator=diverging seed=0: logs/demo/train_generator/diverging/seed-0.log" in end

@@ -61,9 +61,11 @@ onsuccess:
 
 
 onerror:
-    logger.error("Failed, with all attempts:\n" + "\n".join(failed_jobs()))
+    failed = "\n".join(failed_jobs())  # none, where a person interrupted the run
+    if failed:
+        logger.error(f"Failed, with all attempts:\n{failed}")
     around = getattr(workflow.executor_settings, "logdir", None)
-    if around is not None:
+    if failed and around is not None:
         logger.error(f"Where a log is empty or ends in mid-sentence: {around}/")
     logger.error(
         "Mend the cause and run the same command again: what is finished stays, training resumes."
