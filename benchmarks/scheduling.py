@@ -27,7 +27,7 @@ rule make:
     output:
         touch("made/{{job}}"),
     resources:
-        mem_mb=200,
+        mem_mb=500,
         runtime=10,
     shell:
         "true"
