@@ -30,8 +30,9 @@ lint: setup  ## style, types, layers, workflow
 	tests/lint_workflow
 
 test: lint  ## everything that CI runs
-	pytest -n $(CORES) --ignore tests/workflow/test_studies.py
+	pytest -n $(CORES) --ignore tests/workflow/test_studies.py --ignore tests/cluster
 	pytest tests/workflow/test_studies.py
+	pytest tests/cluster
 
 unit: setup  ## the fast tests only
 	pytest -n $(CORES) tests/unit

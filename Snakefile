@@ -11,7 +11,11 @@ min_version("9.10")
 configfile: "config/config.yaml"
 
 
+container: "envs/mirage.sif"
+
+
 include: "workflow/rules/common.smk"
+include: "workflow/rules/hooks.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"

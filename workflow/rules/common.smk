@@ -70,6 +70,11 @@ def memory_of(wildcards, attempt):
     return entry_of(wildcards).runtime.mem_mb * attempt
 
 
+def light_memory(wildcards, attempt):
+    """Memory of a job that reads tables and single items, MB; grows with every resubmission."""
+    return 4000 * attempt
+
+
 def workers_of(wildcards):
     """Processes that load training items."""
     return entry_of(wildcards).runtime.workers

@@ -68,6 +68,9 @@ rule evaluate_observer:
         "<logs>/evaluate_observer/{evaluation}.log",
     conda:
         "../../envs/mirage.yaml"
+    resources:
+        mem_mb=light_memory,
+        runtime=60,
     params:
         options=observer_options,
     message:

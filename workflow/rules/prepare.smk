@@ -44,6 +44,9 @@ rule gather_dataset:
         "<logs>/gather_dataset/{dataset}.log",
     conda:
         "../../envs/mirage.yaml"
+    resources:
+        mem_mb=light_memory,
+        runtime=60,
     params:
         options=gather_options,
     message:

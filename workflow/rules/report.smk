@@ -29,6 +29,9 @@ rule report_study:
         "<logs>/report_study/{study}.log",
     conda:
         "../../envs/mirage.yaml"
+    resources:
+        mem_mb=light_memory,
+        runtime=60,
     params:
         options=report_options,
         plan=report_plan,

@@ -64,6 +64,9 @@ rule gather_synthetic:
         "<logs>/gather_synthetic/{recipe}.log",
     conda:
         "../../envs/mirage.yaml"
+    resources:
+        mem_mb=light_memory,
+        runtime=60,
     params:
         options=gather_options,
     message:
