@@ -16,7 +16,7 @@ from mirage.errors import LedgerError
 from mirage.graph import Graph
 from mirage.publish.cards import JobCard, source_digest
 from mirage.publish.damage import refuse_damaged
-from mirage.publish.ledger import Stage, Stored, published, write_ledger
+from mirage.publish.ledger import Stage, Stored, pointer, published, write_ledger
 from mirage.publish.objects import Objects
 from mirage.publish.places import stage_of, stages_of, stored_for
 from mirage.publish.times import restore_times
@@ -108,6 +108,7 @@ def test_missing_and_damaged_objects_are_told_apart(tmp_path: Path) -> None:
     stored = stored_folder(objects, {"x": b"one", "y": b"two"})
     assert objects.missing([stored]) == []
     refuse_damaged(objects, [stored])
+    objects = Objects(tmp_path)
     objects.path(hashlib.md5(b"one").hexdigest()).write_bytes(b"onE")
     objects.path(hashlib.md5(b"two").hexdigest()).unlink()
     assert objects.missing([stored]) == ["results/a/y"]
@@ -120,6 +121,7 @@ def test_a_damaged_list_of_a_folder_is_named(tmp_path: Path) -> None:
     """It is not read."""
     objects = Objects(tmp_path)
     stored = stored_folder(objects, {"x": b"one"})
+    objects = Objects(tmp_path)
     objects.path(stored.object).write_text("{")
     with pytest.raises(LedgerError, match="results/a: the stored copy"):
         refuse_damaged(objects, [stored])
@@ -181,6 +183,14 @@ def test_outputs_made_of_something_unknown_are_older_than_it(made: list[JobCard]
     restore_times(made[:1], {"model"})
     _, dataset, model = times()
     assert model < dataset
+
+
+def test_a_pointer_of_an_old_dvc_is_refused(tmp_path: Path) -> None:
+    """Its hashes cannot be compared with the files."""
+    old = tmp_path / "drive.dvc"
+    old.write_text(yaml.safe_dump({"outs": [{"md5": "0" * 32, "path": "drive"}]}))
+    with pytest.raises(LedgerError, match="dvc cache migrate"):
+        pointer(str(old))
 
 
 def test_a_folder_of_raw_data_is_known_by_names_and_sizes(tmp_path: Path) -> None:

@@ -16,10 +16,6 @@ datasets:
     simulate: {subjects: 12, size: 64}
     prepare: {size: 32, crop: fov, mask_threshold: 0.35}
     split: {by: random, val: 0.2, test: 0.3}
-  clinic:
-    source: {reader: drive, path: resources/clinic}
-    prepare: {size: 32, crop: fov, mask_threshold: 0.35}
-    split: {by: random, val: 0.2, test: 0.3}
 
 generators:
   vessels:
@@ -37,7 +33,7 @@ recipes:
 evaluations:
   likeness:
     evaluator: fidelity
-    real: clinic
+    real: eyes
     synthetic: drawn
     compare: mask
     bootstrap: 50

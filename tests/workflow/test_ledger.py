@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,8 +61,6 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """Two published commits that differ in the length of a training. Tests leave the second one as it is."""
     folder = tmp_path_factory.mktemp("ledger")
     project = make_ledger_project(folder / "project")
-    simulate(SimulateOptions(subjects=12, size=64, seed=1), "drive", project.folder / "resources/clinic")
-    project.dvc("add", "--quiet", "resources/clinic")
     project.dvc("remote", "add", "--default", "store", str(folder / "remote"))
     project.commit("Short training")
     project.snakemake("--cores", "2")
@@ -69,7 +68,6 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     state.parent.mkdir(exist_ok=True)
     state.write_text("a training that can be resumed")
     project.mirage("publish")
-    project.dvc("push", "--quiet", "resources/clinic.dvc")
     one, found = project.commit("Publish short training"), {}
     found[one] = digests(project)
     edit(project, STUDY, "steps: 4, batch", "steps: 6, batch")
@@ -135,24 +133,27 @@ def test_a_script_that_differs_from_the_published_one_is_noticed(fresh: LedgerPr
 
 
 def test_raw_data_are_remade_by_their_pointer_and_not_by_their_times(fresh: LedgerProject) -> None:
-    """A checkout that only changes times is no change; another version of the data is."""
-    fresh.mirage("pull")
-    image = next((fresh.folder / "resources/clinic/training/images").iterdir())
-    for path in (
-        image,
-        image.parent,
-        fresh.folder / "resources/clinic",
-        fresh.folder / "resources/clinic.dvc",
-    ):
-        os.utime(path)
-    assert fresh.pending() == set()
-    image.chmod(0o644)
-    image.write_bytes(image.read_bytes() + b"\0")
-    assert fresh.pending() == set()
+    """A pull brings them back; a checkout that only changes times is no change, another version is."""
+    raw = fresh.folder / "resources/clinic"
+    simulate(SimulateOptions(subjects=12, size=64, seed=1), "drive", raw)
     fresh.dvc("add", "--quiet", "resources/clinic")
-    pending = fresh.pending()
-    assert {line for line in pending if line.startswith("prepare_shard")}
-    assert all("eyes" not in line for line in pending)
+    edit(
+        fresh,
+        STUDY,
+        "{reader: drive}\n    simulate: {subjects: 12, size: 64}",
+        "{reader: drive, path: resources/clinic}",
+    )
+    shutil.rmtree(raw)
+    assert "Snakemake would run: prepare_shard" in fresh.mirage("pull")
+    target = "results/datasets/eyes/manifest.parquet"
+    fresh.snakemake("--cores", "2", "--", target)
+    image = next((raw / "training/images").iterdir())
+    for path in (image, image.parent, raw, raw.with_name("clinic.dvc")):
+        os.utime(path)
+    assert "Nothing to be done" in fresh.snakemake("-n", "--", target)
+    image.write_bytes(image.read_bytes() + b"\0")
+    fresh.dvc("add", "--quiet", "resources/clinic")
+    assert "Updated input files: resources/clinic.dvc" in fresh.snakemake("-n", "--", target)
 
 
 @pytest.fixture
@@ -183,7 +184,6 @@ def test_a_study_travels_through_s3(ledger: Ledger, fresh: LedgerProject, tmp_pa
     fresh.dvc("remote", "modify", "store", "endpointurl", s3)
     fresh.commit("Keep results in a bucket")
     assert "sent to store; 0 changed" in fresh.mirage("publish")
-    fresh.dvc("push", "--quiet", "resources/clinic.dvc")
     other = clone(fresh, tmp_path / "other")
     assert "Snakemake has nothing to do" in other.mirage("pull")
     assert digests(other) == ledger.digests[ledger.two]

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from mirage.errors import LedgerError
 from mirage.files import atomic_path
 
 YAML, LOCK = Path("dvc.yaml"), Path("dvc.lock")
@@ -86,8 +87,14 @@ def published(stages: Iterable[str]) -> list[Stored]:
 
 
 def pointer(path: str) -> Stored:
-    """What a pointer `<folder>.dvc` beside raw data stands for."""
+    """What a pointer `<folder>.dvc` beside raw data stands for.
+
+    Raises:
+        LedgerError: it is of DVC 2, which hashed text files in another way.
+    """
     out = _read(Path(path))["outs"][0]
+    if out.get("hash") != "md5":
+        raise LedgerError(f"{path}: made by DVC 2; bring it up to date by `dvc cache migrate --dvc-files`")
     return Stored(str(PurePosixPath(path).with_name(out["path"])), out["md5"], path)
 
 

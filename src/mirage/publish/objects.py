@@ -30,7 +30,7 @@ class Damage:
 
 
 class Objects:
-    """The cache of a clone.
+    """The cache of a clone; an object found whole is not read again.
 
     Args:
         folder: DVC's cache folder.
@@ -38,6 +38,7 @@ class Objects:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._whole: set[str] = set()
 
     def path(self, name: str) -> Path:
         """File of an object."""
@@ -74,7 +75,12 @@ class Objects:
         return {stored.path: stored.object, **self.files(stored)}
 
     def _damage(self, file: str, name: str) -> Damage | None:
+        if name in self._whole:
+            return None
         expected = name.removesuffix(".dir")
         with open(self.path(name), "rb") as handle:
             found = hashlib.file_digest(handle, "md5").hexdigest()
-        return None if found == expected else Damage(file, name, self.path(name), expected, found)
+        if found != expected:
+            return Damage(file, name, self.path(name), expected, found)
+        self._whole.add(name)
+        return None

@@ -64,11 +64,13 @@ def pull(graph: Graph, studies: Sequence[str], *, raw: bool = True, force: bool 
     everything = [*stored, *(_pointers(graph, studies) if raw else [])]
     objects = Objects(dvc.cache_folder())
     _fetch(dvc, objects, everything)
-    cards = {stage: read_cards(objects.path(_card_object(graph, stage, stored))) for stage in stages}
+    kept = {item.target: item for item in stored if item.path == card_path(graph, item.target)}
+    refuse_damaged(objects, kept.values())
+    cards = {stage: read_cards(objects.path(kept[stage].object)) for stage in stages}
     outputs = {stage: [output for card in cards[stage] for output in card.records] for stage in stages}
     every = [card for stage in stages for card in cards[stage]]
-    removed = _remove_other_simulations(graph, knowledge, every)
     changed = _check_out(dvc, objects, knowledge, everything, outputs, force)
+    removed = _remove_other_simulations(graph, knowledge, every)
     restore_times(every, {output for stage in stages if stage not in changed for output in outputs[stage]})
     for card in every:
         _write_benchmarks(card)
@@ -105,10 +107,6 @@ def _fetch(dvc: Dvc, objects: Objects, stored: Sequence[Stored]) -> None:
             )
 
 
-def _card_object(graph: Graph, stage: str, stored: Iterable[Stored]) -> str:
-    return next(item.object for item in stored if item.path == card_path(graph, stage))
-
-
 def _check_out(
     dvc: Dvc,
     objects: Objects,
@@ -127,9 +125,8 @@ def _check_out(
     refuse_damaged(objects, [item for item in stored if item.target in targets])
     half_made = {name for name in targets if knowledge.incomplete(outputs.get(name, ()))}
     if not force:
-        _refuse_loss(
-            objects, [path for item in differing if item.target not in half_made for path in differing[item]]
-        )
+        whole = [item for item in differing if item.target not in half_made]
+        _refuse_loss(objects, [path for item in whole for path in differing[item]])
     knowledge.mark_incomplete(output for name in targets for output in outputs.get(name, ()))
     replaced = targets if force else half_made
     if replaced:
