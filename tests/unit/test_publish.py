@@ -73,7 +73,12 @@ def test_whole_folders_are_stored_and_no_simulated_data() -> None:
 def test_stages_metrics_and_plots_of_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing twice changes nothing."""
     monkeypatch.chdir(tmp_path)
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"mine": {"cmd": "x"}}, "metrics": ["m.json"]}))
+    own = {"stages": {"mine": {"cmd": "x"}}, "metrics": ["m.json"], "plots": [{"p.csv": {"x": "step"}}]}
+    Path("dvc.yaml").write_text(yaml.safe_dump(own))
+    figures = tmp_path / "results/studies/a/figures"
+    figures.mkdir(parents=True)
+    for name in ("figure-01.svg", "figure-01.csv", "figure-01.pdf"):
+        (figures / name).touch()
     stage = Stage("study-a", ["results/studies/a/report.html"], ["results/studies/a"])
     write_ledger([stage], "full")
     first = Path("dvc.yaml").read_text()
@@ -84,6 +89,7 @@ def test_stages_metrics_and_plots_of_others_are_kept(tmp_path: Path, monkeypatch
     assert written["stages"]["study-a"]["frozen"] is True
     assert written["stages"]["study-a"]["outs"] == [{"results/studies/a": {"persist": True}}]
     assert written["metrics"] == ["m.json", "results/studies/a/summary.json"]
+    assert written["plots"] == [{"p.csv": {"x": "step"}}, "results/studies/a/figures/figure-01.svg"]
     assert published(["study-a"]) == []
 
 

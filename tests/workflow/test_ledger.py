@@ -64,9 +64,6 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     project.dvc("remote", "add", "--default", "store", str(folder / "remote"))
     project.commit("Short training")
     project.snakemake("--cores", "2")
-    state = project.folder / Path(WEIGHTS).parent / "state/last.pt"
-    state.parent.mkdir(exist_ok=True)
-    state.write_text("a training that can be resumed")
     project.mirage("publish")
     one, found = project.commit("Publish short training"), {}
     found[one] = digests(project)

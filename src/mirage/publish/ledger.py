@@ -17,7 +17,6 @@ HEADER = """\
 # The ledger of published results, written by `mirage publish`; docs/ledger.md explains it. Snakemake alone
 # decides what runs: the stages are frozen, DVC stores what they name. Stages of your own are kept.
 """
-PLOT = {"x": "estimate", "y": "arm", "template": "bar_horizontal"}
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,17 @@ class Stored:
 
 
 def write_ledger(stages: Sequence[Stage], scale: str) -> None:
-    """Add stages to dvc.yaml, or replace them, and show the summaries of studies as metrics and plots."""
+    """Add stages to dvc.yaml, or replace them; summaries of studies are metrics, their figures plots."""
     ledger = _read(YAML)
     entries = {stage.name: stage.entry(scale) for stage in stages}
     ledger["stages"] = dict(sorted({**ledger.get("stages", {}), **entries}.items()))
-    studies = [path for stage in stages for path in stage.makes if PurePosixPath(path).name == "report.html"]
-    for report in studies:
-        metrics = str(PurePosixPath(report).with_name("summary.json"))
-        plot = {str(PurePosixPath(report).with_name("summary.csv")): PLOT}
-        ledger["metrics"] = sorted({*ledger.get("metrics", []), metrics})
-        ledger["plots"] = [*(old for old in ledger.get("plots", []) if old != plot), plot]
+    made = (Path(path) for stage in stages for path in stage.makes)
+    for study in [path.parent for path in made if path.name == "report.html"]:
+        metrics = ledger.get("metrics", [])
+        ledger["metrics"] = [*metrics, *{f"{study}/summary.json"}.difference(metrics)]
+        others = [plot for plot in ledger.get("plots", []) if not str(plot).startswith(f"{study}/figures/")]
+        images = [path for path in (study / "figures").glob("*") if path.suffix in (".png", ".svg")]
+        ledger["plots"] = [*others, *sorted(map(str, images))]
     text = HEADER + yaml.safe_dump(ledger, sort_keys=False, width=1000)
     if not YAML.exists() or YAML.read_text(encoding="utf-8") != text:
         with atomic_path(YAML) as temporary:
