@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from mirage.config import load_config
 from mirage.errors import LedgerError
 from mirage.graph import Graph
 from mirage.publish.cards import JobCard, source_digest
+from mirage.publish.commit import refuse_uncommitted
 from mirage.publish.damage import refuse_damaged
+from mirage.publish.dvc import Dvc
 from mirage.publish.ledger import Stage, Stored, pointer, published, write_ledger
 from mirage.publish.objects import Objects
 from mirage.publish.places import stage_of, stages_of, stored_for
@@ -197,6 +200,35 @@ def test_a_pointer_of_an_old_dvc_is_refused(tmp_path: Path) -> None:
     old.write_text(yaml.safe_dump({"outs": [{"md5": "0" * 32, "path": "drive"}]}))
     with pytest.raises(LedgerError, match="dvc cache migrate"):
         pointer(str(old))
+
+
+def test_a_folder_without_dvc_is_told_how_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is looked at."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LedgerError, match="dvc init"):
+        Dvc()
+
+
+def test_uncommitted_files_that_decide_results_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracked ones wherever they are, untracked ones where they are read; the ledger itself may differ."""
+    monkeypatch.chdir(tmp_path)
+    for file in ("config/a.yaml", "dvc.lock"):
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text("one")
+    for arguments in ("init --quiet", "add .", "-c user.name=a -c user.email=a@example.org commit -qm one"):
+        subprocess.run(["git", *arguments.split()], check=True)
+    Path("dvc.lock").write_text("two")
+    Path("notes.txt").write_text("mine")
+    refuse_uncommitted()
+    Path("config/b.yaml").write_text("two")
+    with pytest.raises(LedgerError, match="config/b"):
+        refuse_uncommitted()
+    Path("config/b.yaml").unlink()
+    Path("config/a.yaml").write_text("two")
+    with pytest.raises(LedgerError, match="config/a"):
+        refuse_uncommitted()
 
 
 def test_a_folder_of_raw_data_is_known_by_names_and_sizes(tmp_path: Path) -> None:

@@ -281,9 +281,15 @@ def test_pending_jobs_and_uncommitted_edits_are_refused(fresh: LedgerProject) ->
 
 
 def test_states_of_trainings_and_simulated_data_are_not_published(ledger: Ledger) -> None:
-    """They stay where they are."""
+    """They stay where they are, whatever is published or pulled."""
     project = ledger.at(ledger.two)
-    assert (project.folder / Path(WEIGHTS).parent / "state/last.pt").exists()
+    state = project.folder / Path(WEIGHTS).parent / "state/last.pt"
+    state.parent.mkdir()
+    state.write_text("a training that can be resumed")
+    assert "0 changed" in project.mirage("publish", "--no-push")
+    project.mirage("pull")
+    assert state.exists()
+    shutil.rmtree(state.parent)
     listed = json.loads(project.dvc("ls", "--recursive", "--dvc-only", "--json", "."))
     paths = {entry["path"] for entry in listed}
     assert WEIGHTS in paths
