@@ -80,5 +80,5 @@ def _say_pending(graph: Graph) -> None:
     except ConfigError as error:
         typer.echo(f"Snakemake cannot plan yet: {error}")
         return
-    rules = list(dict.fromkeys(job.rule for job in jobs))
+    rules = list(dict.fromkeys(job.rule for job in jobs if job.outputs))
     typer.echo(f"Snakemake would run: {', '.join(rules)}" if rules else "Snakemake has nothing to do")

@@ -50,7 +50,8 @@ def pull(graph: Graph, studies: Sequence[str], *, raw: bool = True, force: bool 
 
     Raises:
         LedgerError: DVC or its repository is missing; nothing is published; local files would be lost; an
-            object is missing or damaged. A pull that was stopped half way can be repeated.
+            object is missing or damaged. A pull that was stopped half way can be repeated. Raw data come
+            last: where they alone are missing, the results are back.
     """
     dvc, knowledge = Dvc(), Knowledge()
     wanted = list(dict.fromkeys(stage for study in studies for stage in stages_of(graph, study)))
@@ -61,21 +62,22 @@ def pull(graph: Graph, studies: Sequence[str], *, raw: bool = True, force: bool 
             f"{', '.join(studies)}: nothing is published at this commit; `git log dvc.lock` lists those "
             "commits that published something"
         )
-    everything = [*stored, *(_pointers(graph, studies) if raw else [])]
     objects = Objects(dvc.cache_folder())
-    _fetch(dvc, objects, everything)
+    _fetch(dvc, objects, stored)
     kept = {item.target: item for item in stored if item.path == card_path(graph, item.target)}
     refuse_damaged(objects, kept.values())
     cards = {stage: read_cards(objects.path(kept[stage].object)) for stage in stages}
     outputs = {stage: [output for card in cards[stage] for output in card.records] for stage in stages}
     every = [card for stage in stages for card in cards[stage]]
-    changed = _check_out(dvc, objects, knowledge, everything, outputs, force)
+    changed = _check_out(dvc, objects, knowledge, stored, outputs, force)
     removed = _remove_other_simulations(graph, knowledge, every)
     restore_times(every, {output for stage in stages if stage not in changed for output in outputs[stage]})
     for card in every:
         _write_benchmarks(card)
         for output, record in card.records.items():
             knowledge.write(output, record)
+    for folder in _pointers(graph, studies) if raw else ():
+        _bring_raw(dvc, objects, folder, force)
     return Pulled(stages, sorted(changed), [name for name in wanted if name not in stages], removed)
 
 
@@ -84,6 +86,14 @@ def _pointers(graph: Graph, studies: Sequence[str]) -> list[Stored]:
     data = {name for study in studies for name in graph.config.study_data(study)}
     files = {f"{graph.raw_path(name)}.dvc" for name in data & graph.config.datasets.keys()}
     return [pointer(file) for file in sorted(files) if Path(file).exists()]
+
+
+def _bring_raw(dvc: Dvc, objects: Objects, folder: Stored, force: bool) -> None:
+    """Write raw data that are not here as their pointer says; DVC refuses where others would be lost."""
+    if json.loads(dvc.ask("status", "--json", folder.target)):
+        _fetch(dvc, objects, [folder])
+        refuse_damaged(objects, [folder])
+        dvc.do("checkout", "--quiet", *(["--force"] if force else []), folder.target)
 
 
 def _fetch(dvc: Dvc, objects: Objects, stored: Sequence[Stored]) -> None:
@@ -103,7 +113,8 @@ def _fetch(dvc: Dvc, objects: Objects, stored: Sequence[Stored]) -> None:
         missing = objects.missing(stored)
         if missing:
             raise LedgerError(
-                f"{missing[0]}: neither in this clone nor in the remote; push it where it was published"
+                f"{missing[0]}: stored neither in this clone nor in the remote; `dvc push` it where it was "
+                "published (`mirage pull --no-raw` goes without raw data)"
             )
 
 
@@ -115,7 +126,7 @@ def _check_out(
     outputs: Mapping[str, Sequence[str]],
     force: bool,
 ) -> set[str]:
-    """Write what is stored and not here; the stages and pointers that were written.
+    """Write what is stored and not here; the stages that were written.
 
     Before a file is touched its outputs are marked incomplete, so that a pull that is killed leaves nothing
     that looks finished. What a killed job or pull has left is no result and is replaced without asking.
@@ -123,11 +134,11 @@ def _check_out(
     differing = _differing(dvc, stored)
     targets = {item.target for item in differing}
     refuse_damaged(objects, [item for item in stored if item.target in targets])
-    half_made = {name for name in targets if knowledge.incomplete(outputs.get(name, ()))}
+    half_made = {name for name in targets if knowledge.incomplete(outputs[name])}
     if not force:
         whole = [item for item in differing if item.target not in half_made]
         _refuse_loss(objects, [path for item in whole for path in differing[item]])
-    knowledge.mark_incomplete(output for name in targets for output in outputs.get(name, ()))
+    knowledge.mark_incomplete(output for name in targets for output in outputs[name])
     replaced = targets if force else half_made
     if replaced:
         dvc.do("checkout", "--quiet", "--force", *sorted(replaced))

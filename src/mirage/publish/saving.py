@@ -61,7 +61,7 @@ def publish(graph: Graph, studies: Sequence[str], *, push: bool = True) -> Publi
 
 
 def _refuse_pending(jobs: Sequence[PlannedJob]) -> None:
-    pending = list(dict.fromkeys(job.rule for job in jobs if job.pending))
+    pending = list(dict.fromkeys(job.rule for job in jobs if job.pending and job.outputs))
     if pending:
         listed = ", ".join(pending[:4]) + (", ..." if len(pending) > 4 else "")
         raise LedgerError(
