@@ -1,4 +1,4 @@
-"""What Snakemake would run now, asked of Snakemake itself."""
+"""What Snakemake would run now, and all that a result is made by, asked of Snakemake itself."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from mirage.errors import ConfigError
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job that Snakemake would run.
+    """A job of the workflow.
 
     Attributes:
         rule: name of the rule.
         wildcards: their values.
         inputs, outputs: paths relative to the working directory.
+        watched: those inputs whose change makes the job run again: all that are not ``ancient``.
+        script: the rule's script, a path as the inputs are, or None.
         log, benchmark: paths, or None.
         threads: CPU threads.
         resources: what it asks for (``mem_mb``, ``gpu``, ``runtime`` in minutes ...).
+        pending: whether Snakemake would run it now.
         reason: Snakemake's own object of this name: why the job would run.
     """
 
@@ -31,10 +34,13 @@ class PlannedJob:
     wildcards: dict[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    watched: tuple[str, ...]
+    script: str | None
     log: str | None
     benchmark: str | None
     threads: int
     resources: dict[str, Any]
+    pending: bool
     reason: Any
 
 
@@ -49,6 +55,11 @@ def planned_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str]
         ConfigError: there is no workflow here, or Snakemake cannot plan: the configuration is wrong, data are
             missing, or a target is unknown. The message is Snakemake's.
     """
+    return [job for job in workflow_jobs(config, targets) if job.pending]
+
+
+def workflow_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str] = ()) -> list[PlannedJob]:
+    """Every job behind the targets, made or not; arguments, order and errors of :func:`planned_jobs`."""
     if not Path("Snakefile").exists():
         raise ConfigError(f"{Path.cwd()}: no Snakefile here; call this in the folder of the project")
     from snakemake.api import SnakemakeApi
@@ -77,22 +88,30 @@ def planned_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str]
         except (WorkflowError, RuleException) as error:
             raise ConfigError(str(error).strip()) from None
         dag = workflow._workflow.dag
-        layers = dag.toposorted(set(dag.needrun_jobs()))
-        return [_described(job, dag.reason(job)) for layer in layers for job in sorted(layer, key=str)]
+        return [_described(job, dag) for layer in dag.toposorted() for job in sorted(layer, key=str)]
 
 
-def _described(job: Any, reason: Any) -> PlannedJob:
+def _described(job: Any, dag: Any) -> PlannedJob:
     return PlannedJob(
         rule=job.rule.name,
         wildcards=dict(job.wildcards_dict),
         inputs=tuple(map(str, job.input)),
         outputs=tuple(map(str, job.output)),
+        watched=tuple(str(file) for file in job.input if not file.is_ancient),
+        script=_script(job),
         log=str(job.log[0]) if job.log else None,
         benchmark=str(job.benchmark) if job.benchmark else None,
         threads=int(job.threads),
         resources=dict(job.resources.items()),
-        reason=reason,
+        pending=dag.needrun(job),
+        reason=dag.reason(job),
     )
+
+
+def _script(job: Any) -> str | None:
+    if not job.rule.script:
+        return None
+    return os.path.relpath(job.rule.basedir.join(job.rule.script).get_path_or_uri(secret_free=True))
 
 
 @contextmanager

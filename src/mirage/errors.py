@@ -29,3 +29,7 @@ class LeakError(MirageError):
 
 class CheckpointError(MirageError):
     """A model folder or a training state is damaged or belongs to other settings."""
+
+
+class LedgerError(MirageError):
+    """Results cannot be published or brought back: jobs are pending, DVC is missing, a copy is damaged."""

@@ -1,0 +1,78 @@
+"""The card of a stage: how each of its jobs was made, so that another clone can tell what still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mirage.dry_run import PlannedJob
+from mirage.errors import LedgerError
+from mirage.files import digest, file_digest, read_json, write_json
+from mirage.publish.knowledge import Knowledge
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """How one job was made.
+
+    Attributes:
+        records: Snakemake's record of each output, by path.
+        inputs: files and folders whose change makes the job run again, those that other jobs make included.
+        sources: digest of each of them that no job makes, and of the rule's script.
+        benchmark: text of the job's benchmark file, by path; empty where there is none.
+    """
+
+    records: dict[str, dict[str, Any]]
+    inputs: list[str]
+    sources: dict[str, str]
+    benchmark: dict[str, str]
+
+
+def card_of(job: PlannedJob, made: Collection[str], knowledge: Knowledge) -> JobCard:
+    """The card of a finished job; ``made`` is what jobs of the workflow make.
+
+    Raises:
+        LedgerError: Snakemake has no record of an output, so nobody could tell whether it still holds.
+    """
+    sources = [path for path in job.watched if path not in made] + ([job.script] if job.script else [])
+    return JobCard(
+        records={output: _record(job, output, knowledge) for output in job.outputs},
+        inputs=list(job.watched),
+        sources={path: found for path in sources if (found := source_digest(path))},
+        benchmark={path: Path(path).read_text() for path in [job.benchmark] if path and Path(path).exists()},
+    )
+
+
+def _record(job: PlannedJob, output: str, knowledge: Knowledge) -> dict[str, Any]:
+    found = knowledge.record(output)
+    if found is None:
+        raise LedgerError(
+            f"{output}: Snakemake has no record of how it was made; make it again: "
+            f"`snakemake --cores all --forcerun {job.rule}`"
+        )
+    return found
+
+
+def source_digest(path: str) -> str | None:
+    """Digest of a file's bytes, or of the names and sizes in a folder; None where there is nothing.
+
+    A folder's sub-folders are inputs of their own where they matter.
+    """
+    if Path(path).is_dir():
+        listed = sorted(
+            (entry.name, entry.stat().st_size) for entry in Path(path).iterdir() if entry.is_file()
+        )
+        return digest([*listed])
+    return file_digest(path) if Path(path).exists() else None
+
+
+def write_cards(path: str, cards: Iterable[JobCard]) -> None:
+    """Write the cards of a stage, in the order in which its jobs depend on one another."""
+    write_json(path, {"jobs": [asdict(card) for card in cards]})
+
+
+def read_cards(path: str | Path) -> list[JobCard]:
+    """The cards of a stage."""
+    return [JobCard(**job) for job in read_json(path)["jobs"]]
