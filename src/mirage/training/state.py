@@ -30,6 +30,8 @@ SILENCE_SECONDS = 45.0
 class TrainingState:
     """A folder with ``last.pt``, ``best-<step>.safetensors``, ``fingerprint.json`` and ``lock.json``.
 
+    Beside them lies ``progress.json``, which :class:`mirage.training.progress.Progress` writes for onlookers.
+
     Args:
         folder: made when absent.
     """
