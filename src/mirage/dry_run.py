@@ -1,4 +1,4 @@
-"""What Snakemake would run now, asked of Snakemake itself."""
+"""The jobs of the workflow and which of them Snakemake would run now, asked of Snakemake itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ from typing import Any
 from mirage.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlannedJob:
-    """A job that Snakemake would run.
+    """A job of the workflow as Snakemake plans it; equal to itself alone.
 
     Attributes:
         rule: name of the rule.
+        stage: name of the rule's file: simulate, prepare, train, synthesise, evaluate or report.
         wildcards: their values.
         inputs, outputs: paths relative to the working directory.
         log, benchmark: paths, or None.
         threads: CPU threads.
         resources: what it asks for (``mem_mb``, ``gpu``, ``runtime`` in minutes ...).
+        params: by name, as they are now.
+        needed: whether Snakemake would run it.
         reason: Snakemake's own object of this name: why the job would run.
+        recorded: Snakemake's own record of the job that made the first output (``params``, ``input``,
+            ``log``, ``endtime`` ...), or None.
+        started: whether a run of it began and has not ended; or was broken off together with Snakemake.
+        cluster_ids: under which it was submitted to a cluster, while ``started``.
     """
 
     rule: str
+    stage: str
     wildcards: dict[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -35,11 +43,27 @@ class PlannedJob:
     benchmark: str | None
     threads: int
     resources: dict[str, Any]
+    params: dict[str, Any]
+    needed: bool
     reason: Any
+    recorded: Any
+    started: bool
+    cluster_ids: tuple[str, ...]
 
 
 def planned_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str] = ()) -> list[PlannedJob]:
     """Jobs that `snakemake` would run in the working directory, each after those it depends on.
+
+    See :func:`all_jobs` for arguments and errors.
+    """
+    return [job for job in all_jobs(config, targets) if job.needed]
+
+
+def all_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str] = ()) -> list[PlannedJob]:
+    """Jobs behind the targets, whether they would run or not, each after those it depends on.
+
+    No lock is taken, so a Snakemake that runs here is not disturbed. Files that a broken-off job has left
+    count as not made, as the profiles' ``rerun-incomplete`` has it.
 
     Args:
         config: keys of the configuration to be replaced, such as ``{"run": ["brain"]}``.
@@ -72,18 +96,21 @@ def planned_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str]
                 config_settings=ConfigSettings(config=dict(config or {})),
                 snakefile=Path("Snakefile"),
             )
-            plan = workflow.dag(DAGSettings(targets=frozenset(targets)))
+            plan = workflow.dag(DAGSettings(targets=frozenset(targets), force_incomplete=True))
             plan.execute_workflow(executor="dryrun")
         except (WorkflowError, RuleException) as error:
             raise ConfigError(str(error).strip()) from None
         dag = workflow._workflow.dag
-        layers = dag.toposorted(set(dag.needrun_jobs()))
-        return [_described(job, dag.reason(job)) for layer in layers for job in sorted(layer, key=str)]
+        layers = [sorted(layer, key=str) for layer in dag.toposorted()]
+        return [_described(job, dag) for layer in layers for job in layer if not job.rule.norun]
 
 
-def _described(job: Any, reason: Any) -> PlannedJob:
+def _described(job: Any, dag: Any) -> PlannedJob:
+    persistence = dag.workflow.persistence
+    started = bool(persistence._filter_incomplete_keys(map(str, job.output)))
     return PlannedJob(
         rule=job.rule.name,
+        stage=Path(str(job.rule.snakefile)).stem,
         wildcards=dict(job.wildcards_dict),
         inputs=tuple(map(str, job.input)),
         outputs=tuple(map(str, job.output)),
@@ -91,7 +118,12 @@ def _described(job: Any, reason: Any) -> PlannedJob:
         benchmark=str(job.benchmark) if job.benchmark else None,
         threads=int(job.threads),
         resources=dict(job.resources.items()),
-        reason=reason,
+        params=dict(job.params.items()),
+        needed=dag.needrun(job),
+        reason=dag.reason(job),
+        recorded=persistence.metadata(job.output[0]),
+        started=started,
+        cluster_ids=tuple(persistence.external_jobids(job)) if started else (),
     )
 
 

@@ -41,6 +41,8 @@ rule gather_dataset:
         info="<results>/datasets/{dataset}/dataset.json",
     log:
         "<logs>/gather_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/gather_dataset/{dataset}.tsv"
     conda:
         "../../envs/mirage.yaml"
     params:

@@ -27,12 +27,15 @@ rule report_study:
         volumes=directory("<results>/studies/{study}/volumes"),
     log:
         "<logs>/report_study/{study}.log",
+    benchmark:
+        "<benchmarks>/report_study/{study}.tsv"
     conda:
         "../../envs/mirage.yaml"
     params:
         options=report_options,
         plan=report_plan,
         digest=study_digest,
+        cost=cost_options,
     message:
         "Writing the report of {wildcards.study}"
     script:

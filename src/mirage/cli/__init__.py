@@ -1,6 +1,6 @@
 """The `mirage` command: what Snakemake's jobs call, and what a person asks beside Snakemake."""
 
-from mirage.cli import external, jobs, reference
+from mirage.cli import external, jobs, operations, reference
 from mirage.cli.app import app
 
-__all__ = ["app", "external", "jobs", "reference"]
+__all__ = ["app", "external", "jobs", "operations", "reference"]

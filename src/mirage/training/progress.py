@@ -12,11 +12,10 @@ import torch
 from tqdm import tqdm
 
 from mirage.files import write_json
+from mirage.training.signs import PROGRESS
 
 LOG = logging.getLogger("mirage.training")
 SECONDS_BETWEEN_LINES = 10.0
-RECORD = "progress.json"
-"""File of a training state that tells other processes how far the training is."""
 
 
 class Progress:
@@ -42,7 +41,7 @@ class Progress:
     ) -> None:
         self._start, self._steps = start, steps
         self._began = self._spoke = time.monotonic()
-        self._record = None if state is None else state / RECORD
+        self._record = None if state is None else state / PROGRESS
         self._place = {"device": _name(device), "ranks": ranks}
         bar = shown and sys.stderr.isatty()
         self._lines = shown and not bar
