@@ -101,8 +101,13 @@ def all_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str] = (
         except (WorkflowError, RuleException) as error:
             raise ConfigError(str(error).strip()) from None
         dag = workflow._workflow.dag
-        layers = [sorted(layer, key=str) for layer in dag.toposorted()]
+        layers = [sorted(layer, key=_name) for layer in dag.toposorted()]
         return [_described(job, dag) for layer in layers for job in layer if not job.rule.norun]
+
+
+def _name(job: Any) -> list[str]:
+    """What sorts jobs the same way in every run."""
+    return [job.rule.name, *map(str, job.output)]
 
 
 def _described(job: Any, dag: Any) -> PlannedJob:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -165,7 +166,8 @@ def _(answer: Status) -> Iterator[RenderableType]:
         if jobs:
             yield Text(f"\n{state}", style=f"bold {STATE_STYLES[state]}".strip())
         for job in jobs:
-            yield _job(job)
+            yield _indented(2, job.job)
+            yield from (_indented(4, line) for line in _told(job))
     yield Text()
     yield Text(_controller(answer))
 
@@ -175,13 +177,6 @@ def _counts(counts: Mapping[Any, int]) -> list[Text]:
         Text(str(counts[state]) if counts[state] else DASH, style=STATE_STYLES.get(state, ""))
         for state in STATES
     ]
-
-
-def _job(job: JobStatus) -> Text:
-    told = Text(f"  {job.job}")
-    for line in _told(job):
-        told.append(f"\n    {line}")
-    return told
 
 
 def _told(job: JobStatus) -> Iterator[str]:
@@ -199,7 +194,10 @@ def _progress(training: Training) -> Iterator[str]:
     if training.step is None or training.steps is None:
         yield f"begins to train on {training.host}"
         return
-    share = f"{training.step / training.steps:.0%}" if training.steps else ""
+    if training.step == training.steps:
+        yield f"trained all {training.steps} steps; what follows has begun"
+        return
+    share = f"{training.step / training.steps:.0%}"
     left = "" if training.seconds_left is None else f", {duration(training.seconds_left)} left"
     part = f"{training.part}: " if training.part else ""
     yield f"{part}step {training.step} of {training.steps} ({share}){left}; {where}{several}"
@@ -223,20 +221,27 @@ def _controller(answer: Status) -> str:
 def _(answer: Explanation) -> Iterator[RenderableType]:
     yield Text(answer.target, style="bold")
     if not answer.jobs:
-        yield Text("  nothing: it is up to date")
+        yield _indented(2, "nothing: it is up to date")
         for made in answer.made_by:
-            yield Text(f"  made by {made.job}{_when(made)}" + (f", log {made.log}" if made.log else ""))
+            yield _indented(2, f"made by {made.job}{_when(made)}" + (f"; log {made.log}" if made.log else ""))
         return
     total = sum(answer.jobs.values())
-    yield Text(f"  {several(total, 'job')} would run: {_rules(answer.jobs)}")
+    yield _indented(2, f"{several(total, 'job')} would run: {_rules(answer.jobs)}")
     for cause in answer.causes:
-        yield Text("\n  because of ").append(cause.job, style="bold")
+        yield Text()
+        yield _indented(2, Text("because of ").append(cause.job, style="bold"))
         for reason in cause.reasons:
-            yield Text(f"    {reason}")
+            yield _indented(4, reason)
         if cause.then:
-            yield Text(f"    then: {_rules(cause.then)}")
+            yield _indented(4, f"then: {_rules(cause.then)}")
     if answer.never_made:
-        yield Text(f"\n  never made yet: {_rules(answer.never_made)}")
+        yield Text()
+        yield _indented(2, f"never made yet: {_rules(answer.never_made)}")
+
+
+def _indented(by: int, text: str | Text) -> Padding:
+    """A paragraph all of whose lines are indented."""
+    return Padding(text if isinstance(text, Text) else Text(text), (0, 0, 0, by), expand=False)
 
 
 def _when(made: Made) -> str:
