@@ -12,6 +12,9 @@ from typing import Any
 
 from mirage.errors import ConfigError
 
+MANY_CORES = 65536
+"""So many that Snakemake leaves each job the threads that it asks for."""
+
 
 @dataclass(frozen=True, eq=False)
 class PlannedJob:
@@ -92,7 +95,7 @@ def all_jobs(config: Mapping[str, Any] | None = None, targets: Sequence[str] = (
     with _standard_output_closed(), SnakemakeApi(silent) as api:
         try:
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=os.cpu_count()),
+                resource_settings=ResourceSettings(cores=MANY_CORES),
                 config_settings=ConfigSettings(config=dict(config or {})),
                 snakefile=Path("Snakefile"),
             )

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -423,6 +425,7 @@ def test_states_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     train_in(state, {**HERE, "pid": GONE})
     log.unlink()
     assert "was killed at step 30 of 90, before it saved its state" in state_of(training_job(log="a.log"))[1]
+    assert state_of(training_job(started=True), locked=True)[0] == "failed"
     train_in(state, {**HERE, "pid": os.getpid()})
     assert state_of(training_job(log="a.log"))[0] == "running"
 
@@ -468,6 +471,12 @@ def test_machines_read_unknown_numbers_as_null(config: Config) -> None:
     """JSON has no NaN."""
     text = json.dumps(plain([float("nan"), ABSENT, Controller(True, [1])]), allow_nan=False)
     assert json.loads(text) == [None, None, {"locked": True, "processes": [1]}]
+
+
+def test_a_question_about_a_run_does_not_wait_for_torch() -> None:
+    """Status is asked often, on login nodes; only the doctor looks at devices."""
+    code = "import sys; from mirage.operations import display; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_amounts_are_short() -> None:

@@ -118,7 +118,8 @@ def job_status(job: PlannedJob, controller: Controller, now: float, queue: Mappi
     if job.started and job.cluster_ids:
         state, note = _on_cluster(job.cluster_ids[-1], queue)
         return JobStatus(name, state, note, log, training)
-    if job.started and controller.locked:
+    abandoned = training is not None and training.killed and not controller.processes
+    if job.started and controller.locked and not abandoned:
         return JobStatus(name, "running", log=log, training=training)
     missing = not all(Path(path).exists() for path in job.outputs)
     path = Path(job.log) if job.log else None
