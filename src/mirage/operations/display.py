@@ -22,7 +22,7 @@ from mirage.operations.plan import Amount, Plan
 from mirage.operations.status import STATES, JobStatus, Status
 from mirage.operations.trainings import Training
 from mirage.operations.why import Explanation, Made
-from mirage.operations.words import duration, several, size
+from mirage.operations.words import duration, energy, several, size
 
 DASH = "\u2013"
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
@@ -133,7 +133,7 @@ def _machine(answer: Plan) -> Iterator[Text]:
         f"no less than {duration(3600 * machine.critical_path_hours)}, since jobs wait for one another."
     )
     if answer.kilowatt_hours is not None:
-        yield Text(f"Energy: {sign}{answer.kilowatt_hours:.3g} kWh.")
+        yield Text(f"Energy: {sign}{energy(answer.kilowatt_hours)}.")
     if answer.money is not None:
         yield Text(f"Price: {sign}{answer.money:.2f} {answer.currency}.")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +79,7 @@ def why(target: str, scale: str | None = None) -> Explanation:
         ConfigError: nothing is called so, or the configuration is wrong.
     """
     config = configuration(overrides((), scale))
+    target = os.path.normpath(target)
     targets, studies = _where(target, config)
     return explain(target, Work.planned(overrides(studies, scale), targets))
 
@@ -119,8 +121,8 @@ def _asked(target: str, work: Work) -> list[PlannedJob]:
         return [work.makers[work.graph.report(target)]]
     found = [job for job in work.jobs if target in (job.rule, entry_of(job))]
     if not found:
-        rules = {job.rule for job in work.jobs}
-        known = [*work.config.studies, *rules, *(name for job in work.jobs if (name := entry_of(job)))]
+        named = {name for job in work.jobs for name in (job.rule, entry_of(job)) if name}
+        known = sorted({*work.config.studies, *named})
         raise ConfigError(
             f"{target!r} is no output, no rule and no entry of the configuration{suggest(target, known)}"
         )
@@ -188,6 +190,6 @@ def in_words(change: Change) -> str:
 
 
 def _shown(value: Any, default: bool) -> str:
-    text = str(value) if not isinstance(value, Mapping) or value else "nothing"
+    text = "none" if value in (None, {}) else str(value)
     short = text if len(text) <= 60 else f"{text[:57]}..."
     return f"{short} (the default)" if default and short != "the default" else short

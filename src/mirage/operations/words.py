@@ -20,6 +20,11 @@ def size(amount: float) -> str:
     return f"{amount:.1f} TB"
 
 
+def energy(kilowatt_hours: float) -> str:
+    """``0.13 Wh`` or ``1.3 kWh``."""
+    return f"{1000 * kilowatt_hours:.2g} Wh" if kilowatt_hours < 0.1 else f"{kilowatt_hours:.3g} kWh"
+
+
 def several(number: int, noun: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -48,17 +48,26 @@ def _columns(cost: Cost) -> dict[str, Callable[[pd.DataFrame], str]]:
         "GPU time": lambda jobs: _or_dash(3600 * _all(jobs["gpu_hours"]), duration),
     }
     if cost.watts_per_core is not None or cost.watts_per_gpu is not None:
-        columns["energy"] = lambda jobs: _or_dash(_energy(jobs, cost), lambda kwh: f"{significant(kwh)} kWh")
+        columns["energy"] = lambda jobs: _or_dash(_energy(jobs, cost), energy)
         if cost.grams_co2_per_kwh is not None:
-            columns["emissions"] = lambda jobs: _or_dash(
-                cost.kilograms_co2(_energy(jobs, cost)), lambda mass: f"{significant(mass)} kg CO\u2082"
-            )
+            columns["emissions"] = lambda jobs: _or_dash(cost.kilograms_co2(_energy(jobs, cost)), emissions)
     if cost.price_per_core_hour is not None or cost.price_per_gpu_hour is not None:
         columns["price"] = lambda jobs: _or_dash(
             cost.money(_all(jobs["core_hours"]), _all(jobs["gpu_hours"])),
-            lambda price: f"{price:.2f} {cost.currency}",
+            lambda price: f"{price:.2f} {cost.currency}" if price >= 0.005 else f"< 0.01 {cost.currency}",
         )
     return columns
+
+
+def energy(kilowatt_hours: float) -> str:
+    """``0.220 Wh`` or ``1.34 kWh``."""
+    small = kilowatt_hours < 1
+    return f"{significant(1000 * kilowatt_hours)} Wh" if small else f"{significant(kilowatt_hours)} kWh"
+
+
+def emissions(kilograms: float) -> str:
+    """Mass of CO2 equivalent, in grams below a kilogram."""
+    return f"{significant(1000 * kilograms)} g" if kilograms < 1 else f"{significant(kilograms)} kg"
 
 
 def _energy(jobs: pd.DataFrame, cost: Cost) -> float | None:
