@@ -190,7 +190,7 @@ def _told(job: JobStatus) -> Iterator[str]:
 
 def _progress(training: Training) -> Iterator[str]:
     where = " on ".join(part for part in (training.device, training.host) if part)
-    several = f" x {training.ranks}" if training.ranks > 1 else ""
+    times = f" x {training.ranks}" if training.ranks > 1 else ""
     if training.step is None or training.steps is None:
         yield f"begins to train on {training.host}"
         return
@@ -200,7 +200,7 @@ def _progress(training: Training) -> Iterator[str]:
     share = f"{training.step / training.steps:.0%}"
     left = "" if training.seconds_left is None else f", {duration(training.seconds_left)} left"
     part = f"{training.part}: " if training.part else ""
-    yield f"{part}step {training.step} of {training.steps} ({share}){left}; {where}{several}"
+    yield f"{part}step {training.step} of {training.steps} ({share}){left}; {where}{times}"
     if training.losses:
         yield "  ".join(f"{name} {value:.4g}" for name, value in training.losses.items())
 
