@@ -6,6 +6,7 @@ name the same dataset or model share it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,20 @@ class Graph:
         registry = self.config.datasets if name in self.config.datasets else self.config.recipes
         total = registry[name].shards
         return [f"{self.data_folder(name)}/{shard_name(index, total)}" for index in range(total)]
+
+    def item_bytes(self, name: str) -> int:
+        """Bytes of one stored item of a dataset or recipe: its pixels or voxels and its masks."""
+        dataset = self.config.stored_as(name)
+        prepare, source = self.config.datasets[dataset].prepare, self.source(dataset)
+        places = prepare.size**2 if isinstance(prepare.size, int) else math.prod(prepare.size)
+        return places * (len(source.channel_names) * prepare.bits // 8 + len(source.mask_channels))
+
+    def items_expected(self, name: str) -> int | None:
+        """Items of a dataset or recipe as far as the configuration says; at least one a simulated subject."""
+        if name in self.config.recipes:
+            return getattr(self.config.recipes[name], "count", None)
+        simulate = self.config.datasets[name].simulate
+        return simulate.subjects if simulate else None
 
     def recipe_inputs(self, recipe: str) -> list[str]:
         """Weights and manifests that a recipe reads."""

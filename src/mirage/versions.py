@@ -12,5 +12,5 @@ STAGES: dict[str, int] = {
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 1,
-    "report": 2,
+    "report": 3,
 }

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mirage import evaluate
+from mirage.config.cost import Cost
 from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation, StudyConfig
 from mirage.data import Dataset, ShardWriter
 from mirage.data.dataset import write_info
@@ -32,7 +33,9 @@ from mirage.report import (
     numbers,
     verdicts,
 )
-from mirage.report.chapters.closing import models_behind, read_benchmarks
+from mirage.report.book import Book, Exhibit
+from mirage.report.chapters.closing import models_behind
+from mirage.report.chapters.spent import spent
 from mirage.report.chapters.training import metric_groups
 from mirage.report.evaluators import EVALUATORS, arms
 from mirage.report.evaluators import fidelity as fidelity_report
@@ -490,16 +493,56 @@ def test_uint16_images_are_shown_on_their_own_scale() -> None:
     assert images.to_rgb(image, (0, 65535)).tolist()[0][0] == [128, 128, 128]
 
 
-def test_benchmarks_are_grouped_by_stage(tmp_path: Path) -> None:
-    """The path below `benchmarks` names stage and job; a dash is no measurement."""
-    path = tmp_path / "benchmarks" / "runs" / "train" / "gan" / "seed-0.tsv"
-    path.parent.mkdir(parents=True)
-    path.write_text("s\th:m:s\tmax_rss\n3.5\t0:00:03\t-\n4\t0:00:04\t100\n")
-    table = read_benchmarks([path])
-    assert set(table["stage"]) == {"train"}
-    assert set(table["job"]) == {"train/gan/seed-0"}
-    assert table["seconds"].tolist() == [3.5, 4.0]
-    assert np.isnan(table["max_rss_mb"][0])
+def benchmark_file(folder: Path, job: str, **columns: object) -> Path:
+    """A file as Snakemake writes it, of one run."""
+    path = folder / "benchmarks" / f"{job}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\t".join(columns) + "\n" + "\t".join(map(str, columns.values())) + "\n")
+    return path
+
+
+def cells(exhibit: Exhibit) -> dict[str, dict[str, str]]:
+    """Text of a table's cells by the first cell of their row and the head of their column."""
+    return {
+        row[0].text: {head: cell.text for head, cell in zip(exhibit.head, row, strict=True)}
+        for row in exhibit.rows
+    }
+
+
+def test_times_are_grouped_by_stage(tmp_path: Path) -> None:
+    """The path below `benchmarks` names the stage; a dash is no measurement."""
+    files = [
+        benchmark_file(tmp_path, "train/gan/seed-0", s=3.5, max_rss="-"),
+        benchmark_file(tmp_path, "train/gan/seed-1", s=4, max_rss=100),
+        benchmark_file(tmp_path, "gather/real", s=2, max_rss="NA"),
+    ]
+    found = cells(spent(files, Cost(), Book(tmp_path)))
+    assert (found["train"]["jobs"], found["train"]["total time"]) == ("2", "8 s")
+    assert (found["train"]["peak memory"], found["gather"]["peak memory"]) == ("100 MB", numbers.DASH)
+    assert found["all stages"]["jobs"] == "3"
+    assert "price" not in found["train"]
+
+
+def test_energy_and_money_follow_from_the_configured_rates(tmp_path: Path) -> None:
+    """Busy cores and held GPUs use power; reserved cores and GPUs cost money."""
+    extended = {"threads": 4, "resources": "{'gpu': 2, 'tmpdir': '/tmp'}"}
+    files = [benchmark_file(tmp_path, "train/gan/seed-0", s=3600, max_rss=10, cpu_time=7200, **extended)]
+    rates = {"watts_per_core": 10, "watts_per_gpu": 490, "grams_co2_per_kwh": 250}
+    cost = Cost(**rates, price_per_core_hour=0.25, price_per_gpu_hour=2, currency="CHF")
+    row = cells(spent(files, cost, Book(tmp_path)))["train"]
+    assert (row["CPU time"], row["GPU time"]) == ("2.0 h", "2.0 h")
+    assert row["energy"] == "1.00 kWh"  # 2 h x 10 W + 2 h x 490 W
+    assert row["emissions"] == "250 g"
+    assert row["price"] == "5.00 CHF"  # 4 x 0.25 + 2 x 2
+
+
+def test_unknown_gpus_are_said_to_be_unknown(tmp_path: Path) -> None:
+    """Without Snakemake's extended columns there is no price, and the caption says why."""
+    files = [benchmark_file(tmp_path, "train/gan/seed-0", s=3600, max_rss=10, cpu_time=7200)]
+    exhibit = spent(files, Cost(price_per_gpu_hour=2, price_per_core_hour=1), Book(tmp_path))
+    row = cells(exhibit)["train"]
+    assert (row["GPU time"], row["price"]) == (numbers.DASH, numbers.DASH)
+    assert "Of 1 job the threads and GPUs are unknown" in exhibit.caption
 
 
 @pytest.mark.parametrize(

@@ -556,3 +556,14 @@ def test_log_lines_tell_the_time_left(caplog):
         progress.losses(2, {"l1": 0.25})
     assert "step 2/2  l1 0.25" in caplog.text
     assert "00:00:00 left" in caplog.text
+
+
+def test_a_running_training_tells_others_how_far_it_is(tmp_path):
+    """The state folder says step, steps, pace, losses and device, from the first moment on."""
+    with Progress(3, 9, False, tmp_path, torch.device("cpu"), ranks=2) as progress:
+        begun = json.loads((tmp_path / "progress.json").read_text())
+        progress.losses(9, {"l1": 0.25})
+    ended = json.loads((tmp_path / "progress.json").read_text())
+    assert (begun["step"], begun["steps"], begun["seconds_per_step"]) == (3, 9, None)
+    assert (ended["step"], ended["losses"], ended["device"], ended["ranks"]) == (9, {"l1": 0.25}, "cpu", 2)
+    assert ended["seconds_per_step"] >= 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -41,6 +43,34 @@ class Project:
         )
         assert expect is None or done.returncode == expect, f"{done.stdout}\n{self.logs()}"
         return done.stdout
+
+    def mirage(self, *arguments: str, expect: int = 0) -> Any:
+        """Ask a question of the `mirage` command here; what it answers, as JSON."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mirage.cli", *arguments, "--json"],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def snakemake_in_background(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run Snakemake beside the block, and kill it and its jobs at its end."""
+        with subprocess.Popen(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", "snakemake", *arguments]

@@ -140,6 +140,12 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
         {"report_study"},
         "results/demo/studies/retina-chase/",
     ),
+    "price of a core-hour": (
+        "config/config.yaml",
+        lambda text: text + "cost: {price_per_core_hour: 0.1}\n",
+        {"report_study"},
+        "results/demo/studies/",
+    ),
     "one arm's training set": (
         QUICK,
         replace(

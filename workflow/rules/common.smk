@@ -190,6 +190,11 @@ def report_plan(wildcards):
     return GRAPH.report_plan(wildcards.study)
 
 
+def cost_options(wildcards):
+    """Prices and powers by which the report reckons; they decide no result."""
+    return slices.normalise(CONFIG.cost)
+
+
 def study_digest(wildcards):
     """Digest of everything that decides the study's results."""
     return slices.study_digest(CONFIG, wildcards.study)

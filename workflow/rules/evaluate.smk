@@ -66,6 +66,8 @@ rule evaluate_observer:
         metrics="<results>/evaluations/{evaluation}/observer2/metrics.parquet",
     log:
         "<logs>/evaluate_observer/{evaluation}.log",
+    benchmark:
+        "<benchmarks>/evaluate_observer/{evaluation}.tsv"
     conda:
         "../../envs/mirage.yaml"
     resources:

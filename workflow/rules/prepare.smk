@@ -42,6 +42,8 @@ rule gather_dataset:
         info="<results>/datasets/{dataset}/dataset.json",
     log:
         "<logs>/gather_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/gather_dataset/{dataset}.tsv"
     conda:
         "../../envs/mirage.yaml"
     resources:

@@ -27,6 +27,8 @@ rule report_study:
         volumes=directory("<results>/studies/{study}/volumes"),
     log:
         "<logs>/report_study/{study}.log",
+    benchmark:
+        "<benchmarks>/report_study/{study}.tsv"
     conda:
         "../../envs/mirage.yaml"
     resources:
@@ -36,6 +38,7 @@ rule report_study:
         options=report_options,
         plan=report_plan,
         digest=study_digest,
+        cost=cost_options,
     message:
         "Writing the report of {wildcards.study}"
     script:

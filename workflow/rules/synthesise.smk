@@ -62,6 +62,8 @@ rule gather_synthetic:
         info="<results>/synthetic/{recipe}/dataset.json",
     log:
         "<logs>/gather_synthetic/{recipe}.log",
+    benchmark:
+        "<benchmarks>/gather_synthetic/{recipe}.tsv"
     conda:
         "../../envs/mirage.yaml"
     resources:

@@ -26,12 +26,14 @@ def reference() -> str:
         "Made by `mirage schema` from the config models. Every entry of a registry also takes `runtime`",
         "(resources; never remakes anything) and `demo` (keys that `scale: demo` replaces).",
     ]
-    described = {"Runtime"}
+    described = {"Runtime", "Cost"}
     for registry in REGISTRIES:
         lines += ["", f"## {registry}"]
         for name in _models_behind(schema["properties"][registry], definitions, described):
             lines += _section(name, definitions[name])
-    return "\n".join([*lines, "", "## runtime", *_section("Runtime", definitions["Runtime"])]) + "\n"
+    for key, name in (("runtime", "Runtime"), ("cost", "Cost")):
+        lines += ["", f"## {key}", *_section(name, definitions[name])]
+    return "\n".join(lines) + "\n"
 
 
 def _models_behind(node: Any, definitions: dict[str, Any], described: set[str]) -> list[str]:

@@ -15,6 +15,8 @@ from mirage.config.base import Options
 from mirage.config.model import REGISTRIES, Config
 from mirage.errors import ConfigError
 
+OF_THE_RUN = ("run", "scale", "cost")
+"""Keys of config.yaml alone, beside the registries."""
 MERGE = "tag:yaml.org,2002:merge"
 """Tag of the key ``<<``, whose mapping's keys stand behind a mapping's own."""
 
@@ -73,8 +75,8 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
     """The configuration: every file in ``folder/studies``, then ``overrides`` on top.
 
     Args:
-        overrides: contents of ``config.yaml`` (and of ``--config``): ``run``, ``scale``, and any key of any
-            registry entry.
+        overrides: contents of ``config.yaml`` (and of ``--config``): ``run``, ``scale``, ``cost``, and any
+            key of any registry entry.
         folder: the ``config`` folder.
 
     Raises:
@@ -94,13 +96,13 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
                     )
                 origin[registry, name] = str(path)
                 merged[registry][name] = entry
-    _refuse_unknown(overrides, ("run", "scale", *REGISTRIES), "config.yaml")
+    _refuse_unknown(overrides, (*OF_THE_RUN, *REGISTRIES), "config.yaml")
     for registry in REGISTRIES:
         given = _mapping_of(overrides.get(registry), f"config.yaml: {registry}")
         merged[registry] = merge(merged[registry], given)
         for name, entry in merged[registry].items():
             _mapping_of(entry, f"{origin.get((registry, name), 'config.yaml')}: {registry}.{name}")
-    merged |= {key: overrides[key] for key in ("run", "scale") if key in overrides}
+    merged |= {key: overrides[key] for key in OF_THE_RUN if key in overrides}
     if isinstance(merged.get("run"), str):  # `--config run=quickstart`
         merged["run"] = [name.strip() for name in merged["run"].split(",")]
     small = {key: _at_demo_scale(value) if key in REGISTRIES else value for key, value in merged.items()}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mirage.config.base import ModelRef, Name, Options, models_of, references
+from mirage.config.cost import Cost
 from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig
 from mirage.config.evaluations import (
     ArmsEvaluation,
@@ -30,6 +31,7 @@ class Config(Options):
     scale: Literal["full", "demo"] = Field(
         "full", description="demo replaces each entry's keys by those under its `demo`: minutes on two cores"
     )
+    cost: Cost = Field(default_factory=Cost, description="what computing costs; changes reports alone")
     datasets: dict[Name, DatasetConfig] = Field(default_factory=dict)
     generators: dict[Name, GeneratorConfig] = Field(default_factory=dict)
     recipes: dict[Name, RecipeConfig] = Field(default_factory=dict)
@@ -50,7 +52,7 @@ class Config(Options):
         }
         for where, registry, name in self._all_references():
             if name not in known[registry]:
-                raise ValueError(f"{where}: {name!r} is no {registry}{_suggest(name, known[registry])}")
+                raise ValueError(f"{where}: {name!r} is no {registry}{suggest(name, known[registry])}")
         return self
 
     @model_validator(mode="after")
@@ -180,12 +182,12 @@ class Config(Options):
 
     def _named(self, name: str) -> str:
         """A dataset or recipe, and what the latter is stored like."""
-        origin = self._origin(name)
+        origin = self.stored_as(name)
         return repr(name) if name == origin else f"{name!r} (stored as {origin!r} is)"
 
     def _stored(self, name: str) -> dict[str, Any]:
         """How the items of a dataset or recipe are stored; of 2D images only their size, which all keep."""
-        dataset = self.datasets[self._origin(name)]
+        dataset = self.datasets[self.stored_as(name)]
         if dataset.prepare.kind == "image":
             return {"prepare.size": dataset.prepare.size}
         channels = dataset.source.channels_stored
@@ -247,7 +249,7 @@ class Config(Options):
         learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
         return [*learnt, *data_of(entry)]
 
-    def _origin(self, name: str) -> str:
+    def stored_as(self, name: str) -> str:
         """Dataset as which the items of a dataset or recipe are stored.
 
         A recipe's are stored as what its generator of images has learnt, else as the data it reads.
@@ -260,7 +262,7 @@ class Config(Options):
 
     def _size(self, name: str) -> int | tuple[int, int, int]:
         """Side of the images of a dataset or recipe, pixels; (D, H, W) of volumes."""
-        return self.datasets[self._origin(name)].prepare.size
+        return self.datasets[self.stored_as(name)].prepare.size
 
     def data_of(self, name: str) -> set[str]:
         """Every dataset and recipe that one depends on, itself included."""
@@ -294,7 +296,7 @@ def _kind(volumes: bool) -> str:
     return "volumes" if volumes else "2D images"
 
 
-def _suggest(name: str, known: list[str]) -> str:
+def suggest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirage.dry_run import PlannedJob, workflow_jobs
+from mirage.dry_run import PlannedJob, all_jobs
 from mirage.errors import LedgerError
 from mirage.graph import Graph
 from mirage.publish.cards import card_of, write_cards
@@ -44,7 +44,7 @@ def publish(graph: Graph, studies: Sequence[str], *, push: bool = True) -> Publi
     """
     dvc, knowledge = Dvc(), Knowledge()
     refuse_uncommitted()
-    jobs = workflow_jobs({"run": list(studies), "scale": graph.config.scale})
+    jobs = all_jobs({"run": list(studies), "scale": graph.config.scale})
     _refuse_pending(jobs)
     stages = _write_stages(graph, [job for job in jobs if job.outputs], knowledge)
     names = [stage.name for stage in stages]
@@ -61,7 +61,7 @@ def publish(graph: Graph, studies: Sequence[str], *, push: bool = True) -> Publi
 
 
 def _refuse_pending(jobs: Sequence[PlannedJob]) -> None:
-    pending = list(dict.fromkeys(job.rule for job in jobs if job.pending and job.outputs))
+    pending = list(dict.fromkeys(job.rule for job in jobs if job.needed and job.outputs))
     if pending:
         listed = ", ".join(pending[:4]) + (", ..." if len(pending) > 4 else "")
         raise LedgerError(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mirage.config.cost import Cost
+
 KINDS = ("dataset", "simulated", "generator", "recipe", "evaluation", "study")
 
 
@@ -52,6 +54,7 @@ class ReportInputs:
         config_hash: digest of the study's slice of the configuration.
         commit: version-control commit of the code, empty when unknown.
         scale: ``full``, or ``demo`` for a run whose numbers mean nothing.
+        cost: prices and powers; what is not given is not reckoned.
         drawing: the pipeline.
     """
 
@@ -62,6 +65,7 @@ class ReportInputs:
     config_hash: str = ""
     commit: str = ""
     scale: str = "full"
+    cost: Cost = field(default_factory=Cost)
     drawing: Drawing = field(default_factory=Drawing)
 
     @classmethod
@@ -74,6 +78,7 @@ class ReportInputs:
         config_hash: str,
         commit: str,
         scale: str,
+        cost: Cost,
     ) -> ReportInputs:
         """Inputs of one study.
 
@@ -81,7 +86,7 @@ class ReportInputs:
             plan: what :meth:`mirage.graph.Graph.report_plan` gives.
             evaluations: name -> configuration of the plan's evaluations.
             benchmarks: folder of all benchmark files; those of the study's own entries are taken.
-            config_hash, commit, scale: see the attributes.
+            config_hash, commit, scale, cost: see the attributes.
         """
         names = {*plan["evaluations"], *plan["datasets"], *plan["models"]}
         return cls(
@@ -97,5 +102,6 @@ class ReportInputs:
             config_hash=config_hash,
             commit=commit,
             scale=scale,
+            cost=cost,
             drawing=Drawing(nodes=plan["nodes"], edges=plan["edges"]),
         )

@@ -134,7 +134,8 @@ def train(
         slowest = 0.0
         placed = {"rank": fabric.global_rank, "ranks": ranks, "pin_memory": fabric.device.type == "cuda"}
         stream = batches(model, data, options, seed, start, workers=runtime.workers, **placed)
-        with Progress(start, options.steps, progress and first) as shown:
+        told = state_dir if first else None
+        with Progress(start, options.steps, progress and first, told, fabric.device, ranks) as shown:
             for step, micro_batches in stream:
                 for phase, losses in learner.step(step, micro_batches).items():
                     history.record(step, phase, losses)

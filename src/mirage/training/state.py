@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -21,14 +20,16 @@ from torch import Tensor
 
 from mirage.errors import CheckpointError
 from mirage.files import atomic_path, read_json, write_json
+from mirage.training.signs import HEARTBEAT_SECONDS, LOCK, SILENCE_SECONDS, dead, read_lock
 
 LOG = logging.getLogger("mirage.training")
-HEARTBEAT_SECONDS = 10.0
-SILENCE_SECONDS = 45.0
 
 
 class TrainingState:
     """A folder with ``last.pt``, ``best-<step>.safetensors``, ``fingerprint.json`` and ``lock.json``.
+
+    Beside them lies ``progress.json``, which :class:`~mirage.training.progress.Progress` writes for
+    onlookers.
 
     Args:
         folder: made when absent.
@@ -49,7 +50,7 @@ class TrainingState:
             CheckpointError: another process trains here.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / "lock.json"
+        lock = self.folder / LOCK
         self._wait_for(lock)
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
         write_json(lock, {**owner, "beat": 0})
@@ -66,13 +67,13 @@ class TrainingState:
             lock.unlink(missing_ok=True)
 
     def _wait_for(self, lock: Path) -> None:
-        seen, began = _read_lock(lock), time.monotonic()
-        while seen is not None and not _dead(seen):
+        seen, began = read_lock(lock), time.monotonic()
+        while seen is not None and not dead(seen):
             if time.monotonic() - began > SILENCE_SECONDS:
                 LOG.warning("%s: its owner has been silent for %.0f s; taking over", lock, SILENCE_SECONDS)
                 return
             time.sleep(0.5)
-            now = _read_lock(lock)
+            now = read_lock(lock)
             if now is not None and now != seen:
                 owner = f"process {now.get('pid')} on {now.get('host')}"
                 raise CheckpointError(f"{lock}: {owner} is training here; let it finish or stop it")
@@ -90,7 +91,7 @@ class TrainingState:
                 aside = self.folder.with_name(f"{self.folder.name}.old-{found[:8]}-{number}")
             aside.mkdir()
             for file in self.folder.iterdir():
-                if file.name != "lock.json":
+                if file.name != LOCK:
                     file.rename(aside / file.name)
             LOG.warning(
                 "%s holds a training with other settings or data (%s, not %s); moved to %s, starting afresh",
@@ -158,29 +159,6 @@ class TrainingState:
 def best_name(step: int) -> str:
     """File of the best weights."""
     return f"best-{step:08d}.safetensors"
-
-
-def _read_lock(lock: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = read_json(lock)
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError:
-        return {}
-    return found
-
-
-def _dead(owner: dict[str, Any]) -> bool:
-    """Whether the owner ran on this host and is gone."""
-    if owner.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _beat(lock: Path, owner: dict[str, Any], done: threading.Event) -> None:

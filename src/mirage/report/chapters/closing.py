@@ -15,11 +15,12 @@ from mirage.config.evaluations import StudyConfig
 from mirage.data import Dataset
 from mirage.files import read_json
 from mirage.report.book import Book, Cell, Exhibit
-from mirage.report.chapters.base import Chapter, count, listing, words
+from mirage.report.chapters.base import Chapter, listing, words
 from mirage.report.chapters.data import origin
+from mirage.report.chapters.spent import spent
 from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
-from mirage.report.numbers import DASH, duration
+from mirage.report.numbers import DASH
 
 
 def limits_chapter(
@@ -63,7 +64,7 @@ def _generators(inputs: ReportInputs) -> list[str]:
 
 
 def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Chapter:
-    """Commit, configuration, fingerprints, seeds, options, versions, time and memory."""
+    """Commit, configuration, fingerprints, seeds, options, versions, and what it took."""
     chapter = Chapter("Provenance")
     records = _records(inputs, data)
     chapter.facts(_facts(inputs, [made for _, _, made in records]))
@@ -72,7 +73,7 @@ def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: 
     if options:
         chapter.fold("All options that made these results, defaults included", options)
     if inputs.benchmarks:
-        chapter.show(_times(inputs.benchmarks, book))
+        chapter.show(spent(inputs.benchmarks, inputs.cost, book))
     else:
         chapter.text("Time and memory of the stages were not recorded.")
     return chapter
@@ -182,51 +183,6 @@ def _artefacts(
     )
     head = ["name", "seed", "made with", "fingerprint", "made"]
     return book.table("artefacts", head, rows, caption=caption, data=pd.DataFrame(table))
-
-
-def read_benchmarks(paths: Sequence[Path]) -> pd.DataFrame:
-    """One row a run of a job: ``stage, job, seconds, max_rss_mb``; NaN where Snakemake measured nothing.
-
-    The part of the path after the last folder ``benchmarks`` names the job, its first part the stage.
-    """
-    records = []
-    for path in paths:
-        parts = path.with_suffix("").parts
-        last = max((i for i, part in enumerate(parts) if part == "benchmarks"), default=len(parts) - 2)
-        own = [part for part in parts[last + 1 :] if part != "runs"]
-        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-        for row in table.to_dict("records"):
-            records.append(
-                {
-                    "stage": own[0],
-                    "job": "/".join(own),
-                    "seconds": float(row.get("s", "nan")),
-                    "max_rss_mb": float(row.get("max_rss", "nan")),
-                }
-            )
-    return pd.DataFrame(records, columns=["stage", "job", "seconds", "max_rss_mb"])
-
-
-def _times(paths: Sequence[Path], book: Book) -> Exhibit:
-    data = read_benchmarks(paths)
-    rows = []
-    for stage, jobs in data.groupby("stage", sort=False):
-        memory = jobs["max_rss_mb"].max()
-        rows.append(
-            [
-                Cell(words(str(stage))),
-                Cell(str(len(jobs)), number=True),
-                Cell(duration(jobs["seconds"].sum()), number=True),
-                Cell(duration(jobs["seconds"].max()), number=True),
-                Cell(DASH if pd.isna(memory) else f"{memory:.0f} MB", number=True),
-            ]
-        )
-    caption = (
-        f"Time and memory of the stages as Snakemake measured them, {count(len(data), 'job')}. Total time is "
-        "over jobs, which may have run side by side."
-    )
-    head = ["stage", "jobs", "total time", "longest job", "peak memory"]
-    return book.table("time", head, rows, caption=caption, data=data)
 
 
 def correspondence_chapter(study: StudyConfig, book: Book) -> Chapter:

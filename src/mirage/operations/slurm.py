@@ -1,0 +1,69 @@
+"""The cluster: whether Slurm answers, and what a profile still needs to be told."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from mirage.operations.finding import Finding
+
+PLACEHOLDER = re.compile(r"^[^#]*\b(?P<key>[\w-]+):\s*[\"']?(?P<value>CHANGE_ME\w*)")
+PARTITIONS = ["sinfo", "--noheader", "--format=%R"]
+SECONDS_TO_ANSWER = 20
+
+
+def cluster() -> Iterator[Finding]:
+    """Slurm, and the placeholders of every profile, with what they may be replaced by."""
+    partitions = _answers(PARTITIONS)
+    if partitions:
+        yield Finding("Slurm", "ok", f"partitions {', '.join(partitions)}")
+    elif shutil.which("sbatch"):
+        mend = "ask the administrators; `sinfo` tells the error"
+        yield Finding("Slurm", "warning", "sbatch is here, but sinfo names no partition", mend)
+    else:
+        yield Finding("Slurm", "ok", "not on this machine")
+    for profile in sorted(Path("profiles").glob("*/config.yaml")):
+        yield from placeholders(profile, slurm_here=bool(partitions))
+
+
+def placeholders(profile: Path, slurm_here: bool) -> Iterator[Finding]:
+    """Keys of a profile that still hold a placeholder; grave where Slurm is there to be used."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for number, line in enumerate(profile.read_text(encoding="utf-8").splitlines(), start=1):
+        if match := PLACEHOLDER.match(line):
+            lines.setdefault((match["key"], match["value"]), []).append(str(number))
+    for (key, value), numbers in lines.items():
+        found = f"{profile}:{','.join(numbers)}: {key} is still {value}"
+        if slurm_here:
+            yield Finding("profile", "problem", found, f"replace {value} by {_candidates(key)}")
+        else:
+            mend = f"on a cluster, replace {value} before you use --profile {profile.parent.name}"
+            yield Finding("profile", "warning", found, mend)
+
+
+def _candidates(key: str) -> str:
+    """What Slurm knows that could stand there."""
+    if key.endswith("account"):
+        asked = ["show", "associations", f"user={getpass.getuser()}", "format=account"]
+        found = _answers(["sacctmgr", "--noheader", "--parsable2", *asked])
+        return _choice(found, "your account; `sacctmgr show user $USER withassoc` lists yours")
+    if key.endswith("partition"):
+        return _choice(_answers(PARTITIONS), "a partition; `sinfo -s` lists them")
+    return "your site's value"
+
+
+def _choice(found: list[str] | None, otherwise: str) -> str:
+    return f"one of {', '.join(found)}" if found else otherwise
+
+
+def _answers(command: list[str]) -> list[str] | None:
+    """Lines of a command's answer, once each; None where it fails or does not come."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return list(dict.fromkeys(line.strip() for line in done.stdout.splitlines() if line.strip()))
