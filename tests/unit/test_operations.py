@@ -331,8 +331,8 @@ def test_what_is_up_to_date_says_by_what_it_was_made(config: Config) -> None:
     done = training_job(needed=False, log="logs/a.log", recorded=SimpleNamespace(endtime=5.0))
     found = explain("train_generator", Work(config, [done]))
     assert (found.jobs, found.causes) == ({}, [])
-    assert [(made.job, made.finished, made.log) for made in found.made_by] == [
-        ("train_generator quick_masks seed 0", 5.0, "logs/a.log")
+    assert [(made.job, made.finished, made.log, made.there) for made in found.made_by] == [
+        ("train_generator quick_masks seed 0", 5.0, "logs/a.log", False)
     ]
     with pytest.raises(ConfigError, match="did you mean 'quick_masks'"):
         explain("quick_mask", Work(config, [done]))
@@ -421,6 +421,7 @@ def test_states_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert state_of(training_job(log="a.log"))[1].endswith("state saved; goes on from there")
     log.write_text(f"{COMMAND}t ERROR mirage: too little memory\n")
     assert state_of(training_job(log="a.log")) == ("failed", "t ERROR mirage: too little memory")
+    assert state_of(training_job(log="a.log", needed=False))[0] == "failed"
     state = Path(training_job().outputs[0]).parent / "state"
     train_in(state, {**HERE, "pid": GONE})
     log.unlink()

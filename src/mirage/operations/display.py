@@ -221,9 +221,11 @@ def _controller(answer: Status) -> str:
 def _(answer: Explanation) -> Iterator[RenderableType]:
     yield Text(answer.target, style="bold")
     if not answer.jobs:
-        yield _indented(2, "nothing: it is up to date")
+        all_there = all(made.there for made in answer.made_by)
+        yield _indented(2, "nothing: it is up to date" if all_there else "nothing: no study needs it now")
         for made in answer.made_by:
-            yield _indented(2, f"made by {made.job}{_when(made)}" + (f"; log {made.log}" if made.log else ""))
+            what = f"made by {made.job}{_when(made)}" if made.there else f"gone: what {made.job} makes"
+            yield _indented(2, what + (f"; log {made.log}" if made.log else ""))
         return
     total = sum(answer.jobs.values())
     yield _indented(2, f"{several(total, 'job')} would run: {_rules(answer.jobs)}")

@@ -110,7 +110,10 @@ def job_status(job: PlannedJob, controller: Controller, now: float, queue: Mappi
         queue: state of each cluster job that is still known, by id.
     """
     name, log = label(job), job.log
-    if not job.needed:
+    path = Path(log) if log else None
+    missing = not all(Path(output).exists() for output in job.outputs)
+    error = last_error(path) if missing and path is not None else None
+    if not job.needed and error is None:  # what is missing, if anything, nothing needs any more
         return JobStatus(name, "done", log=log)
     training = training_at(Path(job.outputs[0]).parent / "state", now)
     if training is not None and training.alive:
@@ -121,9 +124,7 @@ def job_status(job: PlannedJob, controller: Controller, now: float, queue: Mappi
     abandoned = training is not None and training.killed and not controller.processes
     if job.started and controller.locked and not abandoned:
         return JobStatus(name, "running", log=log, training=training)
-    missing = not all(Path(path).exists() for path in job.outputs)
-    path = Path(job.log) if job.log else None
-    if missing and path is not None and (error := last_error(path)):
+    if error is not None:
         return JobStatus(name, "failed", error, log, training)
     if job.started or (training is not None and training.killed):
         return JobStatus(name, "failed", _killed(training), log, training)

@@ -61,11 +61,19 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Made:
-    """A result that is up to date: what made it, when (seconds since 1970), and the log that it left."""
+    """A result that need not be made again.
+
+    Attributes:
+        job: what made it.
+        finished: when, seconds since 1970; None: that was not recorded.
+        log: the log that it left.
+        there: False: it is gone, and what was made from it is up to date without it.
+    """
 
     job: str
     finished: float | None
     log: str | None
+    there: bool
 
 
 def why(target: str, scale: str | None = None) -> Explanation:
@@ -110,8 +118,13 @@ def explain(target: str, work: Work) -> Explanation:
     jobs = [job for job in work.behind(asked) if job.needed]
     causes = [cause for job in jobs if (cause := _cause(job, jobs, work))]
     new = [job for job in jobs if _never_made(job)]
-    made = [Made(label(job), getattr(job.recorded, "endtime", None), job.log) for job in asked]
-    return Explanation(target, _by_rule(jobs), causes, _by_rule(new), [] if jobs else made)
+    made = [] if jobs else [_made(job) for job in asked]
+    return Explanation(target, _by_rule(jobs), causes, _by_rule(new), made)
+
+
+def _made(job: PlannedJob) -> Made:
+    there = all(Path(path).exists() for path in job.outputs)
+    return Made(label(job), getattr(job.recorded, "endtime", None), job.log, there)
 
 
 def _asked(target: str, work: Work) -> list[PlannedJob]:
