@@ -268,16 +268,17 @@ def test_a_pull_that_was_stopped_leaves_nothing_that_looks_finished(
     assert digests(fresh) == ledger.digests[ledger.two]
 
 
-def test_pending_jobs_and_uncommitted_edits_are_refused(fresh: LedgerProject) -> None:
+def test_pending_jobs_and_uncommitted_edits_are_refused(ledger: Ledger) -> None:
     """The message names the file, then the rules."""
-    fresh.mirage("pull")
-    before = (fresh.folder / "dvc.lock").read_text()
-    edit(fresh, STUDY, "steps: 6, batch", "steps: 8, batch")
-    assert STUDY in fresh.mirage("publish", expect=1)
-    fresh.commit("Still longer training")
-    printed = fresh.mirage("publish", expect=1)
+    project = ledger.at(ledger.two)
+    before = (project.folder / "dvc.lock").read_text()
+    edit(project, STUDY, "steps: 6, batch", "steps: 8, batch")
+    assert STUDY in project.mirage("publish", expect=1)
+    project.commit("Still longer training")
+    printed = project.mirage("publish", expect=1)
     assert "Snakemake would run freeze_training, train_generator" in printed
-    assert (fresh.folder / "dvc.lock").read_text() == before
+    assert (project.folder / "dvc.lock").read_text() == before
+    ledger.at(ledger.two)
 
 
 def test_states_of_trainings_and_simulated_data_are_not_published(ledger: Ledger) -> None:
