@@ -70,6 +70,8 @@ def job(rule: str, outputs: list[str], inputs: tuple[str, ...] = (), **own: Any)
         "log": None,
         "benchmark": None,
         "threads": 1,
+        "watched": tuple(inputs),
+        "script": None,
         "resources": {},
         "params": {},
         "needed": True,

@@ -229,14 +229,3 @@ def test_uncommitted_files_that_decide_results_are_refused(
     Path("config/a.yaml").write_text("two")
     with pytest.raises(LedgerError, match="config/a"):
         refuse_uncommitted()
-
-
-def test_a_folder_of_raw_data_is_known_by_names_and_sizes(tmp_path: Path) -> None:
-    """Not by times, which a copy changes."""
-    (tmp_path / "a.png").write_text("aa")
-    before = source_digest(str(tmp_path))
-    os.utime(tmp_path / "a.png", (1, 1))
-    assert source_digest(str(tmp_path)) == before
-    (tmp_path / "b.png").write_text("b")
-    assert source_digest(str(tmp_path)) != before
-    assert source_digest(str(tmp_path / "none")) is None

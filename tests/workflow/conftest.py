@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,8 @@ class Project:
             try:
                 yield process
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended, and so have its jobs
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", "snakemake", *arguments]
@@ -100,6 +101,10 @@ class Project:
         printed = self.snakemake("-n", *arguments)
         found = re.findall(r"^(\w+)\s+(\d+)$", printed, re.MULTILINE)
         return {rule: int(jobs) for rule, jobs in found if rule != "total"}
+
+    def rules_pending(self) -> set[str]:
+        """Rules behind :meth:`pending`."""
+        return {line.split(" ")[0] for line in self.pending()}
 
     @contextmanager
     def edited(self, file: str, change: Any) -> Iterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -90,11 +89,11 @@ def test_new_contents_are_prepared_and_new_time_stamps_are_not(wards: Project) -
 @pytest.mark.timeout(600)
 def test_second_controller_is_kept_out_and_the_first_finishes(wards: Project) -> None:
     """Two people, or one in two terminals, start Snakemake in one folder."""
-    first = start(wards)
-    wait_for(wards.folder / ".snakemake" / "locks", first)
-    said = prepare(wards, expect=1)
-    assert "cannot be locked" in said or "LockException" in said
-    assert first.wait(timeout=300) == 0
+    with wards.snakemake_in_background("--cores", "1", "--", MANIFEST) as first:
+        wait_for(wards.folder / ".snakemake" / "locks", first)
+        said = prepare(wards, expect=1)
+        assert "cannot be locked" in said or "LockException" in said
+        assert first.wait(timeout=300) == 0
     assert len(Dataset(wards.folder / FOLDER)) == 24
     assert pending(wards) == set()
 
@@ -106,10 +105,8 @@ def test_run_killed_at_any_moment_is_mended_by_the_next(wards: Project, tmp_path
     whole = Dataset(wards.folder / FOLDER).info.fingerprint
     for stop_at in (f"shard-0000-of-000{SHARDS}.arrow", f"shard-0001-of-000{SHARDS}.json"):
         shutil.rmtree(wards.folder / "results")
-        run = start(wards)
-        wait_for(wards.folder / FOLDER / stop_at, run)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        with wards.snakemake_in_background("--cores", "1", "--", MANIFEST) as run:
+            wait_for(wards.folder / FOLDER / stop_at, run)
         assert not (wards.folder / MANIFEST).exists()
         wards.snakemake("--unlock", "--", MANIFEST)
         prepare(wards, "--rerun-incomplete")
@@ -161,20 +158,7 @@ def test_read_only_results_are_an_error_and_cost_nothing(small_disk: Project) ->
     assert pending(small_disk) == set()
 
 
-def start(project: Project) -> subprocess.Popen[str]:
-    """Snakemake in the background, in a process group of its own."""
-    return subprocess.Popen(
-        project._command(("--cores", "1", "--", MANIFEST)),
-        cwd=project.folder,
-        env=project._environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-    )
-
-
-def wait_for(path: Path, run: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, run: subprocess.Popen[bytes]) -> None:
     """Wait until there is such a file or folder with something in it."""
     while not (path.is_file() or (path.is_dir() and any(path.iterdir()))):
         assert run.poll() is None, f"the run ended before there was {path}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from mirage.dry_run import PlannedJob
 from mirage.errors import LedgerError
-from mirage.files import digest, file_digest, read_json, write_json
+from mirage.files import file_digest, read_json, write_json
 from mirage.publish.knowledge import Knowledge
 
 
@@ -56,16 +56,11 @@ def _record(job: PlannedJob, output: str, knowledge: Knowledge) -> dict[str, Any
 
 
 def source_digest(path: str) -> str | None:
-    """Digest of a file's bytes, or of the names and sizes in a folder; None where there is nothing.
+    """Digest of a file's bytes; None where there is none.
 
-    A folder's sub-folders are inputs of their own where they matter.
+    Folders of raw data are no sources: what stands for their contents is a pointer or a parameter of the job.
     """
-    if Path(path).is_dir():
-        listed = sorted(
-            (entry.name, entry.stat().st_size) for entry in Path(path).iterdir() if entry.is_file()
-        )
-        return digest([*listed])
-    return file_digest(path) if Path(path).exists() else None
+    return file_digest(path) if Path(path).is_file() else None
 
 
 def write_cards(path: str, cards: Iterable[JobCard]) -> None:
