@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 MODELS = "results/demo/models"
 SECONDS_OF_TRAINING = 100
-RETRIES = 5
+RETRIES = 4
 """One training becomes several jobs of a minute, and not more than this on a machine that has got slower."""
 
 
