@@ -203,7 +203,7 @@ def disturbed(slurm: Node, finished: Finished) -> Disturbed:
 def test_training_goes_on_after_its_time_limit(disturbed: Disturbed) -> None:
     """It stops by itself, is submitted again with more memory, and starts where it stopped."""
     jobs = disturbed.jobs["budgeted"]
-    stops = re.findall(r"stopped by the budget of 1 minutes after step (\d+)", disturbed.printed)
+    stops = re.findall(r"stopped by its time budget after step (\d+)", disturbed.printed)
     assert [job["JobState"] for job in jobs] == ["FAILED"] * len(stops) + ["COMPLETED"]
     assert len(stops) >= 1
     assert steps_in(training_log(disturbed.project, "budgeted"))[0] > int(stops[-1])

@@ -434,17 +434,18 @@ def test_states_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_placeholders_are_told_with_file_and_lines(tmp_path: Path) -> None:
-    """A comment is none; they are grave only where there is a Slurm."""
-    profile = tmp_path / "site" / "config.yaml"
+    """Only those that count, and only where there is Slurm are they a problem."""
+    profile = tmp_path / "slurm" / "partitions.yaml"
     profile.parent.mkdir()
     profile.write_text(
-        '# CHANGE_ME\na: 1\n  slurm_account: "CHANGE_ME"\nx: {slurm_partition: CHANGE_ME_GPU}\n'
+        '# CHANGE_ME\na: 1  # CHANGE_ME\n  slurm_account: "CHANGE_ME"\n  CHANGE_ME_GPU: {max_gpu: 8}\n'
     )
-    found = list(slurm.placeholders(profile, slurm_here=False))
-    assert [finding.level for finding in found] == ["warning", "warning"]
-    assert f"{profile}:3: slurm_account is still CHANGE_ME" in found[0].found
-    assert f"{profile}:4: slurm_partition is still CHANGE_ME_GPU" in found[1].found
-    assert next(slurm.placeholders(profile, slurm_here=True)).level == "problem"
+    [elsewhere] = slurm.placeholders(profile, slurm_here=False)
+    assert elsewhere.level == "warning"
+    assert f"{profile}: not filled in: slurm_account (line 3), partition (line 4)" in elsewhere.found
+    here = list(slurm.placeholders(profile, slurm_here=True))
+    assert [finding.level for finding in here] == ["problem", "problem"]
+    assert f"{profile}:4: partition is still CHANGE_ME_GPU" in here[1].found
 
 
 def test_doctor_tells_all_data_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

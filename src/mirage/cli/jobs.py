@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import typer
 import yaml
 
@@ -46,6 +48,13 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
 def _options(path: Path) -> dict[str, Any]:
     """Options of a frozen stage file."""
     return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["options"])
+
+
+def _left(minutes: float | None) -> float | None:
+    """What is left of a job's wall time, which began with this process, not with its training."""
+    if minutes is None:
+        return None
+    return minutes - (time.time() - psutil.Process().create_time()) / 60
 
 
 def _spread_over_gpus(gpus: int) -> bool:
@@ -103,7 +112,7 @@ def train(
     runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
     with own_gpus(accelerator, gpus):
         if not _spread_over_gpus(gpus):
-            fit(options, data, out, seed=seed, runtime=runtime, minutes=minutes)
+            fit(options, data, out, seed=seed, runtime=runtime, minutes=_left(minutes))
 
 
 @app.command()
@@ -158,4 +167,4 @@ def evaluate_arm(
     datasets = {path.parent.name: Dataset(path.parent) for path in manifests}
     runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
     with own_gpus(accelerator, min(gpus, 1)):
-        run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, minutes)
+        run_arm(entry, evaluation, arm, seed, datasets, out, out / "state", runtime, _left(minutes))

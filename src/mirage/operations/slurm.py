@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mirage.operations.finding import Finding
 
-PLACEHOLDER = re.compile(r"^[^#]*\b(?P<key>[\w-]+):\s*[\"']?(?P<value>CHANGE_ME\w*)")
+PLACEHOLDER = re.compile(r"^(?P<before>[^#]*?)(?P<value>CHANGE_ME\w*)")
+KEY = re.compile(r"([\w-]+):\s*[\"']?$")
 PARTITIONS = ["sinfo", "--noheader", "--format=%R"]
 SECONDS_TO_ANSWER = 20
 
@@ -26,23 +27,29 @@ def cluster() -> Iterator[Finding]:
         yield Finding("Slurm", "warning", "sbatch is here, but sinfo names no partition", mend)
     else:
         yield Finding("Slurm", "ok", "not on this machine")
-    for profile in sorted(Path("profiles").glob("*/config.yaml")):
+    for profile in sorted(Path("profiles").glob("*/*.yaml")):
         yield from placeholders(profile, slurm_here=bool(partitions))
 
 
 def placeholders(profile: Path, slurm_here: bool) -> Iterator[Finding]:
-    """Keys of a profile that still hold a placeholder; grave where Slurm is there to be used."""
-    lines: dict[tuple[str, str], list[str]] = {}
+    """What a file of a profile still has to be told; grave where Slurm is there to be used."""
+    found = dict(_placeholders(profile))
+    if slurm_here and profile.parent.name == "slurm":
+        for number, (key, value) in found.items():
+            told = f"{profile}:{number}: {key} is still {value}"
+            yield Finding("profile", "problem", told, f"replace {value} by {_candidates(key)}")
+    elif found:
+        listed = ", ".join(f"{key} (line {number})" for number, (key, _) in found.items())
+        mend = f"before you use --profile {profile.parent}, replace CHANGE_ME"
+        yield Finding("profile", "warning", f"{profile}: not filled in: {listed}", mend)
+
+
+def _placeholders(profile: Path) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Number of a line, and its key with the placeholder; one that is itself a key names a partition."""
     for number, line in enumerate(profile.read_text(encoding="utf-8").splitlines(), start=1):
         if match := PLACEHOLDER.match(line):
-            lines.setdefault((match["key"], match["value"]), []).append(str(number))
-    for (key, value), numbers in lines.items():
-        found = f"{profile}:{','.join(numbers)}: {key} is still {value}"
-        if slurm_here:
-            yield Finding("profile", "problem", found, f"replace {value} by {_candidates(key)}")
-        else:
-            mend = f"on a cluster, replace {value} before you use --profile {profile.parent.name}"
-            yield Finding("profile", "warning", found, mend)
+            key = KEY.search(match["before"])
+            yield number, (key[1] if key else "partition", match["value"])
 
 
 def _candidates(key: str) -> str:

@@ -165,7 +165,7 @@ def train(
                     save(done)
                     last_save = time.monotonic()
                 if stop:
-                    why = f"the budget of {minutes:g} minutes" if over and minutes else "SIGTERM"
+                    why = "its time budget" if over else "SIGTERM"
                     raise TimeBudgetReached(
                         f"stopped by {why} after step {done} of {options.steps}; state saved"
                     )
