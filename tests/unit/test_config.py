@@ -277,6 +277,10 @@ def training(gpus: int = 0, **keys: int) -> dict[str, Any]:
         (judged(regions={"X": []}), r"X: no label is named"),
         (judged(regions={"ET": ["ED"]}), r"ET: a label of this name is something else"),
         (judged(label_fidelity=["brains"]), rf"{JUDGED}\.label_fidelity: 'brains' is a dataset"),
+        (
+            {"recipes": {"mixed": {"runtime": {"gpus": 2}}}},
+            r"mixed\.runtime\.gpus: 2; only generators",
+        ),
         (training(accumulate=2, batch_size=4, gpus=3), r"drawn\.training\.batch_size: 4 .* a multiple of 12"),
         (training(batch_size=2, gpus=2), r"a multiple of 4"),
         ({"datasets": {"brains": NO_BRAIN}}, r"generators\.drawn\.data: 'brains' stores no brain masks"),

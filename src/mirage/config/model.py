@@ -153,6 +153,17 @@ class Config(Options):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _several_gpus_are_for_generators(self) -> Config:
+        for registry in ("datasets", "recipes", "evaluations"):
+            for name, entry in getattr(self, registry).items():
+                if entry.runtime.gpus > 1:
+                    raise ValueError(
+                        f"{registry}.{name}.runtime.gpus: {entry.runtime.gpus}; only generators use several "
+                        "GPUs, all but one would lie idle here; use 1"
+                    )
+        return self
+
     def _check_regions(self, where: str, entry: VolumeSegmentationEvaluation) -> None:
         known = list((self.datasets[entry.test].labels or {}).values())
         default = {"WT, TC and ET, which are meant where none are given": [*TUMOUR_LABELS.values()]}
