@@ -5,7 +5,7 @@ Choose studies in config/config.yaml, then `snakemake --cores 2` or `snakemake -
 
 from snakemake.utils import min_version
 
-min_version("9.10")
+min_version("9.27")
 
 
 configfile: "config/config.yaml"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 from mirage.config import load_config
 from mirage.errors import LedgerError
 from mirage.graph import Graph
-from mirage.publish.cards import JobCard, source_digest
+from mirage.publish.cards import JobCard, lineage, source_digest
 from mirage.publish.commit import refuse_uncommitted
 from mirage.publish.damage import refuse_damaged
 from mirage.publish.dvc import Dvc
@@ -154,10 +155,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[JobCard]:
         Path(name).write_text(name)
         os.utime(name, (seconds, seconds))
     sources = {"script.py": source_digest("script.py") or ""}
-    return [
-        JobCard(records={"model": {}}, inputs=["dataset"], sources={}, benchmark={}),
-        JobCard(records={"dataset": {}}, inputs=[], sources=sources, benchmark={}),
-    ]
+    dataset = JobCard(records={"dataset": {}}, inputs=[], sources=sources, lineages={}, benchmark={})
+    learnt = {"dataset": lineage(dataset)}
+    model = JobCard(records={"model": {}}, inputs=["dataset"], sources={}, lineages=learnt, benchmark={})
+    return [model, dataset]
 
 
 def times() -> tuple[float, float, float]:
@@ -192,6 +193,18 @@ def test_outputs_made_of_something_unknown_are_older_than_it(made: list[JobCard]
     restore_times(made[:1], {"model"})
     _, dataset, model = times()
     assert model < dataset
+
+
+def test_a_model_of_data_that_were_made_anew_since_is_older_than_they(made: list[JobCard]) -> None:
+    """Another study published the data again, with other options, and the model was not trained again."""
+    model, dataset = made
+    anew = replace(dataset, records={"dataset": {"params": ["size: 64"]}})
+    restore_times([model, anew], set())
+    _, data, learnt = times()
+    assert learnt < data
+    restore_times(made, set())
+    _, data, learnt = times()
+    assert learnt >= data
 
 
 def test_a_pointer_of_an_old_dvc_is_refused(tmp_path: Path) -> None:

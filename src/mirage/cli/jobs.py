@@ -51,9 +51,12 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 def _left(minutes: float | None) -> float | None:
-    """What is left of a job's wall time, which began with this process, not with its training."""
-    if minutes is None:
-        return None
+    """What is left of a job's wall time, minutes.
+
+    Under Slurm it began with the process, not with the training; elsewhere a job may have waited for a GPU.
+    """
+    if minutes is None or "SLURM_JOB_ID" not in os.environ:
+        return minutes
     return minutes - (time.time() - psutil.Process().create_time()) / 60
 
 

@@ -124,7 +124,7 @@ class Pix2Pix(Generator):
         return np.stack(rows)
 
     def extra_state(self) -> dict[str, Any]:
-        return {"pool": self.pool.pairs}
+        return {"pool": self.pool.pairs} if self.pool.size else {}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.pool.pairs = list(state["pool"])
+        self.pool.pairs = list(state.get("pool", []))

@@ -33,8 +33,14 @@ def _processes(folder: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "snakemake" in " ".join(process.cmdline()[:4]) and Path(process.cwd()) == folder:
+            if _is_snakemake(process.cmdline()) and Path(process.cwd()) == folder:
                 found.append(process.pid)
         except psutil.Error:
             continue
     return found
+
+
+def _is_snakemake(command: list[str]) -> bool:
+    """Whether a process is Snakemake: its program, or the script or module that Python runs."""
+    named = "snakemake" in (Path(word).name for word in command[:2])
+    return named or ["-m", "snakemake"] in (command[1:3], command[2:4])

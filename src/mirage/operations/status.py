@@ -118,7 +118,7 @@ def job_status(job: PlannedJob, controller: Controller, now: float, queue: Mappi
     training = training_at(Path(job.outputs[0]).parent / "state", now)
     if training is not None and training.alive:
         return JobStatus(name, "running", log=log, training=training)
-    if job.started and job.cluster_ids:
+    if job.started and job.cluster_ids and (controller.locked or job.cluster_ids[-1] in queue):
         state, note = _on_cluster(job.cluster_ids[-1], queue)
         return JobStatus(name, state, note, log, training)
     abandoned = training is not None and training.killed and not controller.processes
@@ -151,7 +151,10 @@ def _queue(ids: set[str]) -> dict[str, str]:
     if not ids or shutil.which("squeue") is None:
         return {}
     command = ["squeue", "--noheader", "--format=%i %T", f"--jobs={','.join(sorted(ids))}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except subprocess.TimeoutExpired:
+        return {}
     pairs = (line.split(maxsplit=1) for line in done.stdout.splitlines())
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 

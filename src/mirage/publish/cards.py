@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mirage.dry_run import PlannedJob
 from mirage.errors import LedgerError
-from mirage.files import file_digest, read_json, write_json
-from mirage.publish.knowledge import Knowledge
+from mirage.files import digest, file_digest, read_json, write_json
+from mirage.publish.knowledge import Knowledge, meaning_of
 
 
 @dataclass(frozen=True)
@@ -21,26 +21,39 @@ class JobCard:
         records: Snakemake's record of each output, by path.
         inputs: files and folders whose change makes the job run again, those that other jobs make included.
         sources: digest of each of them that no job makes, and of the rule's script.
+        lineages: of each of them that a job makes, see :func:`lineage`.
         benchmark: text of the job's benchmark file, by path; empty where there is none.
     """
 
     records: dict[str, dict[str, Any]]
     inputs: list[str]
     sources: dict[str, str]
+    lineages: dict[str, str]
     benchmark: dict[str, str]
 
 
-def card_of(job: PlannedJob, made: Collection[str], knowledge: Knowledge) -> JobCard:
-    """The card of a finished job; ``made`` is what jobs of the workflow make.
+def lineage(card: JobCard) -> str:
+    """Digest of all that decided the outputs of a job, down to the raw data.
+
+    Outputs of two publications fit together where what one was made of and what the other says it made
+    have the same lineage; not where data were made anew and the model that learnt from them was not.
+    """
+    meaning = {output: meaning_of(record) for output, record in card.records.items()}
+    return digest([meaning, card.sources, card.lineages])
+
+
+def card_of(job: PlannedJob, lineages: Mapping[str, str], knowledge: Knowledge) -> JobCard:
+    """The card of a finished job; ``lineages`` are those of all outputs of the jobs before it.
 
     Raises:
         LedgerError: Snakemake has no record of an output, so nobody could tell whether it still holds.
     """
-    sources = [path for path in job.watched if path not in made] + ([job.script] if job.script else [])
+    own = [path for path in job.watched if path not in lineages] + ([job.script] if job.script else [])
     return JobCard(
         records={output: _record(job, output, knowledge) for output in job.outputs},
         inputs=list(job.watched),
-        sources={path: found for path in sources if (found := source_digest(path))},
+        sources={path: found for path in own if (found := source_digest(path))},
+        lineages={path: lineages[path] for path in job.watched if path in lineages},
         benchmark={path: Path(path).read_text() for path in [job.benchmark] if path and Path(path).exists()},
     )
 
@@ -50,7 +63,7 @@ def _record(job: PlannedJob, output: str, knowledge: Knowledge) -> dict[str, Any
     if found is None:
         raise LedgerError(
             f"{output}: Snakemake has no record of how it was made; make it again: "
-            f"`snakemake --cores all --forcerun {job.rule}`"
+            f"`snakemake --cores all --force -- {output}`"
         )
     return found
 

@@ -54,9 +54,14 @@ class Knowledge:
         return found
 
 
+def meaning_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of how an output was made."""
+    return {key: record.get(key) for key in MEANING}
+
+
 def same_meaning(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
     """Whether two records tell of the same making."""
-    return one is not None and all(one.get(key) == other.get(key) for key in MEANING)
+    return one is not None and meaning_of(one) == meaning_of(other)
 
 
 def set_time(output: str, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def pull(graph: Graph, studies: Sequence[str], *, raw: bool = True, force: bool 
         graph: of the present configuration.
         studies: names of studies.
         raw: also bring back raw data that have a pointer.
-        force: replace local files that are stored nowhere.
+        force: replace local results that are stored nowhere; raw data are never replaced by force.
 
     Raises:
         LedgerError: DVC or its repository is missing; nothing is published; local files would be lost; an
@@ -77,7 +77,7 @@ def pull(graph: Graph, studies: Sequence[str], *, raw: bool = True, force: bool 
         for output, record in card.records.items():
             knowledge.write(output, record)
     for folder in _pointers(graph, studies) if raw else ():
-        _bring_raw(dvc, objects, folder, force)
+        _bring_raw(dvc, objects, folder)
     return Pulled(stages, sorted(changed), [name for name in wanted if name not in stages], removed)
 
 
@@ -88,12 +88,12 @@ def _pointers(graph: Graph, studies: Sequence[str]) -> list[Stored]:
     return [pointer(file) for file in sorted(files) if Path(file).exists()]
 
 
-def _bring_raw(dvc: Dvc, objects: Objects, folder: Stored, force: bool) -> None:
+def _bring_raw(dvc: Dvc, objects: Objects, folder: Stored) -> None:
     """Write raw data that are not here as their pointer says; DVC refuses where others would be lost."""
     if json.loads(dvc.ask("status", "--json", folder.target)):
         _fetch(dvc, objects, [folder])
         refuse_damaged(objects, [folder])
-        dvc.do("checkout", "--quiet", *(["--force"] if force else []), folder.target)
+        dvc.do("checkout", "--quiet", folder.target)
 
 
 def _fetch(dvc: Dvc, objects: Objects, stored: Sequence[Stored]) -> None:
@@ -134,10 +134,10 @@ def _check_out(
     differing = _differing(dvc, stored)
     targets = {item.target for item in differing}
     refuse_damaged(objects, [item for item in stored if item.target in targets])
-    half_made = {name for name in targets if knowledge.incomplete(outputs[name])}
+    incomplete = {name: knowledge.incomplete(outputs[name]) for name in targets}
+    half_made = {name for name, found in incomplete.items() if found}
     if not force:
-        whole = [item for item in differing if item.target not in half_made]
-        _refuse_loss(objects, [path for item in whole for path in differing[item]])
+        _refuse_loss(objects, _whole(differing, incomplete))
     knowledge.mark_incomplete(output for name in targets for output in outputs[name])
     replaced = targets if force else half_made
     if replaced:
@@ -145,6 +145,15 @@ def _check_out(
     if targets - replaced:
         dvc.do("checkout", "--quiet", *sorted(targets - replaced))
     return targets
+
+
+def _whole(
+    differing: Mapping[Stored, Sequence[str]], incomplete: Mapping[str, Iterable[str]]
+) -> Iterator[str]:
+    """Those files that differ and are not what a killed job or pull has left."""
+    for item, paths in differing.items():
+        left = list(incomplete[item.target])
+        yield from (path for path in paths if not any(Path(path).is_relative_to(half) for half in left))
 
 
 def _differing(dvc: Dvc, stored: Sequence[Stored]) -> dict[Stored, list[str]]:

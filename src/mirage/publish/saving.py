@@ -9,7 +9,7 @@ from pathlib import Path
 from mirage.dry_run import PlannedJob, all_jobs
 from mirage.errors import LedgerError
 from mirage.graph import Graph
-from mirage.publish.cards import card_of, write_cards
+from mirage.publish.cards import JobCard, card_of, lineage, write_cards
 from mirage.publish.commit import refuse_uncommitted
 from mirage.publish.damage import refuse_damaged
 from mirage.publish.dvc import Dvc
@@ -75,12 +75,17 @@ def _write_stages(graph: Graph, jobs: Sequence[PlannedJob], knowledge: Knowledge
     grouped: dict[str, list[PlannedJob]] = {}
     for job in jobs:
         grouped.setdefault(stage_of(graph, job.outputs[0]), []).append(job)
-    made = {output for job in jobs for output in job.outputs}
+    cards: dict[str, list[JobCard]] = {}
+    lineages: dict[str, str] = {}
+    for job in jobs:
+        card = card_of(job, lineages, knowledge)
+        lineages |= dict.fromkeys(job.outputs, lineage(card))
+        cards.setdefault(stage_of(graph, job.outputs[0]), []).append(card)
     stages = []
     for name, members in grouped.items():
         stored = stored_for(graph, [output for job in members for output in job.outputs])
         _refuse_missing(members, stored)
-        write_cards(card_path(graph, name), [card_of(job, made, knowledge) for job in members])
+        write_cards(card_path(graph, name), cards[name])
         used = {path for job in members for path in job.inputs}
         makes = [job.outputs[0] for job in members if not used.intersection(job.outputs)]
         stages.append(Stage(name, makes, [*stored, card_path(graph, name)]))

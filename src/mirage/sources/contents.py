@@ -25,22 +25,25 @@ def contents_digest(root: Path) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, int]]:
-    """(path relative to ``root``, bytes) of every visible file; a file that is not there has -1 bytes."""
-    seen: set[tuple[int, int]] = set()
-    folders = [""]
+    """(path relative to ``root``, bytes) of every visible file; what cannot be read has -1 bytes."""
+    folders: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while folders:
-        folder = folders.pop()
+        folder, above = folders.pop()
         place = os.path.join(root, folder)
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:
+        try:
+            status, entries = os.stat(place), os.scandir(place)
+        except PermissionError:
+            yield folder, -1
+            continue
+        own = (status.st_dev, status.st_ino)
+        if own in above:
             continue  # a link to a folder above it
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(place) as entries:
+        with entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir():
-                    folders.append(path)
+                    folders.append((path, above | {own}))
                 else:
                     yield path, entry.stat().st_size if entry.is_file() else -1

@@ -47,6 +47,7 @@ def micro_batches(options: TrainingOptions, ranks: int) -> int:
 
     So 1 and 4 devices compute the same step with ``accumulate: 4``, also where networks have batch norm,
     whose statistics are those of a micro-batch. Where ranks do not divide it, their least common multiple.
+    An image pool is each rank's own, so a model with one depends on the number of ranks all the same.
     """
     return lcm(options.accumulate, ranks)
 

@@ -116,6 +116,12 @@ def threads_of_rank(runtime: Runtime) -> int:
     return max(1, runtime.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
+def workers_of_rank(runtime: Runtime) -> int:
+    """Processes that load items for this one: the ranks of a job share them, one each at the least."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return -(-runtime.workers // ranks)
+
+
 def is_first_rank() -> bool:
     """Whether this process is the one that writes files."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -15,7 +15,7 @@ from mirage.config.base import Runtime
 from mirage.config.generators import TrainingOptions
 from mirage.data import Items
 from mirage.training.batches import batches
-from mirage.training.device import average, launch
+from mirage.training.device import average, launch, workers_of_rank
 from mirage.training.history import History
 from mirage.training.learner import Learner
 from mirage.training.previews import write_grid
@@ -27,8 +27,8 @@ from mirage.training.trainable import Trainable
 STATE_MINUTES = 5.0
 """Wall time between two saves of the resumable state."""
 PREVIEW_ITEMS = 4
-STEPS_BETWEEN_AGREEMENTS = 10
-"""Several ranks agree whether to save or stop only so often, because asking makes a GPU wait."""
+SECONDS_BETWEEN_AGREEMENTS = 5.0
+"""Several ranks agree so often, or every 10 steps, whether to save or stop: asking makes a GPU wait."""
 
 
 class TimeBudgetReached(Exception):  # noqa: N818 - an outcome, not a fault
@@ -131,9 +131,9 @@ def train(
                 state.save(contents, best=selection.step)
 
         last_save = step_began = time.monotonic()
-        slowest = 0.0
+        slowest, agree_at = 0.0, start + 1
         placed = {"rank": fabric.global_rank, "ranks": ranks, "pin_memory": fabric.device.type == "cuda"}
-        stream = batches(model, data, options, seed, start, workers=runtime.workers, **placed)
+        stream = batches(model, data, options, seed, start, workers=workers_of_rank(runtime), **placed)
         told = state_dir if first else None
         with Progress(start, options.steps, progress and first, told, fabric.device, ranks) as shown:
             for step, micro_batches in stream:
@@ -156,13 +156,16 @@ def train(
 
                 now = time.monotonic()
                 slowest, step_began = max(slowest, now - step_began), now
-                if last or (ranks > 1 and done % STEPS_BETWEEN_AGREEMENTS):
+                if last or done < agree_at:
                     continue
-                over = minutes is not None and now - began > 60 * minutes - reserve(minutes, slowest)
+                between = _steps_between(slowest) if ranks > 1 else 1
+                kept = reserve(minutes, between * slowest) if minutes is not None else 0.0
+                over = minutes is not None and now - began > 60 * minutes - kept
                 due = now - last_save > 60 * state_minutes
-                stop, due = fabric.broadcast((over or stop_requested(), due))
+                stop, due, agree_at = fabric.broadcast((over or stop_requested(), due, done + between))
                 if stop or due:
                     save(done)
+                    fabric.barrier()  # a rank that ended now would end the first one while it writes
                     last_save = time.monotonic()
                 if stop:
                     why = "its time budget" if over else "SIGTERM"
@@ -198,6 +201,11 @@ def _draw_preview(learner: Learner, items: Items, path: Path) -> None:
     shown = [items.item(index) for index in range(min(PREVIEW_ITEMS, len(items)))]
     with learner.averaged():
         write_grid(path, learner.model.preview(shown))
+
+
+def _steps_between(slowest: float) -> int:
+    """Steps until ranks agree again, where the slowest step took so many seconds."""
+    return max(1, min(10, int(SECONDS_BETWEEN_AGREEMENTS / max(slowest, 1e-3))))
 
 
 def reserve(minutes: float, slowest: float) -> float:

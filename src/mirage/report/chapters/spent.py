@@ -88,7 +88,8 @@ def _caption(data: pd.DataFrame, cost: Cost) -> str:
     caption = (
         f"What the stages took, as Snakemake measured it, {count(len(data), 'job')}. Total time is over "
         "jobs, which may have run side by side. CPU time and memory are sampled, and unknown of jobs too "
-        "short for that. GPU time is the time for which jobs held GPUs, busy or not."
+        "short for that. GPU time is the time for which jobs held GPUs, busy or not. Of a job that was run "
+        "again, such as a training that stopped at its time limit and went on, only the last run is counted."
     )
     plain = int(data["threads"].isna().sum())
     if plain:
