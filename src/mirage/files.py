@@ -61,3 +61,8 @@ def file_digest(path: Path | str) -> str:
     """SHA-256 of a file's bytes, hex."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return folder if folder.is_dir() else existing_folder(folder.parent)

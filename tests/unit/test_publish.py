@@ -162,7 +162,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[JobCard]:
 
 
 def times() -> tuple[float, float, float]:
-    return tuple(Path(name).stat().st_mtime for name in ("script.py", "dataset", "model"))  # type: ignore[return-value]
+    """Of the script, the dataset and the model."""
+    script, dataset, model = (Path(name).stat().st_mtime for name in ("script.py", "dataset", "model"))
+    return script, dataset, model
 
 
 def test_outputs_that_stand_in_order_keep_their_times(made: list[JobCard]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirage.config.model import Config
 from mirage.errors import LayoutError
+from mirage.files import existing_folder
 from mirage.graph import Graph
 from mirage.operations.controller import LOCKS, Controller
 from mirage.operations.finding import Finding
@@ -57,7 +58,7 @@ def workflow(plan: Plan) -> Finding:
 
 def disk(plan: Plan | None) -> Finding:
     """Room on the file system of the results, beside what the run will write as far as that is known."""
-    free = shutil.disk_usage(_existing(Path("results"))).free
+    free = shutil.disk_usage(existing_folder(Path("results"))).free
     need = 0.0 if plan is None else plan.bytes_more
     found = f"{size(free)} free"
     if need:
@@ -72,7 +73,7 @@ def disk(plan: Plan | None) -> Finding:
 
 def writable() -> Finding:
     """Whether results can be written; asked by writing, since permissions alone do not tell."""
-    folder = _existing(Path("results"))
+    folder = existing_folder(Path("results"))
     try:
         with tempfile.TemporaryFile(dir=folder):
             return Finding("results", "ok", f"{folder.resolve()} can be written")
@@ -118,8 +119,3 @@ def _remotes() -> dict[str, str]:
     parser.read([".dvc/config", ".dvc/config.local"])
     sections = {name: name.strip("'").removeprefix("remote").strip(' "') for name in parser.sections()}
     return {short: parser[name].get("url", "?") for name, short in sections.items() if "remote" in name}
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return folder if folder.is_dir() else _existing(folder.parent)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from mirage.dry_run import PlannedJob
+from mirage.files import existing_folder
 from mirage.operations.controller import Controller
 from mirage.operations.estimate import by_stage
 from mirage.operations.logs import last_error, stopped
@@ -81,7 +82,7 @@ def status(studies: Sequence[str] = (), scale: str | None = None) -> Status:
 
 def status_of(work: Work, controller: Controller) -> Status:
     """See :func:`status`."""
-    now = file_system_time(_existing(Path(work.graph.root)))
+    now = file_system_time(existing_folder(Path(work.graph.root)))
     queue = _queue({id for job in work.jobs for id in job.cluster_ids})
     states = {job: job_status(job, controller, now, queue) for job in work.jobs}
     return Status(
@@ -157,8 +158,3 @@ def _queue(ids: set[str]) -> dict[str, str]:
         return {}
     pairs = (line.split(maxsplit=1) for line in done.stdout.splitlines())
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return folder if folder.is_dir() else _existing(folder.parent)
