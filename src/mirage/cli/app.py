@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,9 @@ logger = logging.getLogger("mirage")
 ConfigFile = Annotated[
     Path, typer.Option("--config", exists=True, dir_okay=False, help="frozen stage options")
 ]
+
+Studies = Annotated[list[str] | None, typer.Argument(help="names of studies; none: those under `run`")]
+Scale = Annotated[Literal["full", "demo"] | None, typer.Option(help="instead of the configured one")]
 
 
 def job(command: Callable[..., None]) -> Callable[..., None]:

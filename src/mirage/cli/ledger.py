@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirage.cli.app import app, question
+from mirage.cli.app import Scale, Studies, app, question
 
 if TYPE_CHECKING:
     from mirage.graph import Graph
 
-Studies = Annotated[list[str] | None, typer.Argument(help="names of studies; none: those under `run`")]
-Scale = Annotated[
-    Literal["full", "demo"] | None,
-    typer.Option(help="replaces `scale` of the configuration"),
-]
-
 
 def _graph(studies: list[str] | None, scale: str | None) -> Graph:
     """The configuration of the working directory, with the studies to be run and the scale replaced."""
-    from mirage.config import load_config
-    from mirage.config.load import read_yaml
     from mirage.graph import Graph
+    from mirage.operations.work import configuration, overrides
 
-    given = {"run": studies or None, "scale": scale}
-    overrides = read_yaml(Path("config/config.yaml"))
-    return Graph(load_config({**overrides, **{k: v for k, v in given.items() if v}}, Path("config")))
+    return Graph(configuration(overrides(studies or [], scale)))
 
 
 @app.command()

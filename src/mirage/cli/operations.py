@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mirage.cli.app import app, question
+from mirage.cli.app import Scale, Studies, app, question
 
-Studies = Annotated[list[str] | None, typer.Argument(help="names of studies; none: those under `run`")]
-Scale = Annotated[Literal["full", "demo"] | None, typer.Option(help="instead of the configured one")]
 Json = Annotated[bool, typer.Option("--json", help="for machines; docs/operations.md lists the keys")]
 
 

@@ -38,7 +38,7 @@ def doctor(scale: str | None = None) -> Diagnosis:
         config = configuration(replaced)
         findings += [project.studies(config), *project.data(config)]
         if all(finding.level == "ok" for finding in findings if finding.topic.startswith("data")):
-            plan = plan_of(Work.planned(replaced), machine.cores())
+            plan = plan_of(Work.planned(replaced), machine.usable_cores())
             findings.append(project.workflow(plan))
     except MirageError as error:
         topic = "configuration" if config is None else "workflow"

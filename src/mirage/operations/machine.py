@@ -20,7 +20,7 @@ SHARED_MEMORY_GIB = 1.0
 """What loading processes want at least; containers often have 64 MiB."""
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -63,7 +63,7 @@ def _torch() -> Finding:
 def hardware(config: Config | None) -> Iterator[Finding]:
     """Processors, memory, devices and shared memory; ``config`` None: nothing to compare with."""
     runtimes = {} if config is None else _runtimes(config)
-    yield Finding("CPU", "ok", f"{cores()} cores")
+    yield Finding("CPU", "ok", f"{usable_cores()} cores")
     yield _memory(runtimes)
     yield _devices(runtimes)
     yield _shared_memory(runtimes)

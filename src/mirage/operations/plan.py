@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mirage.dry_run import PlannedJob
 from mirage.operations.estimate import Basis, Estimate, Experience, by_stage, size_of
+from mirage.operations.machine import usable_cores
 from mirage.operations.schedule import critical_path, wall_time
 from mirage.operations.work import Work, asked, overrides
 
@@ -108,7 +108,7 @@ def plan(
     Raises:
         ConfigError: the configuration is wrong, or Snakemake cannot plan.
     """
-    return plan_of(Work.planned(overrides(studies, scale)), cores or os.cpu_count() or 1, gpus)
+    return plan_of(Work.planned(overrides(studies, scale)), cores or usable_cores(), gpus)
 
 
 def plan_of(work: Work, cores: int, gpus: int | None = None) -> Plan:
