@@ -10,6 +10,7 @@ STAGES: dict[str, int] = {
     "train": 2,
     "synthesise": 1,
     "encode_pixpca": 1,
+    "encode_radiomics": 1,
     "encode_randconv": 1,
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,

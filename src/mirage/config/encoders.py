@@ -44,7 +44,34 @@ class RandomConvEncoder(EncoderEntry):
     seed: int = Field(0, ge=0, description="of the filters")
 
 
-EncoderConfig = Annotated[PixelPcaEncoder | RandomConvEncoder, Field(discriminator="encoder")]
+class RadiomicsEncoder(EncoderEntry):
+    """First-order and texture features as the Image Biomarker Standardisation Initiative defines them."""
 
-BUILT_IN: dict[str, dict[str, Any]] = {name: {"encoder": name} for name in ("pixpca", "randconv")}
+    encoder: Literal["radiomics"]
+    region: Literal["foreground", "image", "label"] = Field(
+        "foreground",
+        description="what is described: the field of view or brain where the real dataset stores one, else "
+        "the whole image; the whole image; or what is labelled",
+    )
+    side: int | None = Field(
+        None,
+        ge=8,
+        description="longest side to which larger images are shrunk, pixels; none: 128, of volumes 64",
+    )
+    bins: int = Field(
+        32, ge=2, le=256, description="grey levels, of equal width over the range of the training images"
+    )
+    log_sigmas: list[Annotated[float, Field(gt=0)]] = Field(
+        default_factory=list,
+        description="also of the image after a Laplacian of Gaussian of each of these widths, pixels",
+    )
+    wavelet: bool = Field(False, description="also of the bands of an undecimated Haar wavelet")
+    seed: int = Field(0, ge=0, description="which training images tell the range where there are too many")
+
+
+EncoderConfig = Annotated[
+    PixelPcaEncoder | RandomConvEncoder | RadiomicsEncoder, Field(discriminator="encoder")
+]
+
+BUILT_IN: dict[str, dict[str, Any]] = {name: {"encoder": name} for name in ("pixpca", "randconv", "radiomics")}
 """Entries that are there unwritten; one of the same name in a file changes single keys of them."""

@@ -7,6 +7,7 @@ line here and one in :mod:`mirage.versions`. Nothing here imports PyTorch before
 
 ENCODERS = {
     "pixpca": "mirage.evaluate.features.pixpca:PixelPca",
+    "radiomics": "mirage.evaluate.features.radiomics:Radiomics",
     "randconv": "mirage.evaluate.features.randconv:RandomConv",
 }
 """`encoder` of an entry -> its class."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +134,15 @@ def _device(kind: type[Encoder], runtime: Runtime) -> Iterator[None]:
 
 def _encode(encoder: Encoder, data: Dataset, runtime: Runtime) -> Floats:
     values = np.empty((len(data), len(encoder.names)), np.float32)
-    for start in range(0, len(data), BATCH):
-        stop = min(start + BATCH, len(data))
-        values[start:stop] = encoder.encode(data, range(start, stop), runtime)
+    batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
+    encode = partial(encoder.encode, data, runtime=runtime)
+    with ExitStack() as stack:
+        found = map(encode, batches)
+        if encoder.parallel and runtime.threads > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(min(runtime.threads, len(batches))))
+            found = pool.map(encode, batches)
+        for batch, features in zip(batches, found, strict=True):
+            values[batch.start : batch.stop] = features
     logger.info("%s: %d items, %d features each", data.info.name, *values.shape)
     return values
 
