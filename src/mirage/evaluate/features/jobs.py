@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -91,6 +92,7 @@ def fit_encoder(
         },
     )
     write_features(features, data, values, encoder.names, _info(out))
+    shutil.rmtree(out / "state", ignore_errors=True)
 
 
 def extract_features(encoder: Path, folder: Path, features: Path, *, runtime: Runtime) -> None:

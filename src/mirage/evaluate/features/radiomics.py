@@ -116,15 +116,15 @@ class Radiomics(Encoder):
 
 
 def haar(values: Floats) -> Iterator[tuple[str, Floats]]:
-    """Bands of one level of the undecimated Haar wavelet, of the same size: ``ll``, ``lh`` ... an axis a letter.
+    """Bands of one level of the undecimated Haar wavelet, each as large as the image: ``ll``, ``lh`` ...
 
-    Low is the mean of a place and the next, high half their difference; edges are repeated.
+    A letter an axis. Low is the mean of a place and the next, high half their difference; edges are repeated.
     """
     bands = {"": values}
     for axis in range(values.ndim):
         split = {}
         for name, band in bands.items():
-            following = np.concatenate([band.take(range(1, band.shape[axis]), axis), band.take([-1], axis)], axis)
+            following = band.take([*range(1, band.shape[axis]), band.shape[axis] - 1], axis)
             split[f"{name}l"], split[f"{name}h"] = (band + following) / 2, (band - following) / 2
         bands = split
     yield from bands.items()
@@ -134,9 +134,7 @@ def _region_channel(entry: RadiomicsEncoder, training: Items) -> str:
     """Mask channel that the region of all images is."""
     stored = training.info.mask_channels
     if entry.region == "label" and "label" not in stored:
-        raise DataError(
-            f"{training.info.name}: `region: label` needs label masks; it has {stored or 'none'}"
-        )
+        raise DataError(f"{training.info.name}: `region: label` needs label masks; it has {stored or 'none'}")
     if entry.region == "label":
         return "label"
     wanted = FOREGROUNDS if entry.region == "foreground" else ()
