@@ -86,7 +86,8 @@ def _spread(marks: Sequence[float]) -> list[float]:
     """At most six of the marks, 1 among them."""
     if len(marks) <= 6:
         return list(marks)
-    return [mark for mark in marks if mark not in (0.8, 1.25)][:: 1 if len(marks) <= 8 else 2] + [1]
+    few = [mark for mark in marks if mark not in (0.8, 1.25)]
+    return few if len(few) <= 6 else sorted({1, *few[::2]})
 
 
 def maps(places: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
@@ -109,7 +110,9 @@ def maps(places: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 axis.set_title(f"{encoder.replace('_', ' ')}: {titles[method]}")
         present = [side for side in SIDES if (places["side"] == side).any()]
         handles = [
-            Line2D([], [], color=SIDES[side][1], marker=SIDES[side][2], linestyle="none", label=SIDES[side][0])
+            Line2D(
+                [], [], color=SIDES[side][1], marker=SIDES[side][2], linestyle="none", label=SIDES[side][0]
+            )
             for side in present
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

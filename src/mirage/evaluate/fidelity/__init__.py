@@ -208,8 +208,8 @@ def what_to_compare(config: FidelityEvaluation, compared: Sides) -> list[What]:
     for info in others:
         if len(info.image_shape) != len(r.image_shape):
             raise DataError(
-                f"{info.name} has images of shape {info.image_shape}, {r.name} of {r.image_shape}; images and "
-                "volumes cannot be compared"
+                f"{info.name} has images of shape {info.image_shape}, {r.name} of {r.image_shape}; images "
+                "and volumes cannot be compared"
             )
     found: list[What] = []
     if all(i.channel_names == r.channel_names and i.value_range == r.value_range for i in others):
@@ -223,9 +223,9 @@ def what_to_compare(config: FidelityEvaluation, compared: Sides) -> list[What]:
             for i in (r, *others)
         )
         raise DataError(
-            f"compare: {config.compare}: {r.name} and {s.name} have no such counterpart. Images need the same "
-            f"channels and range (as 8 and 16 bit have not; give them the same `prepare`), masks the same "
-            f"labels. Found {told}"
+            f"compare: {config.compare}: {r.name} and {s.name} have no such counterpart. Images need the "
+            "same channels and range (as 8 and 16 bit have not; give them the same `prepare`), masks the "
+            f"same labels. Found {told}"
         )
     return wanted
 

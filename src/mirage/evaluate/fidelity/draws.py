@@ -136,9 +136,7 @@ def _against_heldout(patients: Patients, draws: int, seed: int) -> Plan:
 
     def draw(rng: np.random.Generator, base: int, others: int) -> Draw:
         sizes = (base, others, others)
-        picked = [
-            first + _pick(rng, own, n) for first, own, n in zip(begin, subjects, sizes, strict=True)
-        ]
+        picked = [first + _pick(rng, own, n) for first, own, n in zip(begin, subjects, sizes, strict=True)]
         return Draw(*picked)
 
     repeats = 1 if len(patients.heldout) == len(patients.synthetic) else REPEATS
@@ -211,9 +209,7 @@ def around(
     if len(known) < 10 or subjects < 2 or not np.isfinite(value) or (log and value <= 0):
         return float("nan"), float("nan")
     reach = float(stats.t.ppf(0.975, subjects - 1) * known.std(ddof=1))
-    low, high = (
-        (value * np.exp(-reach), value * np.exp(reach)) if log else (value - reach, value + reach)
-    )
+    low, high = (value * np.exp(-reach), value * np.exp(reach)) if log else (value - reach, value + reach)
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return float(low), float(high)

@@ -43,7 +43,9 @@ def embed(
     planes = {"pca": _plane(wide, training)}
     if np.ptp(wide, axis=0).any():
         start = planes["pca"] / max(planes["pca"][:, 0].std(), 1e-12) * 1e-4
-        planes["tsne"] = TSNE(perplexity=perplexity, init=start, max_iter=ITERATIONS, random_state=seed).fit_transform(wide)
+        planes["tsne"] = TSNE(
+            perplexity=perplexity, init=start, max_iter=ITERATIONS, random_state=seed
+        ).fit_transform(wide)
     near = min(NEIGHBOURS, len(wide) // 2 - 1)
     facts = {
         method: {"trustworthiness": float(trustworthiness(wide, places, n_neighbors=near))}

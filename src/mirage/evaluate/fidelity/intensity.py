@@ -158,7 +158,8 @@ def count_items(data: Items, indices: Sequence[int], levels: histograms.Levels, 
                     inside[place, channel] += counted.astype(np.uint32)
         except DataError as error:
             raise DataError(
-                f"{data.info.name}, item {data.items['item_id'].iat[index]}: {error}; mend or leave out this image"
+                f"{data.info.name}, item {data.items['item_id'].iat[index]}: {error}; mend or leave out this "
+                "image"
             ) from error
     subjects = pd.factorize(data.items["subject_id"].iloc[list(indices)])[0].astype(np.int64)
     return ItemCounts(whole, inside, subjects)
@@ -210,7 +211,7 @@ class Distances:
 
 
 class Pooled:
-    """The distances of one profile and channel as a measure of items (:mod:`mirage.evaluate.fidelity.measures`).
+    """The distances of one profile and channel as a measure (:mod:`mirage.evaluate.fidelity.measures`).
 
     Args:
         distances: of the profile and channel.

@@ -46,9 +46,7 @@ def likeness(
     if count < 2:
         absent["ms_ssim"] = "images of two patients a side are needed to make a pair"
         return [], {}
-    found = [
-        _of(data, count, size, draws, seed, place) for place, data in enumerate(sides)
-    ]
+    found = [_of(data, count, size, draws, seed, place) for place, data in enumerate(sides)]
     (own, own_draws), (other, other_draws) = found
     facts: dict[str, Any] = {"protocol": "pairs", "items": count, "subjects": count}
     ends = [around(value, spread, count, log=False, bounds=SHARE) for value, spread in found]

@@ -56,7 +56,7 @@ def _ends(draws: Floats, subjects: int) -> tuple[float, float]:
 
 
 def contrasts(data: Items, indices: Sequence[int]) -> Floats:
-    """Contrast (len(indices), C) of the labels of items; 0 where the label is empty or everything is alike."""
+    """Contrast (len(indices), C) of the labels of items; 0 where the label is empty."""
     found = np.zeros((len(indices), len(data.info.channel_names)))
     for place, index in enumerate(indices):
         field = field_of_view(data, index)

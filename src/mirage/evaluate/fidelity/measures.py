@@ -84,7 +84,7 @@ class FrechetInfinity:
 
 
 class Marginals:
-    """Mean over features of the Wasserstein-1 distance of their distributions, under a name of one's choice."""
+    """Mean over features of the Wasserstein-1 distance of their distributions, under a given name."""
 
     def __init__(self, values: Array, name: str) -> None:
         self.values, self.name = values, name
@@ -108,13 +108,17 @@ class SlicedWasserstein:
     def __call__(self, base: Ints, others: Sequence[Ints]) -> list[Found]:
         reference = _quantiles(self.projected[base])
         return [
-            {"sliced_wasserstein": float(np.sqrt(np.mean((_quantiles(self.projected[other]) - reference) ** 2)))}
+            {
+                "sliced_wasserstein": float(
+                    np.sqrt(np.mean((_quantiles(self.projected[other]) - reference) ** 2))
+                )
+            }
             for other in others
         ]
 
 
 def _quantiles(values: Array) -> Array:
-    """Values (QUANTILES, K) at even steps through the sorted columns (N, K); sets of any size compare by them."""
+    """Values (QUANTILES, K) at even steps through the sorted columns (N, K), so that any N compare."""
     ordered = np.sort(values, axis=0)
     places = (np.arange(QUANTILES) + 0.5) / QUANTILES * len(ordered) - 0.5
     low = np.clip(np.floor(places).astype(int), 0, len(ordered) - 1)

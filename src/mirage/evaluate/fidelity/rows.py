@@ -133,7 +133,7 @@ def _rows(
         ends = around(
             value, column(spread, side, metric), plan.subjects[side], log=scale.log, bounds=scale.bounds
         )
-        found.append(_labelled(arm, metric, value, ends, plan, plan.subjects[side], label))
+        found.append(planned(arm, metric, value, ends, plan, plan.subjects[side], label))
     own, other = (float(np.median(column(equal, side, positive))) for side in (0, 1))
     if not scale.ratio:
         return found
@@ -143,11 +143,11 @@ def _rows(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = column(spread, 0, positive) / column(spread, 1, positive)
     ends = around(own / other, ratios, fewest, log=True)
-    found.append(_labelled("synthetic", metric, own / other, ends, plan, fewest, label, kind="ratio"))
+    found.append(planned("synthetic", metric, own / other, ends, plan, fewest, label, kind="ratio"))
     return found
 
 
-def _labelled(
+def planned(
     arm: str,
     metric: str,
     value: float,
@@ -157,6 +157,7 @@ def _labelled(
     label: str,
     kind: str = "absolute",
 ) -> dict[str, Any]:
+    """A row of what the draws of a plan gave."""
     return row(
         arm,
         metric,
@@ -183,7 +184,10 @@ def derived(rows: Rows, metric: str, name: str, change: Callable[[float], float]
     found = []
     for one in taken:
         ends = sorted(change(one[end]) for end in ("low", "high"))
-        found.append({**one, "metric": name, "kind": "absolute", "value": change(one["value"])} | dict(zip(("low", "high"), ends, strict=True)))
+        found.append(
+            {**one, "metric": name, "kind": "absolute", "value": change(one["value"])}
+            | dict(zip(("low", "high"), ends, strict=True))
+        )
     return found
 
 

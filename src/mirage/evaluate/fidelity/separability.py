@@ -12,7 +12,7 @@ import numpy as np
 
 from mirage import seeds
 from mirage.evaluate.fidelity.draws import Floats, Ints, Plan
-from mirage.evaluate.fidelity.rows import Rows, row
+from mirage.evaluate.fidelity.rows import Rows, planned
 from mirage.evaluate.resampling import bootstrap_weights, limits
 from mirage.metrics.points import Array
 from mirage.metrics.separability import TwoSampleTest, classifier_two_sample
@@ -50,12 +50,20 @@ def separability(
         weights = _weights(patients[other], draws, seed, 1 + place)
         areas.append((test.auc, _resampled(test, base_weights, weights)))
     (own, own_draws), (real, real_draws) = areas
-    facts = {"protocol": plan.protocol, "items": plan.count, "label": label}
-    ratio = {"subjects": min(plan.subjects), "kind": "ratio", **facts}
+    first, second = plan.subjects
     return [
-        row("synthetic", "c2st", own, limits(own_draws), subjects=plan.subjects[0], **facts),
-        row("reference", "c2st", real, limits(real_draws), subjects=plan.subjects[1], **facts),
-        row("synthetic", "c2st", own / real, limits(own_draws / real_draws), **ratio),
+        planned("synthetic", "c2st", own, limits(own_draws), plan, first, label),
+        planned("reference", "c2st", real, limits(real_draws), plan, second, label),
+        planned(
+            "synthetic",
+            "c2st",
+            own / real,
+            limits(own_draws / real_draws),
+            plan,
+            min(plan.subjects),
+            label,
+            kind="ratio",
+        ),
     ]
 
 

@@ -32,7 +32,7 @@ from mirage.metrics.points import Array
 HALF_SAMPLES = 200
 """Half samples behind an interval; each costs a few matrix decompositions."""
 CHEAP_DIMENSIONS = 256
-"""Features up to which all half samples are drawn; of more, fewer (at least 20), as the square of the number."""
+"""Features up to which all half samples are drawn; of D more (256 / D)^2 of them, 20 at least."""
 INFINITY_SAMPLES = 40
 PAIRWISE_ITEMS = 1000
 """Items of one side whose distances to all others are held in memory; larger sets are sampled by patients."""
@@ -88,7 +88,10 @@ def compare_space(
     table, values = features(config, encoder, sides, bank)
     absent: dict[str, str] = {}
     facts: dict[str, Any] = {
-        **{key: table.info.get(key) for key in ("encoder", "options", "protocol", "weights_sha256", "fitted_on")},
+        **{
+            key: table.info.get(key)
+            for key in ("encoder", "options", "protocol", "weights_sha256", "fitted_on")
+        },
         "features": values.shape[1],
         "absent": absent,
     }

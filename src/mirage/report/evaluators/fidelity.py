@@ -10,12 +10,13 @@ import pandas as pd
 from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset
 from mirage.report.book import Book
-from mirage.report.chapters.base import Chapter, words
+from mirage.report.chapters.base import Chapter
 from mirage.report.evaluators.fidelity_chapter import fidelity_chapter
 from mirage.report.evaluators.fidelity_verdicts import CRITERIA, axis_verdict
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.summary import COLUMNS, read_metrics
 from mirage.report.verdicts import Verdict
+
 
 def summarise(name: str, config: FidelityEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
     """Rows of the evaluation, which come with their intervals, under the summary's columns."""
@@ -42,6 +43,6 @@ def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataF
 def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
     """What the numbers cannot bear."""
     return [
-        "Fidelity was measured by features that programs compute; a feature space sees what its encoder sees. "
-        "Whether anatomy is right is for the reader's eye."
+        "Fidelity was measured by features that programs compute; a feature space sees what its encoder "
+        "sees. Whether anatomy is right is for the reader's eye."
     ]

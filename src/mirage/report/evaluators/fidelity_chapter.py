@@ -1,4 +1,4 @@
-"""Fidelity and diversity: synthetic images beside real ones, beside how real ones compare with one another."""
+"""Fidelity and diversity: synthetic images beside real ones, and real ones beside one another."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def _samples(name: str, config: FidelityEvaluation, real: Dataset, synthetic: Da
 def _tile(dataset: Dataset, index: int, what: str, side: str) -> Tile:
     item = dataset.items["item_id"].iat[index]
     if is_volume(dataset.info):
-        label = dataset.mask(index) if has_label(dataset, index) else None
-        at = tuple(length // 2 for length in dataset.info.image_shape[1:]) if label is None else centre_of(label)
-        if what == "mask" and label is not None:
+        label = dataset.mask(index) if has_label(dataset, index) else np.zeros(dataset.info.image_shape[1:])
+        at = centre_of(label)
+        if what == "mask":
             return label_tile(dataset, index, label, "axial", at)
         return sequence_tile(dataset, index, 0, "axial", at)
     if what == "mask":
@@ -154,11 +154,11 @@ def _shape(name: str, config: FidelityEvaluation, own: pd.DataFrame, book: Book)
     if chosen.empty:
         return None
     caption = (
-        f"Masks of {words(config.synthetic)} and of {words(config.real)}: mean share of foreground pixels, with "
-        "the 95 % interval of a bootstrap by patient, and how far the contrast between inside and outside of "
-        "the label is from that of real training images (Wasserstein-1 distance, in standard deviations of an "
-        "image's grey values), for synthetic and for other real images. A mask that belongs to another image "
-        "than its own has little contrast."
+        f"Masks of {words(config.synthetic)} and of {words(config.real)}: mean share of foreground pixels, "
+        "with the 95 % interval of a bootstrap by patient, and how far the contrast between inside and "
+        "outside of the label is from that of real training images (Wasserstein-1 distance, in standard "
+        "deviations of an image's grey values), for synthetic and for other real images. A mask that belongs "
+        "to another image than its own has little contrast."
     )
     found = {(row.metric, row.arm, row.kind): row for row in chosen.itertuples()}
     columns = (("synthetic", "absolute"), ("reference", "absolute"), ("synthetic", "ratio"))

@@ -45,12 +45,12 @@ FARTHER_IS_WORSE = (
 )
 LESS_IS_WORSE = ("precision", "density", "recall", "coverage", "vendi")
 READING = (
-    "Distances (Fréchet, kernel, sliced Wasserstein): how far the cloud of synthetic images lies from that of "
-    "real ones. A ratio of 1 is as near as other real images come; larger is worse.",
-    "Precision and density: how many synthetic images look like some real one. Recall and coverage: how much of "
-    "the variety of real images the synthetic ones reach. Ratios below 1 are worse.",
-    "Vendi score: how many really different images the set amounts to. Likeness of pairs: how alike two images "
-    "of a set are on average; a ratio above 1 means that synthetic images repeat themselves.",
+    "Distances (Fréchet, kernel, sliced Wasserstein): how far the cloud of synthetic images lies from that "
+    "of real ones. A ratio of 1 is as near as other real images come; larger is worse.",
+    "Precision and density: how many synthetic images look like some real one. Recall and coverage: how much "
+    "of the variety of real images the synthetic ones reach. Ratios below 1 are worse.",
+    "Vendi score: how many really different images the set amounts to. Likeness of pairs: how alike two "
+    "images of a set are on average; a ratio above 1 means that synthetic images repeat themselves.",
     "Classifier: how often a simple program tells synthetic from real; 0.5 is a coin toss, 1 always.",
 )
 """How a clinician may read the table."""
@@ -96,10 +96,9 @@ def _table(
     )
     table, last = [], ""
     for metric, label in keys:
-        synthetic, reference, ratio = (
-            found.get((metric, label, *column))
-            for column in (("synthetic", "absolute"), ("reference", "absolute"), ("synthetic", "ratio"))
-        )
+        synthetic = found[metric, label, "synthetic", "absolute"]
+        reference = found.get((metric, label, "reference", "absolute"))
+        ratio = found.get((metric, label, "synthetic", "ratio"))
         table.append(
             [
                 Cell(TITLES[metric] if metric != last else ""),
@@ -117,12 +116,12 @@ def _table(
         else "held-out real images against the training images"
     )
     caption = (
-        f"Synthetic images of {words(config.synthetic)} against real training images of {words(config.real)}, "
-        f"beside other real images at equal numbers (n, a side): {against}. Ratio: synthetic over real, bold "
-        "where its interval excludes 1; the ratio of the kernel distance is that of its biased form, for the "
-        "unbiased one is about 0 between real images. In brackets 95 % intervals over patients, from "
-        f"half samples. k = {facts['neighbours']} neighbours for precision, density, recall and coverage; "
-        f"seed {config.seed}."
+        f"Synthetic images of {words(config.synthetic)} against real training images of "
+        f"{words(config.real)}, beside other real images at equal numbers (n, a side): {against}. Ratio: "
+        "synthetic over real, bold where its interval excludes 1; the ratio of the kernel distance is that "
+        "of its biased form, for the unbiased one is about 0 between real images. In brackets 95 % intervals "
+        f"over patients, from half samples. k = {facts['neighbours']} neighbours for precision, density, "
+        f"recall and coverage; seed {config.seed}."
     )
     head = ["measure", "features", "synthetic", "real", "ratio", "n"]
     return book.table(f"features/{name}", head, table, caption=caption, data=rows)
@@ -160,8 +159,7 @@ def _forest(name: str, config: FidelityEvaluation, rows: pd.DataFrame, book: Boo
         f"that excludes 1. n = {int(drawn['n_items'].min())} images a side or more."
     )
     alt = "Forest plot of " + "; ".join(
-        f"{row.name} in {row.encoder}: {significant(row.estimate)}"
-        for row in drawn.itertuples()
+        f"{row.name} in {row.encoder}: {significant(row.estimate)}" for row in drawn.itertuples()
     )
     return book.chart(
         f"ratios/{name}", feature_figures.ratios(panels, encoders), drawn[columns], caption=caption, alt=alt
@@ -223,10 +221,10 @@ def _maps(
     numbers = ", ".join(f"{told_as}: {shown[side]}" for side, told_as in sides.items())
     caption = (
         f"Images of {words(config.real)} and {words(config.synthetic)} as points: the nearer two points, the "
-        "more alike the images. Left, the two directions along which real training images differ most; right, "
-        "t-SNE, which keeps neighbours together and whose distances between groups mean nothing. Look for "
-        f"synthetic points where no real ones are, and the other way round. {'; '.join(told)}. Images drawn, at most: "
-        f"{numbers}; perplexity {tsne.get('perplexity', 0):g}, seed {config.seed}."
+        "more alike the images. Left, the two directions along which real training images differ most; "
+        "right, t-SNE, which keeps neighbours together and whose distances between groups mean nothing. Look "
+        f"for synthetic points where no real ones are, and the other way round. {'; '.join(told)}. Images "
+        f"drawn, at most: {numbers}; perplexity {tsne.get('perplexity', 0):g}, seed {config.seed}."
     )
     alt = f"Maps of images ({numbers}) in {listing([words(e) for e in places['encoder'].unique()])}"
     return book.chart(f"maps/{name}", feature_figures.maps(places, MAPS), places, caption=caption, alt=alt)
@@ -246,11 +244,11 @@ def _single_features(id: str, config: FidelityEvaluation, tests: pd.DataFrame, b
     ]
     caption = (
         f"Radiomic features of {words(config.synthetic)} that differ most from real training images of "
-        f"{words(config.real)}: of {len(tests)} features {differ} differ (Kolmogorov-Smirnov, q below 0.05 after "
-        f"Benjamini and Hochberg), and {real} do between other real images and the training images. Shift of "
-        "the median and Wasserstein-1 distance in standard deviations of the training images; one image a "
-        f"patient, n = {int(tests['n'].iat[0])} synthetic, {int(tests['n_training'].iat[0])} training and "
-        f"{int(tests['real_n'].iat[0])} other real. The CSV has all features."
+        f"{words(config.real)}: of {len(tests)} features {differ} differ (Kolmogorov-Smirnov, q below 0.05 "
+        f"after Benjamini and Hochberg), and {real} do between other real images and the training images. "
+        "Shift of the median and Wasserstein-1 distance in standard deviations of the training images; one "
+        f"image a patient, n = {int(tests['n'].iat[0])} synthetic, {int(tests['n_training'].iat[0])} "
+        f"training and {int(tests['real_n'].iat[0])} other real. The CSV has all features."
     )
     head = ["feature", "shift", "distance", "KS", "q", "distance of real", "q of real"]
     return book.table(f"single_features/{id}", head, rows, caption=caption, data=tests)

@@ -66,11 +66,12 @@ def rule(axis: str) -> str:
     """The rule of an axis in words."""
     told = dict.fromkeys(f"{one.name} {one.tolerated:g}" for one in CRITERIA[axis].values())
     return (
-        "every measure, in every feature space, is divided by the same of other real images at equal numbers. "
-        "Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the whole interval "
-        f"is within the tolerated ratio. Tolerated: {', '.join(told)}. Fail: half of the measures or more, of "
-        f"two kinds at least, are worse. Pass: more than half are good, none is worse, and n is {ENOUGH} a side "
-        f"or more. Otherwise, and always when n is below {FEWEST}, inconclusive; grey values alone never decide."
+        "every measure, in every feature space, is divided by the same of other real images at equal "
+        "numbers. Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
+        f"whole interval is within the tolerated ratio. Tolerated: {', '.join(told)}. Fail: half of the "
+        "measures or more, of two kinds at least, are worse. Pass: more than half are good, none is worse, "
+        f"and n is {ENOUGH} a side or more. Otherwise, and always when n is below {FEWEST}, inconclusive; "
+        "grey values alone never decide."
         if axis == "Fidelity"
         else "as for fidelity, by measures of variety. Tolerated ratios: " + ", ".join(told) + "."
     )
@@ -89,7 +90,7 @@ def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) 
 
 
 def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:
-    """The ratios that vote on an axis, with their ``vote`` and, for sorting, how far they are off (``off``)."""
+    """The ratios that vote on an axis, with their ``vote`` and how far they are ``off``."""
     criteria = CRITERIA[axis]
     kept = ratios[ratios["metric"].isin(criteria) & ratios["low"].notna()]
     if "heldout" in set(kept["protocol"]):
@@ -134,7 +135,7 @@ def _sentence(axis: str, votes: pd.DataFrame) -> str:
     space = f", {worst['label']}" if isinstance(worst["label"], str) else ""
     return (
         f"of {count(len(votes), 'measure')} {(cast == 'worse').sum()} say worse than other real images, "
-        f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell. Farthest off: {name}"
-        f"{space}, {estimate(worst['estimate'], worst['low'], worst['high'], 2)} times that of other real "
-        f"images; n = {int(votes['n_items'].min())} a side."
+        f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell. Farthest off: "
+        f"{name}{space}, {estimate(worst['estimate'], worst['low'], worst['high'], 2)} times that of other "
+        f"real images; n = {int(votes['n_items'].min())} a side."
     )
