@@ -115,7 +115,7 @@ def test_wrong_layout_names_the_missing_piece(project: Project, present: list[st
 
 
 def test_only_features_that_evaluations_name_are_made(project: Project) -> None:
-    """One fit an encoder and real dataset, which brings the latter's features; none where masks are compared."""
+    """One fit an encoder and real dataset, which brings the latter's features; none for masks alone."""
     quick = {
         "quick_fidelity": {"encoders": ["pixpca", "randconv"]},
         "quick_fidelity_single": {"encoders": []},

@@ -80,7 +80,7 @@ def classifier_two_sample(
     split = kind(folds, shuffle=True, random_state=seed)
     scores, fold = np.empty(len(points)), np.empty(len(points), np.int64)
     found = []
-    for number, (train, test) in enumerate(split.split(points, label, groups)):
+    for number, (train, test) in enumerate(split.split(points, label, groups if grouped else None)):
         if len(np.unique(label[train])) < 2 or len(np.unique(label[test])) < 2:
             raise ValueError(
                 f"fold {number + 1} of {folds} holds only one of the two sets; ask for fewer folds, or check "

@@ -17,7 +17,9 @@ spread of half samples about their mean is, to first order, that of the whole sa
 (1 / m)(1 - m / n) = 1 / n at m = n / 2 (Politis and Romano 1994; Efron's delete-half jackknife); unlike a
 bootstrap it repeats no item, which would shrink ranks and distances to neighbours. So there is a spread also
 when all synthetic items are needed to match the held-out ones. Where a set is larger than it need be, the
-interval is somewhat too long.
+interval is somewhat too long. The logarithm of a distance between sets of one kind, a sum of squares that
+half samples see around those of the whole, has a spread that is too small by sqrt(3 / 4), and is widened by
+as much; where sets differ clearly its interval is 15 % too long.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from mirage import seeds
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+WIDENING = float(np.sqrt(4 / 3))
+"""Of the spread of logarithms, see the module."""
 REPEATS = 9
 """Random ways to match numbers whose median is the value."""
 
@@ -208,7 +212,7 @@ def around(
         known = np.log(known[known > 0])
     if len(known) < 10 or subjects < 2 or not np.isfinite(value) or (log and value <= 0):
         return float("nan"), float("nan")
-    reach = float(stats.t.ppf(0.975, subjects - 1) * known.std(ddof=1))
+    reach = float(stats.t.ppf(0.975, subjects - 1) * known.std(ddof=1)) * (WIDENING if log else 1.0)
     low, high = (value * np.exp(-reach), value * np.exp(reach)) if log else (value - reach, value + reach)
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])

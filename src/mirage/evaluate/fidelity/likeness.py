@@ -55,7 +55,8 @@ def likeness(
         for arm, (value, _), end in zip(("synthetic", "reference"), found, ends, strict=True)
     ]
     if other > 0:
-        ratios = around(own / other, own_draws / other_draws, count, log=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = around(own / other, own_draws / other_draws, count, log=True)
         rows.append(row("synthetic", "ms_ssim", own / other, ratios, kind="ratio", **facts))
     else:
         absent["ratio of ms_ssim"] = "real images have nothing in common"

@@ -171,26 +171,26 @@ def planned(
     )
 
 
-def derived(rows: Rows, metric: str, name: str, change: Callable[[float], float], kind: str) -> Rows:
-    """Rows of another name whose values and ends are a monotone function of those of given ones.
+def derived(
+    rows: Rows, metric: str, kind: str, name: str, change: Callable[[float], float], absent: dict[str, str]
+) -> Rows:
+    """Absolute rows of another name whose values and ends are a monotone function of those of given ones.
 
     Args:
         rows: found so far.
         metric, kind: which of them are taken.
         name: of the new metric.
-        change: the function; a falling one swaps low and high. The new rows are absolute.
+        change: the function, of positive numbers; a falling one swaps low and high.
+        absent: gets why there is no row, where a value is 0.
     """
-    taken = [one for one in rows if one["metric"] == metric and one["kind"] == kind]
     found = []
-    for one in taken:
-        ends = sorted(change(one[end]) for end in ("low", "high"))
-        found.append(
-            {**one, "metric": name, "kind": "absolute", "value": change(one["value"])}
-            | dict(zip(("low", "high"), ends, strict=True))
+    for one in (one for one in rows if one["metric"] == metric and one["kind"] == kind):
+        if not one["value"] > 0:
+            absent[name] = f"the {metric.replace('_', ' ')} of the {one['arm']} set is 0"
+            continue
+        value, *ends = (
+            change(one[end]) if one[end] > 0 else float("nan") for end in ("value", "low", "high")
         )
+        low, high = sorted(ends)
+        found.append({**one, "metric": name, "kind": "absolute", "value": value, "low": low, "high": high})
     return found
-
-
-def pairs_of(rows: Rows) -> Mapping[tuple[str, str], dict[str, Any]]:
-    """(metric, arm) -> absolute row."""
-    return {(one["metric"], one["arm"]): one for one in rows if one["kind"] == "absolute"}

@@ -120,10 +120,12 @@ def compare_space(
     ):
         rows += measured(measure, sampled, encoder, absent)
     rows += separability(part, few.numbers, sampled, encoder, _samples(config, 1), config.seed, absent)
-    rows += derived(rows, frechet.name, "medigan_fid_ratio", lambda ratio: 1 / ratio, "ratio")
+    rows += derived(
+        rows, frechet.name, "ratio", "medigan_fid_ratio", lambda ratio: 1 / ratio, absent
+    )
     tests = None
     if table.info["encoder"] == "radiomics":
-        rows += derived(rows, frechet.name, "frd", _logarithm, "absolute")
+        rows += derived(rows, frechet.name, "absolute", "frd", math.log, absent)
         rows += measured(Marginals(part, "feature_wasserstein1"), sampled, encoder, absent)
         tests = single_features(part, few.numbers, table.names, sampled.equal[0])
         facts["features_differing"] = {
@@ -137,10 +139,6 @@ def _samples(config: FidelityEvaluation, dimensions: int) -> int:
     """Half samples that features of so many dimensions can afford."""
     share = min(1.0, (CHEAP_DIMENSIONS / dimensions) ** 2)
     return max(20, round(min(HALF_SAMPLES, config.bootstrap) * share))
-
-
-def _logarithm(distance: float) -> float:
-    return math.log(distance) if distance > 0 else -math.inf
 
 
 def map_space(
