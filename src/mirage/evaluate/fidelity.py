@@ -25,7 +25,7 @@ from mirage.data import Dataset, Items
 from mirage.data.pool import Pool
 from mirage.errors import DataError, LeakError
 from mirage.evaluate import copies, intensity
-from mirage.evaluate.resampling import bootstrap_weights, limits
+from mirage.evaluate.statistics import bootstrap_weights, limits
 from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
 from mirage.files import write_json
 from mirage.metrics.histograms import Levels
