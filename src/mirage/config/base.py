@@ -16,7 +16,10 @@ Seed = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Refers:
-    """Marks a field whose value (or values) must be names of a registry."""
+    """Marks a field whose value (or values), unless it is None, must be names of a registry.
+
+    A ``dataset`` is one of real or simulated images: none that says ``made_from``.
+    """
 
     registry: Literal["dataset", "dataset or recipe", "generator", "evaluation"]
 
@@ -114,7 +117,8 @@ def references(entry: Options) -> Iterator[tuple[str, str, str]]:
                     value = getattr(options, name)
                     where = f"{key}.{name}" if key else name
                     for item in value if isinstance(value, list) else [value]:
-                        yield where, marker.registry, item
+                        if item is not None:
+                            yield where, marker.registry, item
 
 
 def models_of(entry: Options) -> list[ModelRef]:

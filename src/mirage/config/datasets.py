@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mirage.config.base import Entry, Options
+from mirage.config.base import Entry, Options, Refers
 
 Kind = Literal["image", "volume"]
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
@@ -108,6 +108,12 @@ class FolderSource(SourceEntry):
         "Default: every image is a subject of its own",
         examples=[r"(\d+)[LR]\.jpg$"],
     )
+    namespace: str | None = Field(
+        None,
+        min_length=1,
+        description="what subjects are unique within: sources of one namespace share their subjects, so that "
+        "a patient in two folders is found. Default: the folder",
+    )
     table: str | None = Field(
         None,
         description="CSV relative to path with a column `file` and any of subject_id, split and attributes",
@@ -119,6 +125,10 @@ class FolderSource(SourceEntry):
     def label_table(self) -> dict[int, str]:
         """Those that are named, where there are masks."""
         return dict(self.labels) if self.masks else {}
+
+    def simulated(self) -> Self:
+        """Phantoms of one folder are other subjects than those of another."""
+        return super().simulated().model_copy(update={"namespace": None})
 
     @model_validator(mode="after")
     def _patterns(self) -> FolderSource:
@@ -472,15 +482,24 @@ class SplitOptions(Options):
     )
     val: float = Field(0.1, ge=0, lt=1, description="share of the subjects that are not in test")
     test: float = Field(
-        0.2, ge=0, lt=1, description="share of all subjects; unused where the source has a test set"
+        0.2,
+        ge=0,
+        le=1,
+        description="share of all subjects, 1: all of them; unused where the source has a test set",
     )
     seed: int = Field(0, ge=0, description="seed of the order of subjects")
 
 
 class DatasetConfig(Entry):
-    """A named dataset of real or simulated images or volumes."""
+    """A named dataset of real or simulated images or volumes, or of images that a generator has made."""
 
     source: SourceOptions = Field(description="reader of the native layout")
+    made_from: Annotated[str | None, Refers("dataset")] = Field(
+        None,
+        description="the images are synthetic: somebody's generator made them after the training split of "
+        "this dataset. All are training items; it stands wherever a recipe can. A column `donors` of the "
+        "table names subjects of that dataset whose pixels or labels an image holds, separated by `;`",
+    )
     simulate: SimulateOptions | None = Field(
         None, description="simulate the native layout instead of reading `source.path`"
     )
@@ -502,6 +521,12 @@ class DatasetConfig(Entry):
             )
         if kind == "volume" and isinstance(self.source, FolderSource) and self.source.channels == "rgb":
             raise ValueError("source.channels: volumes have no colours; write `channels: grey`")
+        return self
+
+    @model_validator(mode="after")
+    def _made_is_all_training(self) -> DatasetConfig:
+        if self.made_from is not None and self.split != SplitOptions():
+            raise ValueError("split: images that were `made_from` others are all for training; leave it out")
         return self
 
     @model_validator(mode="after")

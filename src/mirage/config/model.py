@@ -53,6 +53,11 @@ class Config(Options):
         for where, registry, name in self._all_references():
             if name not in known[registry]:
                 raise ValueError(f"{where}: {name!r} is no {registry}{suggest(name, known[registry])}")
+            if registry == "dataset" and self._is_made(name):
+                raise ValueError(
+                    f"{where}: {name!r} holds images that a generator has made (`made_from`); name a dataset "
+                    "of real ones"
+                )
         return self
 
     @model_validator(mode="after")
@@ -254,9 +259,13 @@ class Config(Options):
             found = f"{generator.arch}: {generator.makes}s from {generator.needs or 'noise'}"
             raise ValueError(f"{where}: expected {wanted}, {ref.generator!r} is {found}")
 
-    def _inputs(self, recipe: str) -> list[str]:
-        """Datasets and recipes that a recipe is made of: read by it, or learnt by its generators."""
-        entry = self.recipes[recipe]
+    def _is_made(self, name: str) -> bool:
+        """Whether a name is that of a dataset whose images a generator has made."""
+        return name in self.datasets and self.datasets[name].made_from is not None
+
+    def _inputs(self, name: str) -> list[str]:
+        """Datasets and recipes that one is made of: read by it, or learnt by its generators."""
+        entry = self.recipes.get(name) or self.datasets[name]
         learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
         return [*learnt, *data_of(entry)]
 
@@ -283,7 +292,7 @@ class Config(Options):
             current = stack.pop()
             if current not in found:
                 found.add(current)
-                stack += self._inputs(current) if current in self.recipes else []
+                stack += self._inputs(current)
         return found
 
     def study_data(self, study: str) -> set[str]:

@@ -39,8 +39,8 @@ class Folder(Source):
 
     @property
     def namespace(self) -> str:
-        """``folder@`` and the folder's one true path, however it is written or linked."""
-        return f"folder@{self.root.resolve().as_posix()}"
+        """As configured, else ``folder@`` and the folder's one true path, however it is written or linked."""
+        return self.options.namespace or f"folder@{self.root.resolve().as_posix()}"
 
     def check_layout(self) -> None:
         """Check for the folder, the table, and the fixed part of the patterns' folders."""
