@@ -38,7 +38,9 @@ def prepared(folder: Path, config: dict[str, Any], made_from: Dataset | None = N
     source = {**config["source"], "path": str(folder.parent / config["source"]["path"])}
     entry = DatasetConfig.model_validate({**config, "source": source})
     prepare_shard(entry, open_source(entry.source, None), 0, folder)
-    gather(folder, name=folder.name, shards=1, split=entry.split, max_failed_fraction=0.5, made_from=made_from)
+    gather(
+        folder, name=folder.name, shards=1, split=entry.split, max_failed_fraction=0.5, made_from=made_from
+    )
     return Dataset(folder)
 
 
@@ -52,7 +54,7 @@ def real(tmp_path: Path) -> Dataset:
 def test_made_images_are_synthetic_training_items_that_know_who_was_learnt(
     tmp_path: Path, real: Dataset
 ) -> None:
-    """Origin, mask and split are set whatever the files say; a failed row has no split; lineage is training."""
+    """Origin, mask and split are set whatever the files say; the lineage is the training subjects."""
     save_images(tmp_path / "made", [f"{number}.png" for number in range(5)], 1, masks=True)
     (tmp_path / "made" / "broken.png").write_bytes(b"no image")
     source = {**MADE["source"], "masks": "masks/{name}"}
@@ -96,7 +98,10 @@ def test_donors_of_the_table_are_kept_by_their_namespace(tmp_path: Path, real: D
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("split", "test", "synthetic images are for training only"), ("donors", "{held}", "no training subjects")],
+    [
+        ("split", "test", "synthetic images are for training only"),
+        ("donors", "{held}", "no training subjects"),
+    ],
 )
 def test_held_out_marks_and_donors_are_refused(
     tmp_path: Path, real: Dataset, column: str, value: str, message: str

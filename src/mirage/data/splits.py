@@ -95,6 +95,6 @@ def assign_splits(
 
 
 def _share(share: float, total: int, available: int) -> int:
-    """Groups in a share: rounded, at least one if it is above zero, one left for training if it is below 1."""
+    """Groups in a share: rounded, at least one if above zero, and one left for training if below 1."""
     wanted = max(1, round(share * total)) if share > 0 else 0
     return int(np.clip(wanted, 0, max(available - (share < 1), 0)))

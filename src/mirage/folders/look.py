@@ -1,4 +1,4 @@
-"""What a folder of images holds, told by its names and by some of its files, before anything is made of it."""
+"""What a folder of images holds, told by names and by some files, before anything is made of it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ IMAGES_READ = 200
 VOLUMES_READ = 8
 """How many files of a folder are opened at most; they are spread evenly over its names."""
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
-SUFFIXES = frozenset(
-    (*VOLUME_SUFFIXES, ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
-    + (".dcm", ".dicom", ".ima")
-)
+SUFFIXES = {*VOLUME_SUFFIXES, ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
+SUFFIXES |= {".pgm", ".ppm", ".dcm", ".dicom", ".ima"}
 NO_SUFFIX = re.compile(r"\.?[\d_]*")
 """What follows the last dot of a DICOM file that is named by its number, or has no suffix at all."""
 
@@ -43,7 +41,7 @@ class Look:
         colour: some images are not grey.
         whole_numbers: unsigned integers, whose type has a range, or signed and float values.
         bits: of the deepest integer type.
-        low, high: lowest and highest value found.
+        low, high: lowest and highest value found, but for the outermost 0.1 % of an image at either end.
         used: largest share of its integer type's range that an image reaches, 0 ... 1.
         shapes: extents found: (H, W), or (D, H, W) with the axes as they are stored.
         alike: all opened files hold the same values.
@@ -124,16 +122,16 @@ class _Seen:
 
 
 def _see(path: Path) -> _Seen:
-    volume = path.name.lower().endswith(VOLUME_SUFFIXES)
-    raw = read_image(path, "grey" if volume else "rgb")
+    raw = read_image(path, "grey" if path.name.lower().endswith(VOLUME_SUFFIXES) else "rgb")
     image = raw.image
+    low, high = np.percentile(image, (0.1, 99.9))
     return _Seen(
         shape=_stored_shape(raw),
         volume=image.ndim == 4,
         colour=bool((image[0] != image[-1]).any() or (image[0] != image[len(image) // 2]).any()),
         highest=None if raw.full_range is None else raw.full_range[1],
-        low=float(image.min()),
-        high=float(image.max()),
+        low=float(low),
+        high=float(high),
         values=hash((image.shape, image.tobytes())),
     )
 
@@ -152,10 +150,11 @@ def _listed(folder: str, masks: str | None, exclude: Sequence[str]) -> tuple[lis
     images, others = [], Counter[str]()
     for file in _files(source):
         suffix = _suffix(file)
-        if suffix in SUFFIXES or NO_SUFFIX.fullmatch(suffix):
+        bare = NO_SUFFIX.fullmatch(suffix) is not None
+        if suffix in SUFFIXES or (bare and _is_dicom(source.root / file)):
             images.append(file)
         else:
-            others[f"*{PurePosixPath(file).suffix}"] += 1
+            others[PurePosixPath(file).name if bare else f"*{PurePosixPath(file).suffix}"] += 1
     if not images:
         found = ", ".join(f"{count} {glob}" for glob, count in others.items())
         raise LayoutError(
@@ -176,6 +175,11 @@ def _files(source: Folder) -> Iterator[str]:
 def _suffix(file: str) -> str:
     name = PurePosixPath(file.lower()).name
     return ".nii.gz" if name.endswith(".nii.gz") else PurePosixPath(name).suffix
+
+
+def _is_dicom(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        return handle.read(132)[128:] == b"DICM"
 
 
 def _spread(files: Sequence[str], count: int) -> list[str]:
