@@ -225,7 +225,7 @@ def tiny(folders: dict[str, str]) -> dict[str, Any]:
         (words_only, r"made: no image in it, only 1 \*.docx; expected PNG"),
         (one, "made: 1 images; at least 8 are needed"),
         (identical, "holdout: all 9 images that were opened are one and the same"),
-        (nan, "made: 1 of 9 opened images cannot be used; .* 00.tif: the image holds NaN or infinite values"),
+        (nan, "made: 1 of 9 opened images cannot be used; .*00.tif: the image holds NaN or infinite values"),
         (volumes, "made holds volumes, .*train 2D images"),
         (mixture, "made: mixes integers and signed or float values, such as a.tif and 00.png"),
         (floats, r"made holds signed or float values \(.* to .*\), .*train unsigned integers"),

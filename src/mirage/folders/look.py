@@ -144,9 +144,10 @@ def _stored_shape(raw: RawImage) -> tuple[int, ...]:
 
 def _listed(folder: str, masks: str | None, exclude: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """Images of a folder, and globs of what is left out of it."""
-    options = FolderSource(reader="folder", path=folder, masks=masks, exclude=list(exclude))
-    source = Folder(options)
-    source.check_layout()
+    if not Path(folder).is_dir():
+        found = "is no folder" if Path(folder).exists() else "is missing"
+        raise LayoutError(f"{folder} {found}; expected a folder of images")
+    source = Folder(FolderSource(reader="folder", path=folder, masks=masks, exclude=list(exclude)))
     images, others = [], Counter[str]()
     for file in _files(source):
         suffix = _suffix(file)

@@ -21,6 +21,17 @@ from mirage.folders.study import Study
 from mirage.graph import Graph
 
 MADE_BY = "# Made by `mirage evaluate`"
+SNAKEFILE = """{made_by}: the workflow of the clone, on the studies of this folder.
+
+
+include: {clone}
+
+
+rule reports:
+    default_target: True
+    input:
+        rules.all.input,
+"""
 MESSAGE = re.compile(r"^Job \d+: (.+)$")
 LOG = re.compile(r"^  \w+ .*: (logs/\S+)$")
 """Line by which the workflow names a job that failed for good, and its log."""
@@ -90,11 +101,8 @@ def write_project(folder: Path, study: Study, name: str, command: Sequence[str])
     _write(folder / "config" / "studies" / f"{name}.yaml", f"{schema}{told}{asked}{remarks}\n{body}")
     config = f"{MADE_BY}; `snakemake --cores 2` in this folder makes what is missing.\n\nrun: [{name}]\n"
     _write(folder / "config" / "config.yaml", config)
-    include = f"include: {json.dumps(str(workflow_file()), ensure_ascii=False)}\n"
-    _write(
-        folder / "Snakefile",
-        f"{MADE_BY}: the workflow of the clone, on the studies of this folder.\n\n{include}",
-    )
+    clone = json.dumps(str(workflow_file()), ensure_ascii=False)
+    _write(folder / "Snakefile", SNAKEFILE.format(made_by=MADE_BY, clone=clone))
 
 
 def _write(path: Path, text: str) -> None:
