@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,12 @@ from PIL import Image
 
 from mirage.config import Config, load_config, slices
 from mirage.config.datasets import DatasetConfig
+from mirage.config.evaluations import SetEvaluation
 from mirage.data import Dataset
 from mirage.data.gather import gather
 from mirage.data.leaks import check_test_set, check_training
 from mirage.errors import ConfigError, DataError, LeakError
+from mirage.evaluate.sides import sides
 from mirage.graph import Graph
 from mirage.prepare import prepare_shard
 from mirage.sources import open_source
@@ -125,13 +130,39 @@ def test_nothing_can_be_made_from_a_dataset_without_training_items(tmp_path: Pat
         prepared(tmp_path / "out", MADE, held)
 
 
-def configured(tmp_path: Path, **datasets: Any) -> Config:
-    """A study of real and made images, with datasets changed or added."""
+def test_held_out_images_that_were_learnt_are_named(tmp_path: Path, real: Dataset) -> None:
+    """The same pixels under another name; the same patient in a folder of the same namespace."""
+    config = SetEvaluation(evaluator="any", real="prepared", heldout="held", synthetic="out")
+    save_images(tmp_path / "made", ["0.png"], 1)
+    made = prepared(tmp_path / "out", MADE, real)
+    save_images(tmp_path / "real2", [f"q{number:02d}.png" for number in range(4)], 2)
+    learnt = real.select("train").items["item_id"].iloc[0]
+    shutil.copy(tmp_path / "real" / f"{learnt}.png", tmp_path / "real2" / "copy.png")
+    other = {**REAL, "source": {"reader": "folder", "path": "real2"}, "split": {"val": 0, "test": 1}}
+    held = prepared(tmp_path / "held", other)
+    with pytest.raises(
+        LeakError, match=rf"held: 1 of 5 held-out .* prepared: copy \(as {learnt}\); an image"
+    ):
+        sides(config, {"prepared": real, "held": held, "out": made})
+    (tmp_path / "real2" / "copy.png").unlink()
+    held = prepared(tmp_path / "held", other)
+    assert len(sides(config, {"prepared": real, "held": held, "out": made}).heldout or []) == 4
+
+    patient = real.select("train").items["subject_id"].iloc[0]
+    save_images(tmp_path / "real2", [f"{patient}_9.png"], 3)
+    space = {"namespace": real.info.namespace, "subject": r"([pq]\d+)"}
+    held = prepared(tmp_path / "held", {**other, "source": {**other["source"], **space}})
+    with pytest.raises(LeakError, match=f"of training subjects of prepared: .*{patient}; leave"):
+        sides(config, {"prepared": real, "held": held, "out": made})
+
+
+def configured(tmp_path: Path, keys: Mapping[str, str] = MappingProxyType({}), **datasets: Any) -> Config:
+    """A study of real and made images, with keys of the evaluation, and datasets changed or added."""
     return load_config(
         {
             "run": ["study"],
             "datasets": {"real": REAL, "made": MADE, **datasets},
-            "evaluations": {"looks": {"evaluator": "fidelity", "real": "real", "synthetic": "made"}},
+            "evaluations": {"looks": {"evaluator": "fidelity", "real": "real", "synthetic": "made", **keys}},
             "studies": {"study": {"title": "T", "question": "Q?", "evaluations": ["looks"]}},
         },
         tmp_path,
@@ -150,6 +181,37 @@ def test_mistakes_in_made_from_are_named(tmp_path: Path, made: dict[str, Any], m
     """Before anything runs."""
     with pytest.raises(ConfigError, match=message):
         configured(tmp_path, made={**MADE, **made})
+
+
+@pytest.mark.parametrize(
+    ("keys", "datasets", "message"),
+    [
+        ({"real": "made"}, {}, r"looks.real: 'made' holds images that a generator has made"),
+        ({"heldout": "made"}, {}, r"looks.heldout: 'made' holds images that a generator has made"),
+        ({"synthetic": "other"}, {}, r"looks.synthetic: 'other' is a dataset of real images; name a recipe"),
+        (
+            {"heldout": "other"},
+            {"other": {**REAL, "prepare": {"size": 32}}},
+            r"looks: 'other' has `prepare.size` 32, 'real' 16; prepare both alike",
+        ),
+        (
+            {},
+            {"made": {**MADE, "prepare": {"size": 16, "bits": 16}}},
+            r"looks: 'made' has `prepare.bits` 16, 'real' 8; prepare both alike",
+        ),
+        (
+            {"heldout": "other"},
+            {"other": {**REAL, "source": {**REAL["source"], "channels": "grey"}}},
+            r"looks: 'other' has `channels` \['grey'\], 'real' \['red', 'green', 'blue'\]",
+        ),
+    ],
+)
+def test_sides_that_cannot_be_compared_are_named(
+    tmp_path: Path, keys: dict[str, str], datasets: dict[str, Any], message: str
+) -> None:
+    """Roles that a dataset cannot have, and datasets that are prepared in different ways."""
+    with pytest.raises(ConfigError, match=message):
+        configured(tmp_path, keys, **{"other": REAL, **datasets})
 
 
 def test_a_change_of_made_from_remakes_the_manifest_alone(tmp_path: Path) -> None:

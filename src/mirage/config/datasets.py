@@ -13,6 +13,7 @@ from mirage.config.base import Entry, Options, Refers
 
 Kind = Literal["image", "volume"]
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
+COLOURS = ("red", "green", "blue")
 SEQUENCES: tuple[MriSequence, ...] = ("flair", "t1", "t1ce", "t2")
 TUMOUR_LABELS = {1: "NCR", 2: "ED", 3: "ET"}
 """Stored value -> name of the labels of a brain tumour, whatever the codes of the files are."""
@@ -33,7 +34,7 @@ class SourceEntry(Options):
 
     @property
     def channels_stored(self) -> list[str]:
-        """Names of a stored volume's channels."""
+        """Names of the stored images' channels."""
         return ["grey"]
 
     def simulated(self) -> Self:
@@ -48,6 +49,11 @@ class DriveSource(SourceEntry):
     reader: Literal["drive"]
     path: str = Field("resources/drive", description="folder that holds training/ and test/")
 
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours."""
+        return [*COLOURS]
+
 
 class ChaseDB1Source(SourceEntry):
     """CHASE_DB1: a flat folder of `Image_01L.jpg`, `Image_01L_1stHO.png`, `Image_01L_2ndHO.png`."""
@@ -55,12 +61,22 @@ class ChaseDB1Source(SourceEntry):
     reader: Literal["chasedb1"]
     path: str = Field("resources/chasedb1", description="the flat folder")
 
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours."""
+        return [*COLOURS]
+
 
 class MessidorSource(SourceEntry):
     """MESSIDOR: folders `Base11` ... `Base34` of TIFF files with `Annotation_Base*.xls`; no vessel labels."""
 
     reader: Literal["messidor"]
     path: str = Field("resources/messidor", description="folder that holds Base11, Base12, ...")
+
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours."""
+        return [*COLOURS]
 
     @property
     def label_table(self) -> dict[int, str]:
@@ -125,6 +141,11 @@ class FolderSource(SourceEntry):
     def label_table(self) -> dict[int, str]:
         """Those that are named, where there are masks."""
         return dict(self.labels) if self.masks else {}
+
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours, or one."""
+        return ["grey"] if self.channels == "grey" else [*COLOURS]
 
     def simulated(self) -> Self:
         """Phantoms of one folder are other subjects than those of another."""
