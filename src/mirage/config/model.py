@@ -231,7 +231,11 @@ class Config(Options):
         dataset = self.datasets[self.stored_as(name)]
         prepare, channels = dataset.prepare, dataset.source.channels_stored
         size = prepare.size if isinstance(prepare.size, int) else list(prepare.size)
-        stored = {"prepare.size": size, "prepare.bits": prepare.bits, "channels": channels}
+        stored: dict[str, Any] = {
+            "prepare.size": size,
+            "prepare.bits": prepare.bits,
+            "channels": channels,
+        }
         if prepare.kind == "volume":
             stored |= {"number of channels": len(channels), "labels": dataset.labels}
         return stored
