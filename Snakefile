@@ -22,13 +22,15 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/synthesise.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/print.smk"
 
 
 report: "workflow/report/workflow.rst"
 
 
 rule all:
-    """Make the report of every study under `run`."""
+    """Make the report of every study under `run`, for the screen and for print."""
     default_target: True
     input:
         study_reports(),
+        study_prints(),

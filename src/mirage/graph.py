@@ -148,6 +148,12 @@ class Graph:
         """The page of a study."""
         return f"{self.root}/studies/{study}/report.html"
 
+    def prints(self, study: str) -> list[str]:
+        """What is made of a study's report for print: its PDFs, and its tables and numbers for LaTeX."""
+        folder = f"{self.root}/studies/{study}"
+        pdfs = [f"{folder}/{template}.pdf" for template in self.config.studies[study].print.templates]
+        return [*pdfs, f"{folder}/latex"]
+
     def report_plan(self, study: str) -> dict[str, Any]:
         """What a study's report shows, as plain data: folders by name, and its drawing's nodes and edges."""
         data = sorted(self.config.study_data(study))

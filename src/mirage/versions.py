@@ -12,5 +12,6 @@ STAGES: dict[str, int] = {
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 1,
-    "report": 3,
+    "report": 4,
+    "print": 1,
 }

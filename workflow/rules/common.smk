@@ -33,6 +33,7 @@ wildcard_constraints:
     evaluation="[a-z0-9][a-z0-9_-]*",
     arm="[a-z0-9][a-z0-9_-]*",
     study="[a-z0-9][a-z0-9_-]*",
+    template="thesis|deliverable",
     seed=r"\d+",
     shard=r"shard-\d{4}-of-\d{4}",
 
@@ -40,6 +41,11 @@ wildcard_constraints:
 def study_reports():
     """Reports of the studies to be run."""
     return [GRAPH.report(study) for study in CONFIG.run]
+
+
+def study_prints():
+    """PDFs and LaTeX files of the studies to be run."""
+    return [path for study in CONFIG.run for path in GRAPH.prints(study)]
 
 
 def entry_of(wildcards):
@@ -183,6 +189,11 @@ def report_inputs(wildcards):
 def report_options(wildcards):
     """What the report prints that is not in its inputs."""
     return slices.report_slice(CONFIG, wildcards.study)
+
+
+def print_options(wildcards):
+    """Title page and words of a study's print."""
+    return slices.print_slice(CONFIG, wildcards.study)
 
 
 def report_plan(wildcards):

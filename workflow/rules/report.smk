@@ -1,7 +1,7 @@
 """The report of a study.
 
 Input: the metrics, manifests and weights of everything the study names.
-Output: results/studies/{study}/{report.html,summary.csv,summary.json,figures/,volumes/}
+Output: results/studies/{study}/{report.html,report.json,summary.csv,summary.json,figures/,volumes/}
 """
 
 
@@ -23,6 +23,7 @@ rule report_study:
             labels={"what": "numbers"},
         ),
         summary="<results>/studies/{study}/summary.json",
+        record="<results>/studies/{study}/report.json",
         figures=directory("<results>/studies/{study}/figures"),
         volumes=directory("<results>/studies/{study}/volumes"),
     log:

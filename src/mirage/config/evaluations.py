@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
+from mirage.config.printing import PrintOptions
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 OBSERVER_ARM = "observer2"
@@ -199,3 +200,6 @@ class StudyConfig(Options):
         examples=[{"Figure 3": "intensity/retina_fidelity", "Figure 9": "none: a diagram"}],
     )
     notes: list[str] = Field(default_factory=list, description="remarks printed under the verdict")
+    print: PrintOptions = Field(
+        default_factory=PrintOptions, description="title page and words of the PDFs; remakes the print alone"
+    )

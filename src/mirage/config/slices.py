@@ -111,8 +111,13 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
     entry = config.studies[study]
     evaluations = {name: normalise(config.evaluations[name]) for name in sorted(entry.evaluations)}
     return _versioned(
-        "report", {"study": normalise(entry), "evaluations": evaluations, "scale": config.scale}
+        "report", {"study": normalise(entry, exclude={"print"}), "evaluations": evaluations, "scale": config.scale}
     )
+
+
+def print_slice(config: Config, study: str) -> dict[str, Any]:
+    """What a study's print says that is not in its report; which templates are made is the target's matter."""
+    return _versioned("print", normalise(config.studies[study].print, exclude={"templates"}))
 
 
 def study_digest(config: Config, study: str) -> str:

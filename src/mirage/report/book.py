@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from mirage.files import atomic_path
 from mirage.report.figures import INK
-from mirage.report.images import Key, Tile, outline_layer, plate, thumbnail
+from mirage.report.images import Key, Place, Sheet, Tile, outline_layer, thumbnail
 
 THUMBNAIL = 168
 
@@ -40,6 +40,7 @@ class Cell:
         strong: printed bold; only for a difference whose interval excludes zero.
         key: where the number stands in the summary (``evaluation/arm/metric/kind``), or empty.
         note: second, smaller line.
+        links: (text, where it leads) in place of the text; ``#anchor`` leads to an exhibit.
     """
 
     text: str
@@ -47,11 +48,15 @@ class Cell:
     strong: bool = False
     key: str = ""
     note: str = ""
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure or table, ready for the template."""
+    """A figure or table, ready for the template.
+
+    ``places`` are left, top, width and height of the pictures on the full-size sheet, in its pixels.
+    """
 
     id: str
     kind: str
@@ -63,6 +68,7 @@ class Exhibit:
     columns: Sequence[str] = ()
     names: Sequence[str] = ()
     pictures: Sequence[Sequence[Picture | None]] = ()
+    places: Sequence[Sequence[Place | None]] = ()
     head: Sequence[str] = ()
     rows: Sequence[Sequence[Cell]] = ()
     outlines: bool = False
@@ -156,10 +162,10 @@ class Book:
         outlines = any(tile.outline is not None for tile in tiles)
         full = max((max(tile.rgb.shape[:2]) for tile in tiles), default=side)
         files = {f"{stem}.png": False} | ({f"{stem}_outlines.png": True} if outlines else {})
+        sheet = Sheet(rows, columns, names, side=min(max(full, 160), 512), legend=legend)
         for name, drawn in files.items():
-            sheet = plate(rows, columns, names, side=min(max(full, 160), 512), outlines=drawn, legend=legend)
             with atomic_path(self.folder / name) as path:
-                sheet.save(path, "PNG")
+                sheet.draw(outlines=drawn).save(path, "PNG")
         self._csv(stem, data)
         pixels = round(side * self.scale)
         links = [*self._links(stem, "csv"), ("full size", f"figures/{stem}.png")]
@@ -180,6 +186,7 @@ class Book:
                 links=links,
                 legend=legend,
                 pictures=[[None if tile is None else _picture(tile, pixels) for tile in row] for row in rows],
+                places=sheet.places(),
             )
         )
 

@@ -31,6 +31,7 @@ from mirage.report.chapters.tumours import tumour_chapter
 from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
 from mirage.report.nifti import Written, export_volumes
+from mirage.report.record import record_of, write_record
 from mirage.report.summary import nested, summarise
 from mirage.report.tumours import Group, measure_all
 from mirage.report.verdicts import Verdict, in_order
@@ -57,8 +58,9 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
 
     Writes ``report.html`` (one self-contained page under 5 MB), ``figures/`` (every figure in full and the
     CSV behind it), ``volumes/`` (NIfTI files of a few synthetic volumes; empty in a study of images),
-    ``summary.csv`` (the tidy table of :func:`mirage.report.summary.summarise`) and ``summary.json`` (the
-    same, nested, for ``dvc metrics``).
+    ``summary.csv`` (the tidy table of :func:`mirage.report.summary.summarise`), ``summary.json`` (the
+    same, nested, for ``dvc metrics``) and ``report.json`` (the page as data,
+    :mod:`mirage.report.record`).
 
     Args:
         study: title, question, notes, publication followed.
@@ -72,10 +74,11 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
     summary = summarise(inputs)
     data = {key: Dataset(folder) for key, folder in inputs.datasets.items()}
     volumes = Volumes(export_volumes(data, _drawn(data), out), measure_all(data, made_by_recipes(data)))
-    page = _page_in_budget(study, name, inputs, data, summary, volumes, out)
+    page, chapters = _page_in_budget(study, name, inputs, data, summary, volumes, out)
     with atomic_path(out / "summary.csv") as path:
         summary.to_csv(path, index=False)
     write_json(out / "summary.json", nested(summary))
+    write_record(record_of(study, name, inputs, data, chapters), out)
     with atomic_path(out / "report.html") as path:
         path.write_text(page, encoding="utf-8")
 
@@ -97,13 +100,13 @@ def _page_in_budget(
     summary: pd.DataFrame,
     volumes: Volumes,
     out: Path,
-) -> str:
-    """The page with thumbnails as large as the budget of bytes allows."""
+) -> tuple[str, list[Chapter]]:
+    """The page with thumbnails as large as the budget of bytes allows, and its chapters."""
     for scale in SHRINK:
         chapters = assemble(study, inputs, data, summary, volumes, Book(out, scale))
         page = render(study, name, inputs, chapters)
         if len(page.encode()) < PAGE_BYTES:
-            return page
+            return page, chapters
     raise DataError(
         f"report {name}: the page has {len(page.encode()) / 1e6:.1f} MB, at most {PAGE_BYTES / 1e6:.0f} are "
         "allowed; split the study into two with fewer evaluations each"
@@ -143,7 +146,7 @@ def assemble(
 
 
 def _findings(study: StudyConfig, data: dict[str, Dataset], verdicts: list[Verdict]) -> Chapter:
-    chapter = Chapter("Findings")
+    chapter = Chapter("Findings", "findings")
     simulated = [words(name) for name, dataset in data.items() if origin(dataset) == "simulated"]
     if simulated:
         chapter.remark(

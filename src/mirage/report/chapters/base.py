@@ -11,6 +11,25 @@ import numpy as np
 
 from mirage.report.book import Exhibit
 
+PARTS = (
+    "findings",
+    "pipeline",
+    "data",
+    "training",
+    "synthesis",
+    "fidelity",
+    "diversity",
+    "novelty",
+    "privacy",
+    "utility",
+    "further",
+    "failures",
+    "limits",
+    "provenance",
+    "exhibits",
+)
+"""Parts of a report: every chapter belongs to one, and a template prints each part in its place."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -24,9 +43,16 @@ class Block:
 
 @dataclass
 class Chapter:
-    """A numbered section of the page."""
+    """A numbered section of the page.
+
+    Attributes:
+        title: its heading.
+        part: which place it takes in print, one of ``PARTS``; the page keeps the order of chapters.
+        blocks: what it says and shows.
+    """
 
     title: str
+    part: str = "further"
     blocks: list[Block] = field(default_factory=list)
 
     @property

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from mirage.config.evaluations import StudyConfig
 from mirage.data import Dataset
@@ -27,7 +26,7 @@ def limits_chapter(
     inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame, untested: Sequence[str]
 ) -> Chapter:
     """What the numbers above cannot bear; ``untested`` are the axes without a verdict."""
-    chapter = Chapter("Limits")
+    chapter = Chapter("Limits", "limits")
     points = [*_simulated(data), *_generators(inputs)]
     for module, own in present(inputs):
         points += module.limits(own, summary)
@@ -65,7 +64,7 @@ def _generators(inputs: ReportInputs) -> list[str]:
 
 def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Chapter:
     """Commit, configuration, fingerprints, seeds, options, versions, and what it took."""
-    chapter = Chapter("Provenance")
+    chapter = Chapter("Provenance", "provenance")
     records = _records(inputs, data)
     chapter.facts(_facts(inputs, [made for _, _, made in records]))
     chapter.show(_artefacts(records, inputs, data, book))
@@ -187,7 +186,7 @@ def _artefacts(
 
 def correspondence_chapter(study: StudyConfig, book: Book) -> Chapter:
     """All exhibits with the published figure each regenerates, then published items that none does."""
-    chapter = Chapter("List of figures and tables")
+    chapter = Chapter("List of figures and tables", "exhibits")
     exhibits = list(book.exhibits)
     published: dict[str, list[str]] = {}
     for item, target in study.published.items():
@@ -195,8 +194,8 @@ def correspondence_chapter(study: StudyConfig, book: Book) -> Chapter:
     rows, records = [], []
     for exhibit in exhibits:
         regenerated = "; ".join(published.get(exhibit.id, [])) or DASH
-        link = Markup('<a href="#{}">{}</a>').format(exhibit.anchor, exhibit.label)
-        rows.append([Cell(link), Cell(_first_sentence(exhibit.caption), note=exhibit.id), Cell(regenerated)])
+        link = Cell(exhibit.label, links=[(exhibit.label, f"#{exhibit.anchor}")])
+        rows.append([link, Cell(_first_sentence(exhibit.caption), note=exhibit.id), Cell(regenerated)])
         records.append({"exhibit": exhibit.label, "id": exhibit.id, "published": regenerated})
     ids = {exhibit.id for exhibit in exhibits}
     for target, items in published.items():

@@ -27,7 +27,7 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
     drawing = inputs.drawing
     if not drawing.nodes:
         return None
-    chapter = Chapter("Pipeline")
+    chapter = Chapter("Pipeline", "pipeline")
     kinds = pd.Series([kind for _, kind in drawing.nodes]).value_counts()
     counted = listing(
         [
@@ -49,7 +49,7 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
 
 def data_chapter(data: dict[str, Dataset], book: Book) -> Chapter:
     """Datasets, splits, failed items, and example pairs of the data that were not generated."""
-    chapter = Chapter("Data")
+    chapter = Chapter("Data", "data")
     chapter.text(
         "Splits are by subject and were fixed before anything was trained. Generators and judges learn from "
         "training subjects only, checkpoints are chosen on validation subjects, and everything reported "

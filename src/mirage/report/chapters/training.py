@@ -29,7 +29,7 @@ def training_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
     models = {name: [read_model(folder) for folder in folders] for name, folders in inputs.models.items()}
     if not models:
         return None
-    chapter = Chapter("Generators")
+    chapter = Chapter("Generators", "training")
     chapter.show(_table(models, book))
     for name, runs in models.items():
         chapter.heading(words(name))

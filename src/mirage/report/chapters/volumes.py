@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from mirage.data import Dataset
 from mirage.data.tumour_labels import LABELS, SCHEMES
@@ -330,15 +329,12 @@ def exports(written: Sequence[Written], data: Mapping[str, Dataset], book: Book)
         return []
     rows, records = [], []
     for one in written:
-        link = Markup(" ").join(
-            Markup('<a href="{}">{}</a>').format(path, part) for part, path in one.files.items()
-        )
         donors = " / ".join(donor.rpartition("/")[2] for donor in one.donors) or DASH
         rows.append(
             [
                 Cell(one.item_id, note=words(one.dataset)),
                 Cell(donors),
-                Cell(link),
+                Cell(" ".join(one.files), links=[(part, path) for part, path in one.files.items()]),
                 Cell("of the brain's donor" if one.placed else "unknown"),
             ]
         )

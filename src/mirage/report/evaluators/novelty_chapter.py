@@ -36,7 +36,7 @@ def novelty_chapter(
     own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
 ) -> Chapter:
     """Copies and duplicates of every fidelity evaluation."""
-    chapter = Chapter("Novelty")
+    chapter = Chapter("Novelty", "novelty")
     chapter.text(
         "For every synthetic item the nearest training item is sought, over the eight flips and rotations. "
         "Held-out real items, which no generator has seen, are asked the same: they show how near new items "

@@ -67,7 +67,7 @@ def chapters(
     book: Book,
 ) -> list[Chapter]:
     """Results of every evaluation."""
-    chapter = Chapter("Utility: segmentation of real images")
+    chapter = Chapter("Utility: segmentation of real images", "utility")
     for name, done in own.items():
         config, folders = done
         chapter.heading(words(name))

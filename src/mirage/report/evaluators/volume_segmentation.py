@@ -184,7 +184,7 @@ def chapters(
     book: Book,
 ) -> list[Chapter]:
     """Results of every evaluation."""
-    chapter = Chapter("Utility: segmentation of real volumes")
+    chapter = Chapter("Utility: segmentation of real volumes", "utility")
     for name, done in own.items():
         chapter.heading(words(name))
         _warn(done, chapter)
