@@ -194,7 +194,8 @@ class StudyConfig(Options):
     )
     follows: Annotated[list[str], Refers("publication")] = Field(
         default_factory=list,
-        description="names under `publications`: the report lists which of their figures and tables it regenerates",
+        description="names under `publications`; the report lists which of their figures and tables it "
+        "regenerates",
     )
     reference: str | None = Field(
         None, description="what else the study builds on, where that is no entry of `publications`"

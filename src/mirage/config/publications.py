@@ -24,13 +24,13 @@ class PublishedItem(Options):
     shows: str = Field(description="what it shows, in a few words")
     state: State = Field(
         "regenerated",
-        description="regenerated: by the exhibits under `by`; needs_data: could be, of data that cannot be had "
-        "freely; diagram: of a method, holds no result; not_yet: nothing here makes it",
+        description="regenerated: by the exhibits under `by`; needs_data: could be, of data that cannot be "
+        "had freely; diagram: of a method, holds no result; not_yet: nothing here makes it",
     )
     by: dict[str, str] = Field(
         default_factory=dict,
-        description="study -> id of its report's exhibit that shows the same (ids stand in the report's list of "
-        "figures)",
+        description="study -> id of its report's exhibit that shows the same (ids stand in the report's list "
+        "of figures)",
         examples=[{"retina": "intensity/retina_fidelity"}],
     )
     note: str = Field("", description="how the exhibit differs, which data are needed, or what is missing")

@@ -10,6 +10,7 @@ from importlib.resources import files
 import jinja2
 
 from mirage.report.chapters.base import Chapter
+from mirage.report.numbers import DASH
 
 Link = tuple[str, str]
 """Text, and where it leads."""
@@ -17,11 +18,11 @@ MARKS = {
     "pass": "✓",
     "fail": "✗",
     "inconclusive": "?",
-    "untested": "–",
+    "untested": DASH,
     "regenerated": "✓",
     "needs-data": "◔",
     "diagram": "◇",
-    "not-yet": "–",
+    "not-yet": DASH,
     "not-run-here": "○",
     "missing": "✗",
 }
@@ -59,15 +60,8 @@ class Page:
 
 def render(page: Page, chapters: Sequence[Chapter]) -> str:
     """A page as HTML text."""
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            page=page,
-            chapters=chapters,
-            marks=MARKS,
-        )
-    )
+    template = _environment().get_template("page.html.j2")
+    return template.render(page=page, chapters=chapters, marks=MARKS)
 
 
 @functools.cache

@@ -179,8 +179,8 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
                 )
                 records.append({"study": one.record.study, "axis": verdict.axis, **row._asdict()})
     caption = (
-        f"Numbers that decide the verdicts, n = {len(rows)}, with their 95 % intervals. A difference or ratio "
-        "is to the baseline or the real-against-real reference of its evaluation."
+        f"Numbers that decide the verdicts, n = {len(rows)}, with their 95 % intervals. A difference or "
+        "ratio is to the baseline or the real-against-real reference of its evaluation."
     )
     data = pd.DataFrame(records).drop(columns="Index", errors="ignore")
     return book.table("numbers", ["study", "axis", "number", "value"], rows, caption=caption, data=data)
@@ -191,7 +191,7 @@ def _study_table(told: Sequence[Told], book: Book) -> Exhibit:
     for one in told:
         record = one.record
         counts = pd.Series([shown["kind"] for shown in record.exhibits.values()]).value_counts()
-        shown = f"{several(int(counts.get('Figure', 0)), 'figure')}, {several(int(counts.get('Table', 0)), 'table')}"
+        shown = [several(int(counts.get(kind, 0)), kind.lower()) for kind in ("Figure", "Table")]
         fact = {
             "study": record.study,
             "scale": record.scale,
@@ -206,7 +206,7 @@ def _study_table(told: Sequence[Told], book: Book) -> Exhibit:
                 Cell(record.study, links=[(record.study, one.link())], note=record.reference),
                 Cell(record.scale, note="simulated data" if record.simulated else ""),
                 Cell(str(fact["datasets"]), number=True),
-                Cell(shown),
+                Cell(", ".join(shown)),
                 Cell(str(fact["commit"] or DASH)),
                 Cell(record.configuration or DASH),
             ]
@@ -224,13 +224,11 @@ def _state_table(
     counts = {
         name: [sum(one.state == state for one in covered[name]) for state in states] for name in covered
     }
-    shown = [
-        i for i, state in enumerate(states) if state != MISSING or any(row[i] for row in counts.values())
-    ]
+    used = [i for i, state in enumerate(states) if state != MISSING or any(row[i] for row in counts.values())]
     rows = [
         [
             Cell(publications[name].reference, links=[(publications[name].reference, _anchor(name))]),
-            *(Cell(str(row[i]), number=True) for i in shown),
+            *(Cell(str(row[i]), number=True) for i in used),
             Cell(str(sum(row)), number=True),
         ]
         for name, row in counts.items()
@@ -241,7 +239,7 @@ def _state_table(
         "Figures, tables and numbers of each publication by what became of them. Diagrams hold no result; "
         "“not run here”: the study that makes them is not among those above."
     )
-    head = ["publication", *(states[i] for i in shown), "all"]
+    head = ["publication", *(states[i] for i in used), "all"]
     return book.table("states", head, rows, caption=caption, data=data)
 
 

@@ -53,10 +53,10 @@ def build_report(study: StudyConfig, name: str, inputs: ReportInputs, out: Path)
     """Write the report of one study into a folder.
 
     Writes ``report.html`` and, below ``models/``, a page a generator (each self-contained and under 5 MB),
-    ``figures/`` (every figure in full and the CSV behind it), ``volumes/`` (NIfTI files of a few synthetic volumes; empty in a study of images),
-    ``summary.csv`` (the tidy table of :func:`mirage.report.summary.summarise`), ``summary.json`` (the
-    same, nested, for ``dvc metrics``) and ``report.json`` (the page as data,
-    :mod:`mirage.report.record`).
+    ``figures/`` (every figure in full and the CSV behind it), ``volumes/`` (NIfTI files of a few synthetic
+    volumes; empty in a study of images), ``summary.csv`` (the tidy table of
+    :func:`mirage.report.summary.summarise`), ``summary.json`` (the same, nested, for ``dvc metrics``) and
+    ``report.json`` (the pages as data, :mod:`mirage.report.record`).
 
     Args:
         study: title, question, notes, publication followed.

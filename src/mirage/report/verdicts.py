@@ -49,7 +49,7 @@ def in_order(found: Sequence[Verdict]) -> list[Verdict]:
 
 
 def merged(found: Sequence[Verdict]) -> Verdict:
-    """Verdicts of several evaluators on one axis: fail where one fails, pass where all that tested it pass."""
+    """Verdicts of several evaluators on one axis: fail where one fails, pass where all who tested it pass."""
     words = {verdict.word for verdict in found}
     tested = [verdict for verdict in found if verdict.word != "untested"] or list(found)
     word: Word = "fail" if "fail" in words else "inconclusive" if "inconclusive" in words else tested[0].word

@@ -33,7 +33,7 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a chapter: text, remark, warning, heading, list, facts, fold, links, verdicts or exhibit."""
+    """One block of a chapter: text, remark, warning, heading, list, facts, fold, links, verdicts, exhibit."""
 
     kind: str
     text: str = ""

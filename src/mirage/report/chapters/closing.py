@@ -24,8 +24,8 @@ from mirage.report.numbers import DASH
 from mirage.report.sources import COMMIT_DIGITS, Made
 
 UNTESTED = {
-    "Privacy": "Privacy was not tested. Nearest-neighbour and duplicate searches can reveal copies; finding none "
-    "does not show that the synthetic data are private. No membership-inference attack was run and no "
+    "Privacy": "Privacy was not tested. Nearest-neighbour and duplicate searches can reveal copies; finding "
+    "none does not show that the synthetic data are private. No membership-inference attack was run and no "
     "differential privacy was used."
 }
 """What an axis that nothing measures leaves open, where that needs more words than others."""
@@ -83,8 +83,8 @@ def provenance_chapter(
     ]
     if options:
         chapter.fold(
-            "All options that made datasets and evaluations, defaults included; those of a generator stand on "
-            "its own page",
+            "All options that made datasets and evaluations, defaults included; those of a generator stand "
+            "on its own page",
             options,
         )
     if inputs.benchmarks:

@@ -1,4 +1,4 @@
-"""The page of one generator: how it was trained, why its weights were kept, with which options, at what cost."""
+"""The page of one generator: how it was trained, why its weights were kept, its options and its cost."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def _checkpoint(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exh
         )
     metric = words(metric_name(runs[0])) or "the validation metric"
     caption = (
-        f"Weights of {words(name)} that were kept, and {metric} on validation subjects there and where it was "
-        "best. Test subjects play no part."
+        f"Weights of {words(name)} that were kept, and {metric} on validation subjects there and where it "
+        "was best. Test subjects play no part."
     )
     head = ["run", "kept step", "why", f"{metric}, kept", "best, at step"]
     return book.table(f"checkpoint/{name}", head, rows, caption=caption, data=pd.DataFrame(records))
@@ -101,8 +101,8 @@ def _options(name: str, run: Mapping[str, Any], made: Made, book: Book) -> Exhib
     rows = [[Cell(key), Cell(_plain(value))] for key, value in options.items()]
     data = pd.DataFrame({"option": [*options], "value": [_plain(value) for value in options.values()]})
     caption = (
-        f"Options of {words(name)}: of the network all, defaults included; of training those that differ from "
-        "the default."
+        f"Options of {words(name)}: of the network all, defaults included; of training those that differ "
+        "from the default."
     )
     return book.table(f"options/{name}", ["option", "value"], rows, caption=caption, data=data)
 
