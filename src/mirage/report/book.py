@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from mirage.files import atomic_path
 from mirage.report.figures import INK
 from mirage.report.images import Key, Place, Sheet, Tile, outline_layer, thumbnail
-from mirage.report.sources import Source
+from mirage.report.sources import Source, joint
 
 THUMBNAIL = 168
 MAIN_PAGE = "report.html"
@@ -120,7 +120,10 @@ class Book:
 
     @contextmanager
     def showing(self, sources: Mapping[str, Source], page: str = MAIN_PAGE) -> Iterator[None]:
-        """Within the block exhibits are of a page, and those of an entry (``what/entry``) of its source."""
+        """Within the block exhibits are of a page, and those of an entry (``what/entry``) of its source.
+
+        What is of no single entry is of all sources, where these are one rule's.
+        """
         before = self._page, self._sources
         self._page, self._sources = page, dict(sources)
         yield
@@ -234,8 +237,9 @@ class Book:
         )
 
     def _add(self, exhibit: Exhibit) -> Exhibit:
-        own = (self._sources[part] for part in exhibit.id.split("/") if part in self._sources)
-        exhibit = replace(exhibit, page=self._page, source=next(own, self.drawn_by))
+        own = [self._sources[part] for part in exhibit.id.split("/") if part in self._sources]
+        source = own[0] if own else joint(list(self._sources.values())) or self.drawn_by
+        exhibit = replace(exhibit, page=self._page, source=source)
         self.exhibits.append(exhibit)
         return exhibit
 

@@ -57,7 +57,7 @@ def _covered(title: str, item: PublishedItem, exhibits: Exhibits) -> Covered:
     return Covered(title, item, state, found, absent, missing)
 
 
-def coverage_table(name: str, publication: Publication, covered: Sequence[Covered], book: Book) -> Exhibit:
+def coverage_table(name: str, covered: Sequence[Covered], book: Book) -> Exhibit:
     """The table of one publication: item, what it shows, state, and where to see it."""
     rows = [
         [
@@ -81,7 +81,7 @@ def coverage_table(name: str, publication: Publication, covered: Sequence[Covere
     ]
     counted = pd.Series([one.state for one in covered]).value_counts(sort=False)
     caption = (
-        f"Figures, tables and numbers of {publication.reference.rstrip('.')}, n = {len(covered)}: "
+        f"What became of the figures, tables and numbers of {name}, n = {len(covered)}: "
         f"{', '.join(f'{number} {state}' for state, number in counted.items())}. Diagrams hold no result."
     )
     head = ["item", "shows", "state", "here"]

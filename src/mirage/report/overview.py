@@ -119,7 +119,8 @@ def _index_chapters(
     verdicts = Chapter("Verdicts")
     verdicts.show(_verdict_table(told, book))
     numbers = Chapter("Numbers behind the verdicts")
-    numbers.show(_number_table(told, book))
+    if any(verdict.decided_by for one in told for verdict in one.record.verdicts):
+        numbers.show(_number_table(told, book))
     for one in told:
         numbers.heading(one.record.title)
         numbers.points([f"{v.axis}: {sentence}" for v in one.record.verdicts for sentence in _said(v)])
@@ -257,6 +258,6 @@ def _catalogue_chapters(
         if missing:
             chapter.warning("Missing", "The catalogue names exhibits that these reports lack.", missing)
         chapter.text(publication.reference)
-        chapter.show(coverage_table(name, publication, covered[name], book))
+        chapter.show(coverage_table(name, covered[name], book))
         chapters.append(chapter)
     return chapters

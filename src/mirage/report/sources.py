@@ -74,6 +74,14 @@ class Source:
         return anchor(self.rule, self.commits[0] if self.commits else "")
 
 
+def joint(sources: Sequence[Source]) -> Source | None:
+    """All sources as one, where they are of one rule; else None."""
+    if len({source.rule for source in sources}) != 1:
+        return None
+    commits = dict.fromkeys(commit for source in sources for commit in source.commits)
+    return Source(sources[0].rule, tuple(commits))
+
+
 def anchor(rule: str, commit: str) -> str:
     """Id of a row of the table of sources."""
     return f"source-{rule.replace('_', '-')}-{commit or 'unknown'}"

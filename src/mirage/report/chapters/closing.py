@@ -132,7 +132,7 @@ def correspondence_chapter(
     chapter.show(_list_of(exhibits, publications, name, book))
     for key, publication in publications.items():
         covered = coverage(publication, {name: {one.id: (one.label, link_to(one)) for one in exhibits}})
-        chapter.show(coverage_table(key, publication, covered, book))
+        chapter.show(coverage_table(key, covered, book))
         missing = [
             f"{one.item}: {listing(list(one.missing))} is not in this run" for one in covered if one.missing
         ]

@@ -32,7 +32,9 @@ def models_behind(config: Any) -> list[str]:
 def run_table(made: Sequence[Made], inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Exhibit:
     """Every dataset and model: seed, commit, configuration, models behind it, fingerprint, when, how long."""
     seconds = measured(inputs.benchmarks)
-    fingerprints = {(name, ""): dataset.info.fingerprint for name, dataset in data.items()}
+    fingerprints: dict[tuple[str, str], str | None] = {
+        (name, ""): dataset.info.fingerprint for name, dataset in data.items()
+    }
     for name, folders in inputs.models.items():
         for folder in folders:
             model = read_json(folder / "model.json")
