@@ -111,7 +111,8 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
     entry = config.studies[study]
     evaluations = {name: normalise(config.evaluations[name]) for name in sorted(entry.evaluations)}
     return _versioned(
-        "report", {"study": normalise(entry, exclude={"print"}), "evaluations": evaluations, "scale": config.scale}
+        "report",
+        {"study": normalise(entry, exclude={"print"}), "evaluations": evaluations, "scale": config.scale},
     )
 
 
