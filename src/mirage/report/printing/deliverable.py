@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mirage.config.printing import PrintOptions
+from mirage.report.chapters.base import listing
 from mirage.report.printing.checklists import CHECKLISTS, Checklist, answered
 from mirage.report.printing.outline import (
     Blocks,
@@ -10,22 +11,23 @@ from mirage.report.printing.outline import (
     Section,
     chapters_of,
     failures,
+    label_of,
     measured,
     places,
     points,
     reference,
-    remark,
     show,
     table,
     text,
 )
 from mirage.report.record import Record
-from mirage.report.verdicts import Verdict
 
 DESIGN = ("pipeline", "data", "preprocessing")
 EXPERIMENTS = ("training", "synthesis")
 RESULTS = ("fidelity", "diversity", "novelty", "utility")
+NO_BREAK = "\u00a0"
 WORDS = {"untested": "not tested"}
+AI_ACT = "Regulation (EU) 2024/1689 of the European Parliament and of the Council (AI Act)."
 MARKING = [
     "Article 50(2) of Regulation (EU) 2024/1689 (AI Act) asks providers of systems that generate images to "
     "mark them, in a machine-readable way, as artificially generated. In the datasets of this study the "
@@ -48,7 +50,7 @@ def deliverable(record: Record, options: PrintOptions) -> Outline:
     }
     privacy = [*measured(record, "privacy"), Section("Marking of synthetic images", "marking", _marking())]
     sections = [
-        Section("Executive summary", "summary", _summary(record)),
+        Section("Executive summary", label_of("Findings"), _summary(record)),
         Section("Introduction", "introduction", _introduction(record, options)),
         Section("Technical design", "design", [], chapters_of(record, *DESIGN)),
         Section("Experiments", "experiments", [], chapters_of(record, *EXPERIMENTS)),
@@ -90,25 +92,23 @@ def cover(options: PrintOptions) -> list[tuple[str, str]]:
 
 
 def _summary(record: Record) -> Blocks:
-    asked = f"This deliverable reports the study “{record.title}”. It asks: {record.question}"
-    blocks = [text(asked)]
-    if record.simulated:
-        blocks.append(
-            remark(
-                "The study was run on simulated data: it shows that the pipeline works and says nothing about "
-                "patients."
-            )
-        )
-    words = [f"{verdict.axis}: {WORDS.get(verdict.word, verdict.word)}." for verdict in record.verdicts]
-    blocks.append(text(f"The answers, each by a rule that stands with its evidence in {_at('evidence')}:"))
-    return [
-        *blocks,
-        points([f"{word} {_first(verdict)}" for word, verdict in zip(words, record.verdicts, strict=True)]),
+    told = [
+        f"{verdict.axis}: {WORDS.get(verdict.word, verdict.word)}. {' '.join(verdict.sentences[:1])}"
+        for verdict in record.verdicts
     ]
-
-
-def _first(verdict: Verdict) -> str:
-    return verdict.sentences[0] if verdict.sentences else ""
+    remarks = [
+        block
+        for chapter in record.chapters
+        if chapter["part"] == "findings"
+        for block in chapter["blocks"]
+        if block["kind"] not in ("verdicts", "links")
+    ]
+    return [
+        text(f"This deliverable reports the study “{record.title}”. It asks: {record.question}"),
+        *remarks,
+        text(f"The answers, with all of the evidence and the rules in {_at('evidence')}:"),
+        points(told),
+    ]
 
 
 def _at(table: str) -> str:
@@ -131,10 +131,7 @@ def _evidence(record: Record) -> dict[str, object]:
         [verdict.axis, WORDS.get(verdict.word, verdict.word), "\n".join(verdict.sentences), verdict.rule]
         for verdict in record.verdicts
     ]
-    caption = (
-        "Evidence on every axis: the verdict, the measurements behind it, and the rule that gave it. A verdict "
-        "is inconclusive unless an interval decides."
-    )
+    caption = "Evidence on every axis: the verdict, the measurements behind it, and the rule that gave it."
     return table("evidence", ["axis", "verdict", "evidence", "rule"], rows, caption)
 
 
@@ -152,15 +149,14 @@ def _conclusions(record: Record, options: PrintOptions) -> Blocks:
     ):
         axes = [verdict.axis.lower() for verdict in record.verdicts if verdict.word == word]
         if axes:
-            told.append(f"{claim} {', '.join(axes)}.")
+            told.append(f"{claim} {listing(axes)}.")
     return [points(told), *(text(words) for words in options.conclusions)]
 
 
 def _references(record: Record, options: PrintOptions) -> dict[str, object]:
     own = [record.reference] if record.reference else []
     cited = [checklist.reference for checklist in CHECKLISTS]
-    law = "Regulation (EU) 2024/1689 of the European Parliament and of the Council (Artificial Intelligence Act)."
-    return {"kind": "references", "text": "", "items": [*own, *options.references, *cited, law]}
+    return {"kind": "references", "text": "", "items": [*own, *options.references, *cited, AI_ACT]}
 
 
 def _checklist(checklist: Checklist, answers: list[str]) -> Blocks:
@@ -174,6 +170,7 @@ def _checklist(checklist: Checklist, answers: list[str]) -> Blocks:
 
 def _checklist_table(checklist: Checklist, answers: list[str]) -> dict[str, object]:
     rows = [
-        [item.id, item.asks, answer or "OPEN"] for item, answer in zip(checklist.items, answers, strict=True)
+        [item.id.replace(" ", NO_BREAK), item.asks, answer or "OPEN"]
+        for item, answer in zip(checklist.items, answers, strict=True)
     ]
     return table(checklist.id, ["item", "asks for", "answer"], rows, f"{checklist.title}.")

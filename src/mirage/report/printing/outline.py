@@ -68,18 +68,19 @@ def show(exhibit: str) -> dict[str, Any]:
 def chapters_of(record: Record, *parts: str) -> list[Section]:
     """Chapters of the given parts, in the order of the parts, then of the page."""
     return [
-        Section(chapter["title"], label_of(chapter["title"]), once_each(chapter["blocks"]))
+        Section(chapter["title"], label_of(chapter["title"]), for_paper(chapter["blocks"]))
         for part in parts
         for chapter in record.chapters
         if chapter["part"] == part
     ]
 
 
-def once_each(blocks: Blocks) -> Blocks:
-    """The blocks with equal values under one fold named together: seeds mostly share their options."""
+def for_paper(blocks: Blocks) -> Blocks:
+    """The blocks without links to pages; equal values under a fold, as seeds have them, are named together."""
     return [
         {**block, "items": _together(block["items"])} if block["kind"] == "fold" else block
         for block in blocks
+        if block["kind"] != "links"
     ]
 
 

@@ -18,6 +18,7 @@ from matplotlib import get_data_path
 from mirage.config.printing import PrintOptions, Template
 from mirage.errors import DataError
 from mirage.files import atomic_path
+from mirage.report.numbers import DASH
 from mirage.report.printing import acronyms
 from mirage.report.printing.deliverable import cover, deliverable
 from mirage.report.printing.outline import Outline, Section, exhibits_in, walk
@@ -124,7 +125,7 @@ def _facts(record: Record, options: PrintOptions) -> dict[str, Any]:
         "commit": record.commit[:HASH],
         "configuration": record.configuration,
         "version": record.version,
-        "versions": versions or [["–", "–", "–", "no version was logged"]],
+        "versions": versions or [[DASH, DASH, DASH, "no version was logged"]],
         "cover": cover(options),
         **options.model_dump(include={"paper", "authors", "institution", "date", "project", "deliverable"}),
         **options.model_dump(include={"abstract", "funding"}),

@@ -12,7 +12,7 @@ PADDING = 8.0
 """Points beside the text of a cell."""
 SIZES = (9.0, 8.5, 8.0, 7.5, 7.0)
 UNBROKEN, RUN = 16, 24
-"""Letters of a word up to which it is not broken, and of a run without punctuation; as the template has them."""
+"""Letters of a word up to which it is not broken, and of a run without punctuation; as in the template."""
 
 
 def place_table(exhibit: Mapping[str, Any], width: float) -> dict[str, Any]:
