@@ -76,7 +76,7 @@ def chapters_of(record: Record, *parts: str) -> list[Section]:
 
 
 def for_paper(blocks: Blocks) -> Blocks:
-    """The blocks without links to pages; equal values under a fold, as seeds have them, are named together."""
+    """The blocks without links to pages; equal values under a fold, as seeds have, are named together."""
     return [
         {**block, "items": _together(block["items"])} if block["kind"] == "fold" else block
         for block in blocks

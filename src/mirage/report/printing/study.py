@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copy
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import typst
-from fontTools.ttLib import TTFont
-from matplotlib import get_data_path
-
 from mirage.config.printing import PrintOptions, Template
-from mirage.errors import DataError
 from mirage.files import atomic_path
 from mirage.report.numbers import DASH
 from mirage.report.printing import acronyms
@@ -25,16 +19,13 @@ from mirage.report.printing.outline import Outline, Section, exhibits_in, walk
 from mirage.report.printing.pictures import place_chart, place_plate
 from mirage.report.printing.tables import place_table
 from mirage.report.printing.thesis import thesis
+from mirage.report.printing.typeset import compiled, families, warn_of_missing_letters
 from mirage.report.quotes import quotable, quoted, read_summary
 from mirage.report.record import Record, read_record
-
-logger = logging.getLogger("mirage")
 
 OUTLINES = {"thesis": thesis, "deliverable": deliverable}
 WIDTHS = {"a4": 459.0, "us-letter": 476.0}
 """Width of the text, points: the paper without the margins of the template."""
-FONTS = Path(get_data_path()) / "fonts" / "ttf"
-"""DejaVu, which comes with matplotlib: for charts, and for letters that typst's own fonts lack."""
 HASH = 12
 
 
@@ -60,7 +51,7 @@ def print_study(report: Path, template: Template, options: PrintOptions, pdf: Pa
         folder = Path(name)
         write_source(record, report, template, filled, folder)
         with atomic_path(pdf) as path:
-            path.write_bytes(typeset(folder / f"{template}.typ", options))
+            path.write_bytes(compiled(folder / f"{template}.typ", options.fonts))
 
 
 def fill(options: PrintOptions, numbers: dict[str, str]) -> PrintOptions:
@@ -74,19 +65,6 @@ def fill(options: PrintOptions, numbers: dict[str, str]) -> PrintOptions:
         return {key: filled(item) for key, item in value.items()} if isinstance(value, dict) else value
 
     return PrintOptions.model_validate(filled(options.model_dump()))
-
-
-def typeset(source: Path, options: PrintOptions, **form: Any) -> bytes:
-    """The compiled template: a PDF, or with ``format="png"`` its pages.
-
-    Raises:
-        DataError: typst refuses the source.
-    """
-    fonts = [FONTS, *([Path(options.fonts)] if options.fonts else [])]
-    try:
-        return typst.compile(source, root=source.parent, font_paths=fonts, ignore_system_fonts=True, **form)
-    except typst.TypstError as error:
-        raise DataError(f"print: typst cannot set {source.name}: {error}") from error
 
 
 def write_source(
@@ -107,8 +85,8 @@ def write_source(
     }
     text = json.dumps(content, ensure_ascii=False)
     content["acronyms"] = acronyms.used(_words(outline, exhibits), options.acronyms)
-    content["fonts"] = _fonts(options)
-    _warn_of_missing_letters(text, options)
+    content["fonts"] = families(options.fonts)
+    warn_of_missing_letters(text, options.fonts)
     (folder / "content.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     with as_file(files("mirage.report.printing") / "templates") as templates:
         for path in templates.glob("*.typ"):
@@ -156,25 +134,3 @@ def _words(outline: Outline, exhibits: Mapping[str, Any]) -> str:
         for e in exhibits.values()
     ]
     return json.dumps([blocks, shown], ensure_ascii=False)
-
-
-def _fonts(options: PrintOptions) -> list[str]:
-    """Families to fall back on, in their order."""
-    own = typst.Fonts(include_system_fonts=False, font_paths=[options.fonts]) if options.fonts else None
-    families = sorted(set(own.families()) - {"Libertinus Serif"}) if own else []
-    return ["DejaVu Sans", *families]
-
-
-def _warn_of_missing_letters(text: str, options: PrintOptions) -> None:
-    """Say which letters no font of the print has, and how to mend it."""
-    folders = [FONTS, *([Path(options.fonts)] if options.fonts else [])]
-    paths: Iterable[Path] = (path for folder in folders for path in sorted(folder.rglob("*.[to]tf")))
-    missing = {letter for letter in text if ord(letter) > 0x2FF}
-    for path in paths:
-        if missing:
-            missing -= {chr(code) for code in TTFont(path, lazy=True).getBestCmap() or ()}
-    if missing:
-        logger.warning(
-            "print: no font has the letters %s; set `print.fonts` of the study to a folder with one",
-            " ".join(sorted(missing)),
-        )

@@ -6,9 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LETTER = 0.5
-"""Width of a letter for the size of the font."""
-PADDING = 8.0
+WIDTHS = {
+    **dict.fromkeys(" .,:;!|'ijl[]()/", 0.29),
+    **dict.fromkeys("mwMW%\u2014", 0.82),
+    **dict.fromkeys("ABCDEFGHKLNOPQRSTUVXYZ&", 0.66),
+}
+"""Width of a letter for the size of the font, about; of all others ``LETTER``."""
+LETTER = 0.49
+NOTE = 0.88
+"""Size of the second lines of cells for that of the first; as in the template."""
+PADDING = 9.0
 """Points beside the text of a cell."""
 SIZES = (9.0, 8.5, 8.0, 7.5, 7.0)
 UNBROKEN, RUN = 16, 24
@@ -25,48 +32,58 @@ def place_table(exhibit: Mapping[str, Any], width: float) -> dict[str, Any]:
         exhibit: its ``head`` and ``rows``.
         width: of the text, points.
     """
-    columns = list(
-        zip(*([[{"text": t, "note": ""} for t in exhibit["head"]], *exhibit["rows"]]), strict=True)
-    )
-    numbers = [any(cell.get("number") for cell in column[1:]) for column in columns]
+    head = [{"text": title, "note": ""} for title in exhibit["head"]]
+    columns = list(zip(head, *exhibit["rows"], strict=True))
+    numbers = [any(cell.get("number") for cell in column) for column in columns]
     whole = [max(map(_longest_line, column)) for column in columns]
     least = [max(map(_longest_word, column)) for column in columns]
     for size in SIZES:
-        letter = LETTER * size
-        needed = [n * letter + PADDING for n in whole]
+        needed = [size * ems + PADDING for ems in whole]
+        at_least = [size * ems + PADDING for ems in least]
         if sum(needed) <= width:
             return {"numbers": numbers, "size": size, "widths": [0.0] * len(columns)}
-        if sum(n * letter + PADDING for n in least) <= width:
+        if sum(at_least) <= width:
             break
-    return {
-        "numbers": numbers,
-        "size": size,
-        "widths": _shares(needed, [n * letter + PADDING for n in least], width),
-    }
+    return {"numbers": numbers, "size": size, "widths": _shares(needed, at_least, width)}
 
 
 def _shares(needed: Sequence[float], least: Sequence[float], width: float) -> list[float]:
     """Every column gets its longest word, and of what is left a share by what it still wants."""
     free = max(0.0, width - sum(least))
-    wanted = [max(n - low, 0.0) ** 0.7 for n, low in zip(needed, least, strict=True)]
+    wanted = [max(want - low, 0.0) ** 0.7 for want, low in zip(needed, least, strict=True)]
     total = sum(wanted) or 1.0
     return [low + free * want / total for low, want in zip(least, wanted, strict=True)]
 
 
-def _texts(cell: Mapping[str, Any]) -> list[str]:
-    return [line for text in (cell["text"], cell["note"]) for line in text.split("\n")]
+def _width(text: str) -> float:
+    """Width of a text for the size of the font."""
+    return sum(WIDTHS.get(letter, LETTER) for letter in text)
 
 
-def _longest_line(cell: Mapping[str, Any]) -> int:
-    return max(map(len, _texts(cell)))
+def _lines(cell: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Lines of a cell and the size of their letters."""
+    return [(line, 1.0) for line in cell["text"].split("\n")] + [
+        (line, NOTE) for line in cell["note"].split("\n")
+    ]
 
 
-def _longest_word(cell: Mapping[str, Any]) -> int:
+def _longest_line(cell: Mapping[str, Any]) -> float:
+    return max(size * _width(line) for line, size in _lines(cell))
+
+
+def _longest_word(cell: Mapping[str, Any]) -> float:
     if cell.get("number"):  # an estimate stays whole, and so does its interval
-        return max(len(part) for text in _texts(cell) for part in text.replace(" [", "\n[").split("\n"))
-    return max((_unbreakable(word) for line in _texts(cell) for word in line.split(" ")), default=1)
+        parts = [
+            (part, size) for line, size in _lines(cell) for part in line.replace(" [", "\n[").split("\n")
+        ]
+    else:
+        parts = [
+            (part, size) for line, size in _lines(cell) for word in line.split(" ") for part in _parts(word)
+        ]
+    return max(size * _width(part) for part, size in parts)
 
 
-def _unbreakable(word: str) -> int:
+def _parts(word: str) -> list[str]:
+    """What of a word stays together: long ones may break after punctuation, and within a long run."""
     pieces = [word] if len(word) <= UNBROKEN else re.split(r"(?<=[/_.,;:=-])", word)
-    return min(RUN, max(map(len, pieces)))
+    return [piece[:RUN] for piece in pieces]
