@@ -27,9 +27,7 @@ class PrintOptions(Options):
     page's tables (`data-key`) and of `results.tex`.
     """
 
-    templates: list[Template] = Field(
-        default_factory=lambda: ["thesis", "deliverable"], description="PDFs that are made"
-    )
+    templates: list[Template] = Field(["thesis", "deliverable"], description="PDFs that are made")
     paper: Literal["a4", "us-letter"] = Field("a4", description="size of the pages")
     authors: list[str] = Field(default_factory=list, description="names, as on the title page")
     institution: str = Field("", description="institution of the authors")

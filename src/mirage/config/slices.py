@@ -124,7 +124,7 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
 
 
 def print_slice(config: Config, study: str) -> dict[str, Any]:
-    """What a study's print says that is not in its report; which templates are made, targets tell."""
+    """What a study's print says that is not in its report; its templates are targets of their own."""
     return _versioned("print", normalise(config.studies[study].print, exclude={"templates"}))
 
 

@@ -34,7 +34,8 @@ class Record:
         commit: of the code, empty when unknown.
         configuration: digest of everything that decides the results.
         version: of Mirage.
-        fingerprints: ``dataset <name>`` -> hash of its contents.
+        fingerprints: ``dataset <name>`` -> hash of its contents; ``model <name>, seed-<n>`` -> hash of what
+            it learnt from, and the step whose weights were kept.
         simulated: names of datasets that are phantoms.
         chapters: in the order of the page. A block is a mapping with ``kind``, ``text`` and ``items``, and
             with the exhibit's id where it shows one.
@@ -86,7 +87,7 @@ def record_of(
         commit=inputs.commit,
         configuration=inputs.config_hash,
         version=mirage.__version__,
-        fingerprints={f"dataset {key}": dataset.info.fingerprint for key, dataset in data.items()},
+        fingerprints={**_data(data), **_models(inputs)},
         simulated=[key for key, dataset in data.items() if (dataset.items["origin"] == "simulated").any()],
         chapters=[
             {"title": chapter.title, "part": chapter.part, "blocks": [_block(b) for b in chapter.blocks]}
@@ -94,6 +95,21 @@ def record_of(
         ],
         exhibits={exhibit.id: _exhibit(exhibit) for exhibit in shown},
     )
+
+
+def _data(data: Mapping[str, Dataset]) -> dict[str, str]:
+    return {f"dataset {key}": dataset.info.fingerprint for key, dataset in data.items()}
+
+
+def _models(inputs: ReportInputs) -> dict[str, str]:
+    """Training data and kept step of every model."""
+    found = {}
+    for name, folders in inputs.models.items():
+        for folder in folders:
+            model = read_json(folder / "model.json")
+            data = (model.get("training") or {}).get("fingerprint") or "unknown data"
+            found[f"model {name}, {folder.name}"] = f"{data}, step {model.get('step')}"
+    return found
 
 
 def _block(block: Block) -> dict[str, Any]:
