@@ -211,7 +211,9 @@ class Graph:
         for table in sorted(tables):  # fitting an encoder extracts the features of its own dataset
             real, encoder, name = Path(table).with_suffix("").parts[-3:]
             own = name == real
-            jobs.append(f"fit_encoder/{encoder}/{real}" if own else f"extract_features/{encoder}/{real}/{name}")
+            jobs.append(
+                f"fit_encoder/{encoder}/{real}" if own else f"extract_features/{encoder}/{real}/{name}"
+            )
         for name in config.studies[study].evaluations:
             folders = [Path(folder) for folder in self.evaluation_folders(name)]
             if not isinstance(config.evaluations[name], ArmsEvaluation):

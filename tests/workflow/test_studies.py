@@ -236,7 +236,9 @@ def test_an_edit_remakes_exactly_what_depends_on_it(finished: Project, name: str
     file, change, rules, where = ROWS[name]
     with finished.edited(file, change):
         pending = finished.pending()
-        assert {line.split(" ")[0] for line in pending} == rules | (ABOVE if "report_study" in rules else set())
+        assert {line.split(" ")[0] for line in pending} == rules | (
+            ABOVE if "report_study" in rules else set()
+        )
         assert all(where in line for line in pending if not line.startswith("report_overview"))
 
 
