@@ -29,8 +29,9 @@ report: "workflow/report/workflow.rst"
 
 
 rule all:
-    """Make the report of every study under `run`, for the screen and for print."""
+    """Make the report of every study under `run`, for the screen and for print, and an overview of several."""
     default_target: True
     input:
         study_reports(),
         study_prints(),
+        overview_pages(),

@@ -146,7 +146,16 @@ class Graph:
 
     def report(self, study: str) -> str:
         """The page of a study."""
-        return f"{self.root}/studies/{study}/report.html"
+        return self.report_file(study, "report.html")
+
+    def report_file(self, study: str, name: str) -> str:
+        """One file of a study's report."""
+        return f"{self.root}/studies/{study}/{name}"
+
+    @property
+    def overview(self) -> str:
+        """The page of all studies."""
+        return f"{self.root}/overview/index.html"
 
     def prints(self, study: str) -> list[str]:
         """What is made of a study's report for print: its PDFs, and its tables and numbers for LaTeX."""

@@ -13,5 +13,6 @@ STAGES: dict[str, int] = {
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 1,
     "report": 4,
+    "overview": 1,
     "print": 1,
 }

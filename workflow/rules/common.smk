@@ -43,6 +43,11 @@ def study_reports():
     return [GRAPH.report(study) for study in CONFIG.run]
 
 
+def overview_pages():
+    """The overview, where there are several studies to be set side by side."""
+    return [GRAPH.overview] if len(CONFIG.run) > 1 else []
+
+
 def study_prints():
     """PDFs and LaTeX files of the studies to be run."""
     return [path for study in CONFIG.run for path in GRAPH.prints(study)]
@@ -194,6 +199,21 @@ def report_options(wildcards):
 def print_options(wildcards):
     """Title page and words of a study's print."""
     return slices.print_slice(CONFIG, wildcards.study)
+
+
+def study_records(wildcards):
+    """Reports of the studies to be run, as data."""
+    return [GRAPH.report_file(study, "report.json") for study in CONFIG.run]
+
+
+def study_summaries(wildcards):
+    """Numbers of the studies to be run."""
+    return [GRAPH.report_file(study, "summary.csv") for study in CONFIG.run]
+
+
+def overview_options(wildcards):
+    """The catalogue of publications."""
+    return slices.overview_slice(CONFIG)
 
 
 def report_plan(wildcards):

@@ -7,6 +7,7 @@ import yaml
 from snakemake.logging import logger
 
 PLACEHOLDER = "CHANGE_ME"
+PAGES = {"report_study": "report", "report_overview": "overview"}
 
 
 def unfilled():
@@ -56,8 +57,8 @@ onstart:
 
 onsuccess:
     for job in workflow.dag.jobs:
-        if job.rule.name == "report_study":
-            logger.info(f"The report: {job.output.page}")
+        if job.rule.name in PAGES:
+            logger.info(f"The {PAGES[job.rule.name]}: {job.output.page}")
 
 
 onerror:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from mirage.log import log_to
 from mirage.report.latex import export_latex
+
+from mirage.log import log_to
 
 with log_to(snakemake.log[0]):
     export_latex(Path(snakemake.input.record).parent, Path(snakemake.output.latex))

@@ -18,7 +18,7 @@ Seed = Annotated[int, Field(ge=0)]
 class Refers:
     """Marks a field whose value (or values) must be names of a registry."""
 
-    registry: Literal["dataset", "dataset or recipe", "generator", "evaluation"]
+    registry: Literal["dataset", "dataset or recipe", "generator", "evaluation", "publication"]
 
 
 DataName = Annotated[str, Refers("dataset or recipe")]

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from mirage.config.datasets import SimulateOptions
 from mirage.config.evaluations import ArmsEvaluation, SegmentationEvaluation
 from mirage.config.model import Config
+from mirage.config.publications import Publication
 from mirage.files import digest
 from mirage.versions import STAGES
 
@@ -110,15 +111,32 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
     """What a report prints that is not in the results it reads."""
     entry = config.studies[study]
     evaluations = {name: normalise(config.evaluations[name]) for name in sorted(entry.evaluations)}
+    followed = {name: _published(config.publications[name]) for name in entry.follows}
     return _versioned(
         "report",
-        {"study": normalise(entry, exclude={"print"}), "evaluations": evaluations, "scale": config.scale},
+        {
+            "study": normalise(entry, exclude={"print"}),
+            "evaluations": evaluations,
+            "publications": followed,
+            "scale": config.scale,
+        },
     )
 
 
 def print_slice(config: Config, study: str) -> dict[str, Any]:
-    """What a study's print says that is not in its report; its templates are targets of their own."""
+    """What a study's print says that is not in its report; which templates are made, targets tell."""
     return _versioned("print", normalise(config.studies[study].print, exclude={"templates"}))
+
+
+def overview_slice(config: Config) -> dict[str, Any]:
+    """What the overview prints that is in no study's report."""
+    published = {name: _published(one) for name, one in config.publications.items()}
+    return _versioned("overview", {"publications": published, "scale": config.scale})
+
+
+def _published(publication: Publication) -> dict[str, Any]:
+    """A publication with its items in their own order, which is printed."""
+    return publication.model_dump(mode="json", exclude_defaults=True)
 
 
 def study_digest(config: Config, study: str) -> str:

@@ -80,7 +80,9 @@ def record_of(
         study=name,
         title=study.title,
         question=study.question,
-        reference=study.reference or "",
+        reference="; ".join(
+            [*(one.reference for one in inputs.publications.values()), *filter(None, [study.reference])]
+        ),
         scale=inputs.scale,
         commit=inputs.commit,
         configuration=inputs.config_hash,
@@ -122,6 +124,7 @@ def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
         "number": exhibit.number,
         "form": exhibit.form,
         "anchor": exhibit.anchor,
+        "page": exhibit.page,
         "caption": exhibit.caption,
         "alt": exhibit.alt,
         "files": _files(exhibit.links),

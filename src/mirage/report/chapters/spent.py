@@ -26,16 +26,17 @@ def measured(paths: Sequence[Path]) -> pd.DataFrame:
     return table.assign(**hours)
 
 
-def spent(paths: Sequence[Path], cost: Cost, book: Book) -> Exhibit:
-    """The table of what the stages took, and all together."""
+def spent(id: str, paths: Sequence[Path], cost: Cost, book: Book) -> Exhibit:
+    """The table of what the stages took, and all together where there are several."""
     data = measured(paths)
     groups = [(words(str(rule)), jobs) for rule, jobs in data.groupby("rule", sort=False)]
-    groups.append(("all stages", data))
+    if len(groups) > 1:
+        groups.append(("all stages", data))
     columns = _columns(cost)
     rows = [
         [Cell(name), *(Cell(text(jobs), number=True) for text in columns.values())] for name, jobs in groups
     ]
-    return book.table("time", ["stage", *columns], rows, caption=_caption(data, cost), data=data)
+    return book.table(id, ["stage", *columns], rows, caption=_caption(data, cost), data=data)
 
 
 def _columns(cost: Cost) -> dict[str, Callable[[pd.DataFrame], str]]:

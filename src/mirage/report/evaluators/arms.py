@@ -137,7 +137,7 @@ def verdict(
         summary: from :func:`mirage.report.summary.summarise`.
         scores: metrics of each evaluation.
     """
-    sentences, found = [], []
+    sentences, found, keys = [], [], []
     for name, (config, _) in own.items():
         rows = [
             row
@@ -145,6 +145,7 @@ def verdict(
             if row.arm in config.arms and uses(config.arms[row.arm], synthetic)
         ]
         found += [row.verdict for row in rows]
+        keys += [row_key(row) for row in rows]
         title = scores[name].headline_title
         if len(rows) > MANY_ARMS:
             sentences += _counted(name, rows, config.baseline, title)
@@ -158,7 +159,7 @@ def verdict(
         "inconclusive."
     )
     untested = ["No arm of this study is trained on synthetic data."]
-    return Verdict("Utility", combine(found, "better", "worse"), sentences or untested, rule)
+    return Verdict("Utility", combine(found, "better", "worse"), sentences or untested, rule, keys)
 
 
 def uses(arm: Arm, names: set[str]) -> bool:

@@ -15,7 +15,7 @@ from mirage.report.evaluators.fidelity_chapter import fidelity_chapter
 from mirage.report.evaluators.novelty_chapter import novelty_chapter
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.numbers import estimate
-from mirage.report.summary import COLUMNS, pick, read_metrics
+from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
 from mirage.report.verdicts import Verdict, Word, combine
 
 HEADLINE = "js_robust"
@@ -59,7 +59,7 @@ FIDELITY_RULE = (
 
 def fidelity_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict over all fidelity evaluations that compare images."""
-    found, sentences = [], []
+    found, sentences, keys = [], [], []
     for name in own:
         row = _ratio(summary, name)
         if row is not None:
@@ -69,11 +69,13 @@ def fidelity_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verd
                 "better": "lie no farther from real training images than other real images do",
             }.get(word, "cannot be told from other real ones by this measure")
             found.append(word)
+            keys.append(row_key(row))
             sentences.append(
                 f"{words(name)}: grey values ({row['label']}) {claim}: ratio "
                 f"{estimate(row['estimate'], row['low'], row['high'], 2)}, n = {int(row['n_items'])} a side."
             )
-    return Verdict("Fidelity", combine(found, "better", "worse"), sentences or [NO_IMAGES], FIDELITY_RULE)
+    word = combine(found, "better", "worse")
+    return Verdict("Fidelity", word, sentences or [NO_IMAGES], FIDELITY_RULE, keys)
 
 
 def _ratio(summary: pd.DataFrame, evaluation: str) -> pd.Series | None:
@@ -96,7 +98,7 @@ NOVELTY_RULE = (
 
 def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict over images and masks of all fidelity evaluations."""
-    found, sentences = [], []
+    found, sentences, keys = [], [], []
     for name in own:
         rows = pick(summary, name, arm="synthetic")
         for what in ("image", "mask"):
@@ -105,9 +107,10 @@ def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdi
                 ratio = pick(summary, name, metric=f"{what}_nearest", kind="ratio")
                 decided, sentence = _copied(values, ratio, what)
                 found.append(decided)
+                keys += [row_key(row) for row in ratio.itertuples()]
                 sentences.append(f"{words(name)}: {sentence}")
     word: Word = "fail" if "worse" in found else "pass" if set(found) == {"better"} else "inconclusive"
-    return Verdict("Novelty", word, sentences, NOVELTY_RULE)
+    return Verdict("Novelty", word, sentences, NOVELTY_RULE, keys)
 
 
 def _copied(values: pd.DataFrame, ratio: pd.DataFrame, what: str) -> tuple[str, str]:
