@@ -19,6 +19,8 @@ from mirage.files import digest
 from mirage.versions import STAGES
 
 _NEVER = {"runtime", "demo"}
+_PRESENT = {"overview", "print", "latex"}
+"""Stages that show results and change none."""
 
 
 def normalise(options: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
@@ -128,6 +130,11 @@ def print_slice(config: Config, study: str) -> dict[str, Any]:
     return _versioned("print", normalise(config.studies[study].print, exclude={"templates"}))
 
 
+def latex_slice() -> dict[str, Any]:
+    """What decides the LaTeX files, beside the report."""
+    return _versioned("latex", {})
+
+
 def overview_slice(config: Config) -> dict[str, Any]:
     """What the overview prints that is in no study's report."""
     published = {name: _published(one) for name, one in config.publications.items()}
@@ -148,4 +155,5 @@ def study_digest(config: Config, study: str) -> str:
         "generators": {name: train_slice(config, name) for name, _ in sorted(config.study_models(study))},
         "report": report_slice(config, study),
     }
-    return digest({**entries, "stages": STAGES})
+    stages = {stage: version for stage, version in STAGES.items() if stage not in _PRESENT}
+    return digest({**entries, "stages": stages})

@@ -74,8 +74,9 @@ class Work:
         return [job for job in self.jobs if job in seen]
 
     def of_study(self, study: str) -> list[PlannedJob]:
-        """Jobs that a study's report depends on, its own among them."""
-        return self.behind([self.makers[self.graph.report(study)]])
+        """Jobs that a study's report and its print depend on, their own among them."""
+        targets = [self.graph.report(study), *self.graph.prints(study)]
+        return self.behind([self.makers[path] for path in targets])
 
 
 def asked(job: PlannedJob, resource: str) -> int:
