@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,33 @@ def test_wrong_layout_names_the_missing_piece(project: Project, present: list[st
     printed = project.snakemake("-n", expect=1)
     assert missing in printed
     assert "Traceback" not in printed
+
+
+def test_only_features_that_evaluations_name_are_made(project: Project) -> None:
+    """A fit brings the features of the dataset it is fitted on; nothing is made where masks are compared."""
+    quick: dict[str, Any] = {"quick_fidelity": {"encoders": ["pixpca", "randconv"]}}
+    quick["quick_fidelity_single"] = {"encoders": []}
+    project.set_config(run=["quickstart"], evaluations=quick)
+    planned = project.planned()
+    assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (2, 2, 2)
+    quick["quick_fidelity"]["compare"] = "mask"
+    quick["quick_fidelity_single"]["encoders"] = ["pixpca"]
+    project.set_config(run=["quickstart"], evaluations=quick)
+    planned = project.planned()
+    assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (1, 1, 1)
+
+
+def test_an_encoder_can_be_renamed_and_changed(project: Project) -> None:
+    """Built-in entries are there unwritten; a key of one, or an entry of another name, is the user's."""
+    project.set_config(
+        run=["quickstart"],
+        encoders={"pixpca": {"components": 8}, "small": {"encoder": "randconv", "side": 32}},
+        evaluations={"quick_fidelity": {"encoders": ["pixpca", "small"]}},
+    )
+    assert project.planned()["fit_encoder"] == 2
+    project.set_config(run=["quickstart"], evaluations={"quick_fidelity": {"encoders": ["pixpac"]}})
+    printed = project.snakemake("-n", expect=1)
+    assert "evaluations.quick_fidelity.encoders: 'pixpac' is no encoder; did you mean 'pixpca'?" in printed
 
 
 def test_unknown_key_is_refused_before_planning(project: Project) -> None:

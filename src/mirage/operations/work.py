@@ -13,7 +13,7 @@ from mirage.config.model import Config
 from mirage.dry_run import PlannedJob, all_jobs
 from mirage.graph import Graph
 
-ENTRY_KINDS = ("dataset", "generator", "recipe", "evaluation", "study")
+ENTRY_KINDS = ("dataset", "generator", "recipe", "encoder", "evaluation", "study")
 """Wildcards that name an entry of the configuration."""
 
 
@@ -74,9 +74,9 @@ class Work:
         return [job for job in self.jobs if job in seen]
 
     def of_study(self, study: str) -> list[PlannedJob]:
-        """Jobs that a study's report and its print depend on, their own among them."""
-        targets = [self.graph.report(study), *self.graph.prints(study)]
-        return self.behind([self.makers[path] for path in targets])
+        """Jobs that a study's report depends on, its own among them, and those that print it."""
+        prints = [self.makers[path] for path in self.graph.prints(study) if path in self.makers]
+        return self.behind([self.makers[self.graph.report(study)], *prints])
 
 
 def asked(job: PlannedJob, resource: str) -> int:
@@ -95,6 +95,6 @@ def label(job: PlannedJob) -> str:
     named = [
         f"{key} {value}" if key == "seed" else value
         for key, value in job.wildcards.items()
-        if key in (*ENTRY_KINDS, "arm", "seed", "shard")
+        if key in (*ENTRY_KINDS, "real", "data", "arm", "seed", "shard")
     ]
     return " ".join([job.rule, *named])

@@ -94,9 +94,10 @@ def build_overview(
 
 
 def _told(report: Path, out: Path) -> Told:
+    record = read_record(report)
     summary = pd.read_csv(report / "summary.csv")
     rows = {row_key(row): row for row in summary.itertuples()}
-    return Told(read_record(report), rows, Path(os.path.relpath(report, out)).as_posix())
+    return Told(record, rows, Path(os.path.relpath(report, out)).as_posix())
 
 
 def _exhibits(told: Sequence[Told]) -> dict[str, dict[str, tuple[str, str]]]:
