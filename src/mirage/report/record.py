@@ -97,7 +97,12 @@ def as_data(chapters: Sequence[Chapter]) -> dict[str, Any]:
     shown = [block.exhibit for chapter in chapters for block in chapter.blocks if block.exhibit is not None]
     return {
         "chapters": [
-            {"title": chapter.title, "part": chapter.part, "blocks": [_block(b) for b in chapter.blocks]}
+            {
+                "title": chapter.title,
+                "part": chapter.part,
+                "page": chapter.page,
+                "blocks": [_block(block) for block in chapter.blocks],
+            }
             for chapter in chapters
         ],
         "exhibits": {exhibit.id: _exhibit(exhibit) for exhibit in shown},
