@@ -175,9 +175,8 @@ class Graph:
 
     def prints(self, study: str) -> list[str]:
         """What is made of a study's report for print: its PDFs, and its tables and numbers for LaTeX."""
-        folder = f"{self.root}/studies/{study}"
-        pdfs = [f"{folder}/{template}.pdf" for template in self.config.studies[study].print.templates]
-        return [*pdfs, f"{folder}/latex"]
+        pdfs = [f"{template}.pdf" for template in self.config.studies[study].print.templates]
+        return [self.report_file(study, name) for name in (*pdfs, "latex")]
 
     def report_plan(self, study: str) -> dict[str, Any]:
         """What a study's report shows, as plain data: folders by name, and its drawing's nodes and edges."""

@@ -18,4 +18,5 @@ STAGES: dict[str, int] = {
     "report": 4,
     "overview": 1,
     "print": 1,
+    "latex": 1,
 }

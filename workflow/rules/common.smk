@@ -239,6 +239,11 @@ def overview_options(wildcards):
     return slices.overview_slice(CONFIG)
 
 
+def latex_options(wildcards):
+    """What decides the LaTeX files: no option of the user's."""
+    return slices.latex_slice()
+
+
 def report_plan(wildcards):
     """Folders, and nodes and edges of the drawing."""
     return GRAPH.report_plan(wildcards.study)

@@ -52,6 +52,8 @@ rule export_latex:
     resources:
         mem_mb=light_memory,
         runtime=10,
+    params:
+        options=latex_options,
     message:
         "Exporting {wildcards.study} for LaTeX"
     script:

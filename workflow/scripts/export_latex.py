@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from mirage.report.latex import export_latex
-
 from mirage.log import log_to
+from mirage.report.latex import export_latex
 
 with log_to(snakemake.log[0]):
     export_latex(Path(snakemake.input.record).parent, Path(snakemake.output.latex))

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from mirage.report.printing import print_study
-
 from mirage.config.printing import PrintOptions
 from mirage.log import log_to
+from mirage.report.printing import print_study
 
 with log_to(snakemake.log[0]):
     print_study(

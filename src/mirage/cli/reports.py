@@ -48,6 +48,6 @@ def _folder(name: str, study: Path | None, held: ExitStack) -> Path:
         return Path(name)
     if study is None:
         raise ConfigError(
-            f"{name}: no such folder; for the report of a commit name the study too: --study results/studies/<name>"
+            f"{name}: no such folder; of a commit the study is wanted too: --study results/studies/<name>"
         )
     return published_report(name, study.as_posix(), Path(held.enter_context(TemporaryDirectory())))

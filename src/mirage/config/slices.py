@@ -19,6 +19,8 @@ from mirage.files import digest
 from mirage.versions import STAGES
 
 _NEVER = {"runtime", "demo"}
+_PRESENT = {"overview", "print", "latex"}
+"""Stages that show results and change none."""
 
 
 def normalise(options: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
@@ -130,8 +132,13 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
 
 
 def print_slice(config: Config, study: str) -> dict[str, Any]:
-    """What a study's print says that is not in its report; its templates are targets of their own."""
+    """What a study's print says that is not in its report; which templates are made, targets tell."""
     return _versioned("print", normalise(config.studies[study].print, exclude={"templates"}))
+
+
+def latex_slice() -> dict[str, Any]:
+    """What decides the LaTeX files, beside the report."""
+    return _versioned("latex", {})
 
 
 def overview_slice(config: Config) -> dict[str, Any]:
@@ -155,4 +162,5 @@ def study_digest(config: Config, study: str) -> str:
         "encoders": {name: encoder_slice(config, name) for _, name in sorted(config.study_encoders(study))},
         "report": report_slice(config, study),
     }
-    return digest({**entries, "stages": STAGES})
+    stages = {stage: version for stage, version in STAGES.items() if stage not in _PRESENT}
+    return digest({**entries, "stages": stages})

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,8 @@ SPECIAL = {
 }
 RAISED = str.maketrans("\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", "-0123456789")
 LOWERED = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089", "0123456789")
-PREAMBLE = r"""% Made by Mirage. In a preamble: \usepackage{booktabs,longtable,array,graphicx,textcomp}
-% and \input{<this folder>/results}. Then \res{key} prints a number of the summary, \res{key:ci} its interval;
-% further :low, :high, :p, :p_holm, :n_items, :n_subjects, :n_seeds. \input{<this folder>/tables/<name>} and
-% \input{<this folder>/figures/<name>} print an exhibit; \mirageroot is where the report lies.
-\providecommand{\mirageroot}{..}
-\makeatletter
-\providecommand{\mirage@set}[2]{\expandafter\gdef\csname mirage@res@\detokenize{#1}\endcsname{#2}}
-\providecommand{\res}[1]{\ifcsname mirage@res@\detokenize{#1}\endcsname
-  \csname mirage@res@\detokenize{#1}\endcsname\else
-  \PackageError{mirage}{no number of the summary has the key \detokenize{#1}}{See results.tex.}\fi}
-"""
+PREAMBLE = files("mirage.report") / "templates" / "results.tex"
+"""What defines the macros; the numbers follow."""
 
 
 def export_latex(report: Path, out: Path) -> None:
@@ -124,7 +116,7 @@ def macros(numbers: Mapping[str, str]) -> str:
             )
         named[key_of(name)] = name
     lines = [rf"\mirage@set{{{key}}}{{{escape(numbers[name])}}}" for key, name in named.items()]
-    return PREAMBLE + "\n".join([*lines, r"\makeatother"]) + "\n"
+    return PREAMBLE.read_text(encoding="utf-8") + "\n".join([*lines, r"\makeatother"]) + "\n"
 
 
 def exhibit_file(id: str, exhibit: Mapping[str, Any]) -> str:

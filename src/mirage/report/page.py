@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 import mirage
+from mirage.amounts import size as as_size
 from mirage.config.evaluations import StudyConfig
 from mirage.data import Dataset
 from mirage.errors import DataError
@@ -19,6 +20,7 @@ from mirage.report.chapters.closing import correspondence_chapter, limits_chapte
 from mirage.report.chapters.data import data_chapter, made_by_recipes, origin, pipeline_chapter
 from mirage.report.chapters.gallery import gallery_chapter
 from mirage.report.chapters.model import model_chapters, page_of
+from mirage.report.chapters.preprocessing import preprocessing_chapter
 from mirage.report.chapters.runs import models_behind
 from mirage.report.chapters.training import read_model, training_chapter
 from mirage.report.chapters.tumours import tumour_chapter
@@ -108,7 +110,7 @@ def _pages_in_budget(
         if size < PAGE_BYTES:
             return pages, chapters
     raise DataError(
-        f"report {name}: a page has {size / 1e6:.1f} MB, at most {PAGE_BYTES / 1e6:.0f} are "
+        f"report {name}: a page has {as_size(size)}, at most {as_size(PAGE_BYTES)} are "
         "allowed; split the study into two with fewer evaluations each"
     )
 
@@ -134,6 +136,7 @@ def assemble(
     chapters = [_findings(study, data, verdicts), pipeline_chapter(inputs, book)]
     with book.showing(datasets):
         chapters.append(data_chapter(data, book) if data else None)
+        chapters.append(preprocessing_chapter(data, book))
     with book.showing(trained):
         chapters.append(training_chapter(models, pages, inputs, book))
     with book.showing(datasets):

@@ -75,7 +75,6 @@ def record_of(
     chapters: Sequence[Chapter],
 ) -> Record:
     """The record of an assembled report."""
-    shown = [block.exhibit for chapter in chapters for block in chapter.blocks if block.exhibit is not None]
     return Record(
         study=name,
         title=study.title,
@@ -89,12 +88,25 @@ def record_of(
         version=mirage.__version__,
         fingerprints={**_data(data), **_models(inputs)},
         simulated=[key for key, dataset in data.items() if (dataset.items["origin"] == "simulated").any()],
-        chapters=[
-            {"title": chapter.title, "part": chapter.part, "blocks": [_block(b) for b in chapter.blocks]}
+        **as_data(chapters),
+    )
+
+
+def as_data(chapters: Sequence[Chapter]) -> dict[str, Any]:
+    """Chapters and their exhibits as the fields of a record."""
+    shown = [block.exhibit for chapter in chapters for block in chapter.blocks if block.exhibit is not None]
+    return {
+        "chapters": [
+            {
+                "title": chapter.title,
+                "part": chapter.part,
+                "page": chapter.page,
+                "blocks": [_block(block) for block in chapter.blocks],
+            }
             for chapter in chapters
         ],
-        exhibits={exhibit.id: _exhibit(exhibit) for exhibit in shown},
-    )
+        "exhibits": {exhibit.id: _exhibit(exhibit) for exhibit in shown},
+    }
 
 
 def _data(data: Mapping[str, Dataset]) -> dict[str, str]:

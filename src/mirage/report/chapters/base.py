@@ -15,6 +15,7 @@ PARTS = (
     "findings",
     "pipeline",
     "data",
+    "preprocessing",
     "training",
     "synthesis",
     "fidelity",

@@ -15,7 +15,7 @@ from mirage.report.chapters.volumes import preparation
 from mirage.report.drawing import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
-from mirage.report.numbers import DASH, TIMES
+from mirage.report.numbers import DASH, TIMES, percent
 from mirage.report.volumes import fullest_slice, has_label, is_volume, label_tile, legend_of, sequence_tile
 
 EXAMPLES = 2
@@ -222,7 +222,7 @@ def pair(dataset: Dataset, index: int, note: str = "") -> list[Tile | None]:
     mask = dataset.mask(index)
     return [
         Tile(rgb, f"{info.modality} image {item} of {info.name}", note, outline(mask)),
-        Tile(mask_to_rgb(mask), f"label mask of {item}: {100 * (mask > 0).mean():.1f} % foreground"),
+        Tile(mask_to_rgb(mask), f"label mask of {item}: {percent((mask > 0).mean())} foreground"),
     ]
 
 

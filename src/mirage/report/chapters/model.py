@@ -25,6 +25,16 @@ def page_of(name: str) -> str:
     return f"models/{name}.html"
 
 
+PARTS = {
+    "training": "training",
+    "checkpoint": "training",
+    "options": "provenance",
+    "cost": "provenance",
+    "provenance": "provenance",
+}
+"""Chapter of the page -> which part of a print it goes to."""
+
+
 def model_chapters(
     name: str, runs: Sequence[Mapping[str, Any]], inputs: ReportInputs, made: Sequence[Made], book: Book
 ) -> list[Chapter]:
@@ -38,8 +48,7 @@ def model_chapters(
         book: gets the exhibits.
     """
     chapters = {
-        title: Chapter(f"{words(name)}: {title}", "training", page=page_of(name))
-        for title in ("training", "checkpoint", "options", "cost", "provenance")
+        title: Chapter(f"{words(name)}: {title}", part, page=page_of(name)) for title, part in PARTS.items()
     }
     shown = [curves(name, runs, book)]
     shown += [

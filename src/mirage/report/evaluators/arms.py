@@ -489,6 +489,6 @@ def subjects(name: str, rows: pd.DataFrame, scores: Scores, book: Book) -> Exhib
         f"n = {count(len(table), 'subject')}. A thin line joins one subject; look for subjects on which all "
         "arms fail."
     )
-    alt = f"{title} by subject and arm, from {table.min().min():.3f} to {table.max().max():.3f}"
+    alt = f"{title} by subject and arm, from {number(table.min().min())} to {number(table.max().max())}"
     figure = figures.per_subject(table, title)
     return book.chart(f"subjects/{name}", figure, table.reset_index(), caption=caption, alt=alt)

@@ -16,7 +16,7 @@ from mirage.report.chapters.base import Chapter, words
 from mirage.report.evaluators.fidelity_chapter import Column, table_of
 from mirage.report.images import Tile, mask_to_rgb, to_rgb
 from mirage.report.inputs import Finished
-from mirage.report.numbers import number
+from mirage.report.numbers import number, setting
 
 What = Literal["image", "mask"]
 WORST = 10
@@ -72,8 +72,8 @@ def _exhibits(
     if len(rows):
         caption = (
             f"Copies and duplicates among the {what}s of {words(config.synthetic)}, {_sizes(neighbours)}. "
-            f"Distance: {DISTANCE[what]}, median. A near copy is closer than {config.near:g} times the "
-            "median distance of held-out items. In brackets 95 % intervals of a bootstrap by subject."
+            f"Distance: {DISTANCE[what]}, median. A near copy is closer than {setting(config.near)} times "
+            "the median distance of held-out items. In brackets 95 % intervals of a bootstrap by subject."
         )
         exhibits.append(table_of(f"copies_{what}/{name}", rows, COLUMNS, caption, book))
     return exhibits

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mirage.report.book import Cell
+from mirage.report.book import MAIN_PAGE, Cell
 from mirage.report.chapters.base import PARTS
 from mirage.report.record import Record
 
@@ -66,13 +66,21 @@ def show(exhibit: str) -> dict[str, Any]:
 
 
 def chapters_of(record: Record, *parts: str) -> list[Section]:
-    """Chapters of the given parts, in the order of the parts, then of the page."""
-    return [
-        Section(chapter["title"], label_of(chapter["title"]), for_paper(chapter["blocks"]))
-        for part in parts
-        for chapter in record.chapters
-        if chapter["part"] == part
-    ]
+    """Chapters of the given parts, in the order of the parts, then of the page.
+
+    Chapters of a page below the main one, such as a generator's, are sections of the chapter before them.
+    """
+    return [section for part in parts for section in _of_part(record, part)]
+
+
+def _of_part(record: Record, part: str) -> list[Section]:
+    found: list[Section] = []
+    for chapter in record.chapters:
+        if chapter["part"] == part:
+            section = Section(chapter["title"], label_of(chapter["title"]), for_paper(chapter["blocks"]))
+            below = found and chapter["page"] != MAIN_PAGE
+            (found[-1].sections if below else found).append(section)
+    return found
 
 
 def for_paper(blocks: Blocks) -> Blocks:
@@ -125,8 +133,8 @@ def reference(label: str) -> str:
 
 def places(record: Record, parts: Sequence[str]) -> str:
     """References to the sections of the given parts, empty where there are none."""
-    titles = [c["title"] for part in parts for c in record.chapters if c["part"] == part]
-    labels = [label_of(title) for title in titles] + (["failures"] if "failures" in parts else [])
+    labels = [section.label for section in chapters_of(record, *parts)]
+    labels += ["failures"] if "failures" in parts else []
     return ", ".join(map(reference, labels))
 
 

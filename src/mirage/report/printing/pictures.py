@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.resources import as_file, files
 from pathlib import Path
+from shutil import copy
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -45,15 +47,14 @@ def place_chart(exhibit: Mapping[str, Any], report: Path, folder: Path, width: f
     return {"file": source.name, "width": min(width, CHART * (_width(content) or width))}
 
 
-def drawing_as_pdf(svg: Path) -> bytes:
+def drawing_as_pdf(svg: Path) -> Any:
     """A drawing as a page of its own size."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "drawing.svg").write_bytes(_for_paper(svg))
-        (folder / "page.typ").write_text(
-            '#set page(width: auto, height: auto, margin: 0pt)\n#image("drawing.svg")\n'
-        )
-        return compiled(folder / "page.typ")
+        with as_file(files("mirage.report.printing") / "templates" / "drawing.typ") as template:
+            copy(template, folder)
+        return compiled(folder / "drawing.typ")
 
 
 def _for_paper(svg: Path) -> bytes:
