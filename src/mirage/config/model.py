@@ -21,9 +21,18 @@ from mirage.config.evaluations import (
     VolumeSegmentationEvaluation,
 )
 from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
+from mirage.config.publications import Publication
 from mirage.config.recipes import DonorRecipe, RecipeConfig, UnconditionalRecipe
 
-REGISTRIES = ("datasets", "generators", "recipes", "encoders", "evaluations", "studies")
+REGISTRIES = (
+    "datasets",
+    "generators",
+    "recipes",
+    "encoders",
+    "evaluations",
+    "studies",
+    "publications",
+)
 
 
 class Config(Options):
@@ -40,6 +49,7 @@ class Config(Options):
     encoders: dict[Name, EncoderConfig] = Field(default_factory=dict)
     evaluations: dict[Name, EvaluationConfig] = Field(default_factory=dict)
     studies: dict[Name, StudyConfig] = Field(default_factory=dict)
+    publications: dict[Name, Publication] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
@@ -53,10 +63,16 @@ class Config(Options):
             "encoder": [*self.encoders],
             "evaluation": [*self.evaluations],
             "study": [*self.studies],
+            "publication": [*self.publications],
         }
         for where, registry, name in self._all_references():
             if name not in known[registry]:
                 raise ValueError(f"{where}: {name!r} is no {registry}{suggest(name, known[registry])}")
+            if registry == "dataset" and self._is_made(name):
+                raise ValueError(
+                    f"{where}: {name!r} holds images that a generator has made (`made_from`); name a dataset "
+                    "of real ones"
+                )
         return self
 
     @model_validator(mode="after")
@@ -154,6 +170,37 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
+    def _published_items_can_be_made(self) -> Config:
+        for name, publication in self.publications.items():
+            for title, item in publication.items.items():
+                for study, exhibit in item.by.items():
+                    where = f"publications.{name}.items.{title}.by.{study}"
+                    _, about, entry = exhibit.rpartition("/")
+                    if about and entry not in (own := self._entries_of(study)):
+                        raise ValueError(f"{where}: {entry!r} is nothing of this study{suggest(entry, own)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sides_are_what_they_say(self) -> Config:
+        for name, entry in self.evaluations.items():
+            if not isinstance(entry, SetEvaluation):
+                continue
+            if self._is_made(entry.real):
+                raise ValueError(
+                    f"evaluations.{name}.real: {entry.real!r} holds images that a generator has made "
+                    "(`made_from`); name a dataset of real ones"
+                )
+            if entry.synthetic in self.datasets and not self._is_made(entry.synthetic):
+                raise ValueError(
+                    f"evaluations.{name}.synthetic: {entry.synthetic!r} is a dataset of real images; name a "
+                    "recipe, or say after which dataset a generator made them (`made_from`)"
+                )
+            stored = [data for data in data_of(entry) if data in self.datasets]
+            keys = ("prepare.size", "prepare.bits", "channels")
+            self._check_alike(f"evaluations.{name}", stored, keys)
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_cut(self) -> Config:
         for name, generator in self.generators.items():
             training, gpus = generator.training, max(1, generator.runtime.gpus)
@@ -196,8 +243,9 @@ class Config(Options):
 
     def _check_alike(self, where: str, data: Iterable[str], keys: Iterable[str]) -> None:
         """Refuse datasets and recipes of which one is stored in another way than the first."""
-        first, *others = dict.fromkeys(data)
-        for other in others:
+        names = list(dict.fromkeys(data))
+        for other in names[1:]:
+            first = names[0]
             expected, found = self._stored(first), self._stored(other)
             for key in keys:
                 if expected.get(key) != found.get(key):
@@ -212,18 +260,18 @@ class Config(Options):
         return repr(name) if name == origin else f"{name!r} (stored as {origin!r} is)"
 
     def _stored(self, name: str) -> dict[str, Any]:
-        """How the items of a dataset or recipe are stored; of 2D images only their size, which all keep."""
+        """How the items of a dataset or recipe are stored."""
         dataset = self.datasets[self.stored_as(name)]
-        if dataset.prepare.kind == "image":
-            return {"prepare.size": dataset.prepare.size}
-        channels = dataset.source.channels_stored
-        return {
-            "prepare.size": list(dataset.prepare.size),
-            "prepare.bits": dataset.prepare.bits,
+        prepare, channels = dataset.prepare, dataset.source.channels_stored
+        size = prepare.size if isinstance(prepare.size, int) else list(prepare.size)
+        stored: dict[str, Any] = {
+            "prepare.size": size,
+            "prepare.bits": prepare.bits,
             "channels": channels,
-            "number of channels": len(channels),
-            "labels": dataset.labels,
         }
+        if prepare.kind == "volume":
+            stored |= {"number of channels": len(channels), "labels": dataset.labels}
+        return stored
 
     def _check_masks(self, where: str, data: str, wanted: set[str]) -> None:
         missing = wanted - self._mask_channels(data)
@@ -261,6 +309,10 @@ class Config(Options):
             for name, entry in getattr(self, registry).items():
                 for key, wanted, value in references(entry):
                     yield f"{registry}.{name}.{key}", wanted, value
+        for name, publication in self.publications.items():
+            for title, item in publication.items.items():
+                for study in item.by:
+                    yield f"publications.{name}.items.{title}.by", "study", study
 
     def _check_generator(self, where: str, ref: ModelRef, makes: str | None, needs: str | None) -> None:
         generator = self.generators[ref.generator]
@@ -269,9 +321,13 @@ class Config(Options):
             found = f"{generator.arch}: {generator.makes}s from {generator.needs or 'noise'}"
             raise ValueError(f"{where}: expected {wanted}, {ref.generator!r} is {found}")
 
-    def _inputs(self, recipe: str) -> list[str]:
-        """Datasets and recipes that a recipe is made of: read by it, or learnt by its generators."""
-        entry = self.recipes[recipe]
+    def _is_made(self, name: str) -> bool:
+        """Whether a name is that of a dataset whose images a generator has made."""
+        return name in self.datasets and self.datasets[name].made_from is not None
+
+    def _inputs(self, name: str) -> list[str]:
+        """Datasets and recipes that one is made of: read by it, or learnt by its generators."""
+        entry = self.recipes.get(name) or self.datasets[name]
         learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
         return [*learnt, *data_of(entry)]
 
@@ -298,7 +354,7 @@ class Config(Options):
             current = stack.pop()
             if current not in found:
                 found.add(current)
-                stack += self._inputs(current) if current in self.recipes else []
+                stack += self._inputs(current)
         return found
 
     def encoders_of(self, evaluation: str) -> list[str]:
@@ -330,6 +386,11 @@ class Config(Options):
         """Datasets and recipes that a study needs."""
         used = {name for key in self.studies[study].evaluations for name in data_of(self.evaluations[key])}
         return {data for name in used for data in self.data_of(name)}
+
+    def _entries_of(self, study: str) -> list[str]:
+        """Names of all entries that a study is made of."""
+        models = {generator for generator, _ in self.study_models(study)}
+        return sorted({*self.studies[study].evaluations, *self.study_data(study), *models})
 
     def study_models(self, study: str) -> set[tuple[str, int]]:
         """(generator, seed) of every model that a study needs."""
