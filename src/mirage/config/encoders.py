@@ -56,8 +56,8 @@ class RadiomicsEncoder(EncoderEntry):
     encoder: Literal["radiomics"]
     region: Literal["foreground", "image", "label"] = Field(
         "foreground",
-        description="what is described: the field of view or brain where the real dataset stores one, else "
-        "the whole image; the whole image; or what is labelled",
+        description="what is described: the field of view or brain, found in all images by one rule, where "
+        "the real dataset stores one, else the whole image; the whole image; or what is labelled",
     )
     side: int | None = Field(
         None,

@@ -109,7 +109,9 @@ class Config(Options):
     @model_validator(mode="after")
     def _encoders_fit(self) -> Config:
         for name, entry in self.evaluations.items():
-            for encoder in entry.encoders if isinstance(entry, SetEvaluation) else ():
+            if not isinstance(entry, SetEvaluation):
+                continue
+            for encoder in entry.encoders:
                 if self.encoders[encoder].only_volumes and not self._holds_volumes(entry.real):
                     raise ValueError(
                         f"evaluations.{name}.encoders: {encoder!r} is for volumes, {entry.real!r} holds 2D "

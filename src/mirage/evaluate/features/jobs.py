@@ -139,7 +139,7 @@ def _encode(encoder: Encoder, data: Dataset, runtime: Runtime) -> Floats:
     batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
     encode = partial(encoder.encode, data, runtime=runtime)
     with ExitStack() as stack:
-        found = map(encode, batches)
+        found: Iterator[Floats] = map(encode, batches)
         if encoder.parallel and runtime.threads > 1:
             pool = stack.enter_context(ProcessPoolExecutor(min(runtime.threads, len(batches))))
             found = pool.map(encode, batches)

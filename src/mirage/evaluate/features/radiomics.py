@@ -32,13 +32,20 @@ FIT_IMAGES, FIT_VALUES = 1000, 4096
 RANGE_PERCENTILES = (0.1, 99.9)
 FOREGROUNDS = ("fov", "brain")
 """Mask channels that are a foreground."""
+REGIONS = {
+    "": "whole image",
+    "fov": "field of view, found in every image by threshold",
+    "brain": "brain, found in every volume as what is no background",
+    "label": "what is labelled",
+}
+"""Mask channel of the real dataset -> what is described."""
 
 
 class Radiomics(Encoder):
     """First-order and texture features of every channel and filtered channel.
 
     Weights: ``edges`` float64 (filters * channels, bins + 1), the borders of the grey levels; ``names``, the
-    features' names as JSON in bytes; ``region``, the mask channel that is the region, likewise.
+    features' names as JSON in bytes; ``region``, a key of :data:`REGIONS`, likewise.
     """
 
     scaling: ClassVar[Scaling] = "each"
@@ -63,7 +70,7 @@ class Radiomics(Encoder):
         return tuple(json.loads(self.weights["names"].tobytes()))
 
     def protocol(self) -> dict[str, object]:
-        return {**super().protocol(), "region": self._channel or "whole image"}
+        return {**super().protocol(), "region": REGIONS[self._channel]}
 
     def encode(self, data: Items, indices: Sequence[int], runtime: Runtime) -> Floats:
         rows = [list(self._features(data, index).values()) for index in indices]
@@ -71,7 +78,7 @@ class Radiomics(Encoder):
 
     @property
     def _channel(self) -> str:
-        """Mask channel of the region; empty for the whole image."""
+        """Key of :data:`REGIONS`."""
         return str(json.loads(self.weights["region"].tobytes()))
 
     def _features(self, data: Items, index: int) -> dict[str, float]:
@@ -122,16 +129,16 @@ def haar(values: Floats) -> Iterator[tuple[str, Floats]]:
     """
     bands = {"": values}
     for axis in range(values.ndim):
-        split = {}
+        split: dict[str, Floats] = {}
         for name, band in bands.items():
             following = band.take([*range(1, band.shape[axis]), band.shape[axis] - 1], axis)
-            split[f"{name}l"], split[f"{name}h"] = (band + following) / 2, (band - following) / 2
+            split |= {f"{name}l": (band + following) / 2, f"{name}h": (band - following) / 2}
         bands = split
     yield from bands.items()
 
 
 def _region_channel(entry: RadiomicsEncoder, training: Items) -> str:
-    """Mask channel that the region of all images is."""
+    """Key of :data:`REGIONS`."""
     stored = training.info.mask_channels
     if entry.region == "label" and "label" not in stored:
         raise DataError(f"{training.info.name}: `region: label` needs label masks; it has {stored or 'none'}")
@@ -142,17 +149,17 @@ def _region_channel(entry: RadiomicsEncoder, training: Items) -> str:
 
 
 def _region(data: Items, index: int, channel: str) -> Region | None:
-    """The region of an item, of its stored size; a foreground that is not stored is found in the image."""
-    if not channel:
-        return None
-    if channel in data.info.mask_channels:
-        return data.mask(index, channel) > 0
-    image = data.image(index)
+    """The region of an item, of its stored size; None for the whole image.
+
+    A foreground is found in the image, also where one is stored: real and synthetic images are to be cut out
+    by one rule, and few synthetic ones have it stored.
+    """
     if channel == "fov":
-        return derive_fov(image) > 0
+        return derive_fov(data.image(index)) > 0
     if channel == "brain":
+        image = data.image(index)
         return brain_mask(image, [background_of(volume) for volume in image]) > 0
-    raise DataError(f"{data.info.name} has no mask channel {channel!r}, which the encoder's region is")
+    return data.mask(index, channel) > 0 if channel else None
 
 
 def _text(value: str | list[str]) -> npt.NDArray[np.uint8]:

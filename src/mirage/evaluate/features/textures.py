@@ -122,8 +122,8 @@ def _cooccurrence_features(p: Floats) -> dict[str, Floats]:
     centred = i + j - 2 * mean[:, None, None]
     variance = (margin * np.square(level - mean[:, None])).sum(axis=1)
     flat = p.reshape(count, -1)
-    sums = np.stack([np.bincount((i + j - 2).astype(int).ravel(), row, 2 * bins - 1) for row in flat])
-    gaps = np.stack([np.bincount(np.abs(i - j).astype(int).ravel(), row, bins) for row in flat])
+    sums: Floats = np.stack([np.bincount((i + j - 2).astype(int).ravel(), row, 2 * bins - 1) for row in flat])
+    gaps: Floats = np.stack([np.bincount(np.abs(i - j).astype(int).ravel(), row, bins) for row in flat])
     total, gap = np.arange(2.0, 2 * bins + 1), np.arange(float(bins))
     gap_mean = gaps @ gap
     products = margin[:, :, None] * margin[:, None]
