@@ -25,6 +25,8 @@ from mirage.report.summary import row_key
 from mirage.report.verdicts import AXES, Verdict
 
 INDEX, CATALOGUE = "index.html", "catalogue.html"
+NAMES = ("evaluation", "arm", "metric", "label", "protocol", "kind")
+"""Columns of the summary that are text, even where it is all digits."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def build_overview(
 
 def _told(report: Path, out: Path) -> Told:
     record = read_record(report)
-    summary = pd.read_csv(report / "summary.csv")
+    summary = pd.read_csv(report / "summary.csv", dtype=dict.fromkeys(NAMES, str))
     rows = {row_key(row): row for row in summary.itertuples()}
     return Told(record, rows, Path(os.path.relpath(report, out)).as_posix())
 
