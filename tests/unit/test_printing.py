@@ -192,7 +192,7 @@ def test_a_deliverable_fills_its_forms(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_chapters_of_other_pages_stand_below(tiny: Path, tmp_path: Path) -> None:
-    """What the page shows of a generator on a page of its own is a section of the chapter that leads there."""
+    """What is shown of a generator on a page of its own is a section of the chapter that leads to it."""
     record = read_record(tiny)
     trained = {"title": "Generators", "part": "training", "page": "report.html", "blocks": []}
     own = {"title": "gan: training", "part": "training", "page": "models/gan.html", "blocks": []}
