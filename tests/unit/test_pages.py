@@ -75,7 +75,7 @@ def test_every_block_can_be_heard_and_reached(tmp_path: Path) -> None:
     [
         ('scope="row"', "", "th without scope"),
         ('alt="black"', 'alt=""', "img without words"),
-        ("<h3>heading", "<h4>heading", "heading of level 4"),
+        ('<h2 id="findings-title"', '<h4 id="findings-title"', "heading of level 4"),
         ('role="img" ', "", "svg without words"),
         ('id="more"', 'id="findings"', "not unique"),
         ('href="#findings"', 'href="#found"', "leads nowhere"),

@@ -30,11 +30,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from mirage import seeds
 from mirage.data import Items
-from mirage.evaluate.resampling import bootstrap_weights, limits, weighted_median
+from mirage.evaluate.statistics import bootstrap_weights, clopper_pearson, limits, weighted_median
 from mirage.metrics.neighbours import (
     Kind,
     Neighbours,
@@ -226,7 +225,7 @@ def _neighbour_rows(
             share = np.asarray(flags, dtype=np.float64)
             ends = limits((weights @ share) / weights.sum(axis=1))
             if share.min() == share.max():
-                ends = tuple(binomtest(count if share[0] else 0, count).proportion_ci(method="exact"))
+                ends = clopper_pearson(count if share[0] else 0, count)[1:]
             rows.append(_row(arms[side], f"{what}_{name}", float(share.mean()), ends, len(table), count))
     for name in ("nearest", "nndr"):
         if ("synthetic", name) in resampled and ("heldout", name) in resampled:

@@ -26,8 +26,8 @@ from mirage.data.pool import Pool
 from mirage.errors import DataError
 from mirage.evaluate import copies, intensity
 from mirage.evaluate.features.bank import FeatureBank
-from mirage.evaluate.resampling import bootstrap_weights, limits
 from mirage.evaluate.sides import sides
+from mirage.evaluate.statistics import bootstrap_weights, limits
 from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
 from mirage.files import write_json
 from mirage.metrics.histograms import Levels

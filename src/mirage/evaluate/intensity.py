@@ -40,7 +40,7 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.data import Items
-from mirage.evaluate.resampling import bootstrap_weights, centred, halves, limits, pick_weights
+from mirage.evaluate.statistics import bootstrap_weights, centred, halves, limits, pick_weights
 from mirage.metrics import histograms
 from mirage.preprocess.fov import derive_fov
 

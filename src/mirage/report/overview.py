@@ -16,7 +16,7 @@ from mirage.config.publications import STATES, Publication
 from mirage.files import atomic_path
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.catalogue import ELSEWHERE, MISSING, Covered, coverage, coverage_table
-from mirage.report.chapters.base import Chapter, listing, words
+from mirage.report.chapters.base import Chapter, words
 from mirage.report.html import Page, render
 from mirage.report.numbers import DASH, estimate
 from mirage.report.record import Record, read_record
@@ -123,8 +123,10 @@ def _index_chapters(
     if any(verdict.decided_by for one in told for verdict in one.record.verdicts):
         numbers.show(_number_table(told, book))
     for one in told:
-        numbers.heading(one.record.title)
-        numbers.points([f"{v.axis}: {sentence}" for v in one.record.verdicts for sentence in _said(v)])
+        said = [f"{v.axis}: {sentence}" for v in one.record.verdicts for sentence in _said(v)]
+        if said:
+            numbers.heading(one.record.title)
+            numbers.points(said)
     runs = Chapter("Studies")
     runs.show(_study_table(told, book))
     published = Chapter("Published figures and tables")
@@ -135,7 +137,8 @@ def _index_chapters(
 
 
 def _said(verdict: Verdict) -> Sequence[str]:
-    return [] if verdict.word == "untested" else verdict.sentences
+    """Sentences of a verdict that names no numbers of the summary."""
+    return [] if verdict.word == "untested" or verdict.decided_by else verdict.sentences
 
 
 def _axes(told: Sequence[Told]) -> list[str]:
@@ -166,7 +169,7 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
             for key in verdict.decided_by:
                 row = one.numbers[key]
                 label = [part for part in (row.label, row.protocol) if isinstance(part, str)]
-                told_of = f"{words(row.metric)}{f' ({listing(label)})' if label else ''}"
+                told_of = f"{words(row.metric)}{f' ({', '.join(label)})' if label else ''}"
                 kind = "" if row.kind == "absolute" else f", {row.kind}"
                 rows.append(
                     [
