@@ -168,8 +168,8 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
         for verdict in one.record.verdicts:
             for key in verdict.decided_by:
                 row = one.numbers[key]
-                label = [part for part in (row.label, row.protocol) if isinstance(part, str)]
-                told_of = f"{words(row.metric)}{f' ({', '.join(label)})' if label else ''}"
+                label = ", ".join(part for part in (row.label, row.protocol) if isinstance(part, str))
+                told_of = f"{words(row.metric)}{f' ({label})' if label else ''}"
                 kind = "" if row.kind == "absolute" else f", {row.kind}"
                 rows.append(
                     [
