@@ -112,11 +112,15 @@ def simulate_options(wildcards):
 
 
 def raw_data(wildcards):
-    """Raw data of a dataset; of the user's folder the contents count, not the time stamp."""
+    """Raw data of a dataset; of the user's folder the contents count, not the time stamp.
+
+    The user's are read where they lie, also by an executor that copies everything else to a storage.
+    """
     inputs = GRAPH.raw_inputs(wildcards.dataset)
     if CONFIG.datasets[wildcards.dataset].simulate:
         return inputs
-    return {**inputs, "raw": ancient(inputs["raw"])}
+    inputs["raw"] = ancient(inputs["raw"])
+    return {name: local(path) for name, path in inputs.items()}
 
 
 def raw_contents(wildcards):

@@ -19,6 +19,15 @@ def unfilled():
         for name, value in job.resources.items()
         if PLACEHOLDER in str(value)
     }
+    given = {
+        **vars(workflow.executor_settings),
+        "container_image": workflow.remote_execution_settings.container_image,
+    }
+    asked |= {
+        f"config.yaml: {name.replace('_', '-')}: {value}"
+        for name, value in given.items()
+        if PLACEHOLDER in str(value)
+    }
     partitions = getattr(workflow.executor_settings, "partition_config", None)
     if partitions is not None:
         names = yaml.safe_load(Path(partitions).read_text(encoding="utf-8"))
@@ -35,9 +44,10 @@ def refuse_placeholders():
     found = "" if workflow.local_exec else "\n".join(f"  {key}" for key in unfilled())
     if found:
         raise WorkflowError(
-            f"profiles/slurm still holds placeholders; nothing was submitted:\n{found}\n"
-            "Put in your account (`sacctmgr show user $USER withassoc`; where the cluster has none, delete the "
-            "line) and the names of your partitions (`sinfo -s`). docs/cluster.md explains both files."
+            f"the profile still holds placeholders; nothing was submitted:\n{found}\n"
+            "Put in your own values, of Slurm your account (`sacctmgr show user $USER withassoc`; where the "
+            "cluster has none, delete the line) and the names of your partitions (`sinfo -s`). docs/cluster.md "
+            "explains the profiles."
         )
 
 
