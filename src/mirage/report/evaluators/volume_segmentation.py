@@ -106,7 +106,7 @@ def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataF
         if (found := implausible(done.folders))
     ]
     fidelity = [sentence for name, done in own.items() for sentence in _fidelity(name, done.config, summary)]
-    cards = [Verdict(utility.axis, utility.word, [*doubts, *utility.sentences], utility.rule)]
+    cards = [replace(utility, sentences=[*doubts, *utility.sentences])]
     if fidelity:
         rule = (
             "label fidelity is reported and has no threshold: it says whether a judge that knows only real "
