@@ -7,7 +7,7 @@ fidelity stands there under the arms ``condition:<recipe>``, which are compared 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
