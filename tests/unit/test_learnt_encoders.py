@@ -128,9 +128,7 @@ def test_wrong_files_are_told_from_right_ones(toy_dataset: Any, tmp_path: Path) 
     }
     options = saved(tmp_path / "r.pt", numbered)
     assert pretrained.read_weights(tmp_path / "r.pt", options["sha256"]).keys() == state.keys()
-    with pytest.raises(
-        CheckpointError, match=r"do not fit .*Name the file of this very network"
-    ):
+    with pytest.raises(CheckpointError, match=r"do not fit .*Name the file of this very network"):
         fit(data, tmp_path / "x", network="dinov2_vits14", **options)
     with pytest.raises(CheckpointError, match=r"SHA-256 is .*, expected 00"):
         fit(data, tmp_path / "x", network="dinov2_vits14", **{**options, "sha256": "0" * 64})

@@ -127,12 +127,12 @@ def haar(values: Floats) -> Iterator[tuple[str, Floats]]:
 
     A letter an axis. Low is the mean of a place and the next, high half their difference; edges are repeated.
     """
-    bands = {"": values}
+    bands, half = {"": values}, np.float32(0.5)
     for axis in range(values.ndim):
         split: dict[str, Floats] = {}
         for name, band in bands.items():
             following = band.take([*range(1, band.shape[axis]), band.shape[axis] - 1], axis)
-            split |= {f"{name}l": (band + following) / 2, f"{name}h": (band - following) / 2}
+            split |= {f"{name}l": half * (band + following), f"{name}h": half * (band - following)}
         bands = split
     yield from bands.items()
 
