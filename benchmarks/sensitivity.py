@@ -3,8 +3,8 @@
     python benchmarks/sensitivity.py [encoder ...]
 
 Simulates cells, spoils a fresh sample step by step, judges every step, and prints a Markdown table: the value
-of the fresh sample and, at the top of each ladder, what became of it. An arrow marks ladders on which the metric
-has to go that way at every step, which tests/unit/test_sensitivity.py checks.
+of the fresh sample and, at the top of each ladder, what became of it. An arrow marks ladders on which the
+metric has to go that way at every step, which tests/unit/test_sensitivity.py checks.
 """
 
 from __future__ import annotations
