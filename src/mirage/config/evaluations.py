@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
+from mirage.config.printing import PrintOptions
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 OBSERVER_ARM = "observer2"
@@ -188,18 +189,14 @@ class SetEvaluation(Entry):
 
 
 class FidelityEvaluation(SetEvaluation):
-    """How far synthetic images lie from real ones, and whether they copy them."""
+    """How far synthetic images lie from real ones, and whether they vary as much."""
 
     evaluator: Literal["fidelity"]
     compare: Literal["both", "image", "mask"] = Field(
         "both", description="what is compared; both: whichever of images and masks both sides have"
     )
-    near: float = Field(
-        0.5,
-        gt=0,
-        lt=1,
-        description="a near copy is closer than this share of the median distance between a held-out real "
-        "item and its nearest training item",
+    neighbours: int = Field(
+        5, ge=1, description="k of precision, recall, density and coverage; published tables often have 3"
     )
 
     @property
@@ -227,11 +224,15 @@ class StudyConfig(Options):
     evaluations: Annotated[list[str], Refers("evaluation")] = Field(
         min_length=1, description="names under `evaluations`"
     )
-    reference: str | None = Field(None, description="the publication that the study follows")
-    published: dict[str, str] = Field(
-        default_factory=dict,
-        description="figure or table of `reference` -> id of the report's exhibit that regenerates it (its "
-        "id stands in the report's list of figures), or `none: why not`",
-        examples=[{"Figure 3": "intensity/retina_fidelity", "Figure 9": "none: a diagram"}],
+    follows: Annotated[list[str], Refers("publication")] = Field(
+        default_factory=list,
+        description="names under `publications`; the report lists which of their figures and tables it "
+        "regenerates",
+    )
+    reference: str | None = Field(
+        None, description="what else the study builds on, where that is no entry of `publications`"
     )
     notes: list[str] = Field(default_factory=list, description="remarks printed under the verdict")
+    print: PrintOptions = Field(
+        default_factory=PrintOptions, description="title page and words of the PDFs; remakes the print alone"
+    )

@@ -9,12 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from mirage.report.book import Exhibit
+from mirage.amounts import count
+from mirage.report.book import MAIN_PAGE, Exhibit
+
+__all__ = ["PARTS", "Block", "Chapter", "count", "evenly", "listing", "words"]
+
+PARTS = (
+    "findings",
+    "pipeline",
+    "data",
+    "preprocessing",
+    "training",
+    "synthesis",
+    "fidelity",
+    "diversity",
+    "novelty",
+    "privacy",
+    "utility",
+    "further",
+    "failures",
+    "limits",
+    "provenance",
+    "exhibits",
+)
+"""Parts of a report: every chapter belongs to one, and a template prints each part in its place."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a chapter: text, remark, warning, heading, list, facts, fold, verdicts or exhibit."""
+    """One block of a chapter: text, remark, warning, heading, list, facts, fold, links, verdicts, exhibit."""
 
     kind: str
     text: str = ""
@@ -24,10 +47,19 @@ class Block:
 
 @dataclass
 class Chapter:
-    """A numbered section of the page."""
+    """A numbered section of the page.
+
+    Attributes:
+        title: its heading.
+        part: which place it takes in print, one of ``PARTS``; the page keeps the order of chapters.
+        blocks: what it says and shows.
+        page: the file it stands on, relative to the report.
+    """
 
     title: str
+    part: str = "further"
     blocks: list[Block] = field(default_factory=list)
+    page: str = MAIN_PAGE
 
     @property
     def anchor(self) -> str:
@@ -62,6 +94,10 @@ class Chapter:
         """Add terms and their values, of any length, under a title that unfolds them."""
         self.blocks.append(Block("fold", title, items))
 
+    def links(self, text: str, items: Sequence[tuple[str, str]]) -> None:
+        """Add words and, after them, links: (text, where it leads)."""
+        self.blocks.append(Block("links", text, items))
+
     def show(self, exhibit: Exhibit) -> None:
         """Add a figure or table."""
         self.blocks.append(Block("exhibit", exhibit=exhibit))
@@ -75,11 +111,6 @@ def words(name: str) -> str:
 def listing(items: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """``1 subject``, ``2 subjects``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def evenly(total: int, wanted: int) -> list[int]:
