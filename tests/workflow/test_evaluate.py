@@ -58,15 +58,15 @@ def evaluate(folder: Path, *arguments: str, expect: int = 0) -> str:
 
 def test_odd_images_are_judged_and_the_study_goes_on_by_hand(tmp_path: Path) -> None:
     """Mixed sizes, depths and colours, constant and damaged images, other files, and names of all kinds."""
-    draw(tmp_path / "Köpfe {alt}", 0, 24, odd=True)
+    draw(tmp_path / "Köpfe [alt]", 0, 24, odd=True)
     draw(tmp_path / "held out", 1, odd=True)
     made = draw(tmp_path / "made", 2, odd=True)
     for number in range(4):
         Image.fromarray(np.full((32, 32), 80, np.uint8)).save(made / f"black{number}.png")
-    damaged = tmp_path / "Köpfe {alt}" / "damaged.png"
+    damaged = tmp_path / "Köpfe [alt]" / "damaged.png"
     damaged.write_bytes(next(made.iterdir()).read_bytes()[:50])
     (made / "readme.txt").write_text("made by us")
-    arguments = ("--real-train", "Köpfe {alt}", "--real-holdout", "held out", "--synthetic", "made")
+    arguments = ("--real-train", "Köpfe [alt]", "--real-holdout", "held out", "--synthetic", "made")
     printed = evaluate(tmp_path, *arguments, "--out", "our results")
     out = tmp_path / "our results"
     assert (out / REPORT).is_file()
