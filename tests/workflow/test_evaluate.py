@@ -22,7 +22,7 @@ REPORT = "results/studies/judged/report.html"
 
 
 def draw(folder: Path, seed: int, count: int = 12, odd: bool = False) -> Path:
-    """Clouds of 32 x 32 pixels; odd ones also of other sizes, depths and colours, by names of other systems."""
+    """Clouds of 32 x 32 pixels; odd ones also of other sizes, depths and colours, with unusual names."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     for number in range(count):

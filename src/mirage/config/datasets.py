@@ -31,8 +31,8 @@ class SourceEntry(Options):
     def _path_is_no_pattern(self) -> Self:
         if re.search("[{}]", self.path):
             raise ValueError(
-                f"path: {self.path!r} holds a brace, which Snakemake takes for a wildcard; rename the folder, or "
-                "link to it under another name"
+                f"path: {self.path!r} holds a brace, which Snakemake takes for a wildcard; rename the "
+                "folder, or link to it under another name"
             )
         return self
 
