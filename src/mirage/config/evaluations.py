@@ -189,18 +189,14 @@ class SetEvaluation(Entry):
 
 
 class FidelityEvaluation(SetEvaluation):
-    """How far synthetic images lie from real ones, and whether they copy them."""
+    """How far synthetic images lie from real ones, and whether they vary as much."""
 
     evaluator: Literal["fidelity"]
     compare: Literal["both", "image", "mask"] = Field(
         "both", description="what is compared; both: whichever of images and masks both sides have"
     )
-    near: float = Field(
-        0.5,
-        gt=0,
-        lt=1,
-        description="a near copy is closer than this share of the median distance between a held-out real "
-        "item and its nearest training item",
+    neighbours: int = Field(
+        5, ge=1, description="k of precision, recall, density and coverage; published tables often have 3"
     )
 
     @property
