@@ -249,6 +249,7 @@ def tiny(folders: dict[str, str]) -> dict[str, Any]:
         (lambda f: {"masks": ["a", "b"]}, "found 2, expected a pattern"),
         (lambda f: {"masks": ["masks/{stem}.png"]}, "no mask of 00.png; by the pattern"),
         (lambda f: {"masks": [*[*f.values()][:2], "none"]}, "none: is no folder of masks"),
+        (lambda f: {"masks": ["{stm}.png"]}, r"holds \['stm'\]; known are stem, parent and name"),
         (lambda f: {"utility": True}, "--utility needs label masks"),
     ],
 )
