@@ -3,150 +3,217 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from mirage.config.evaluations import FidelityEvaluation
+from mirage.config.evaluations import PrivacyEvaluation
 from mirage.data import Dataset
-from mirage.metrics.neighbours import orient
+from mirage.files import read_json
+from mirage.metrics.neighbours import flip, orient
+from mirage.metrics.patterns import similarity
 from mirage.report import figures
 from mirage.report.book import Book, Exhibit
-from mirage.report.chapters.base import Chapter, words
-from mirage.report.evaluators.fidelity_chapter import Column, table_of
+from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.evaluators.privacy_tables import Column, columns_of, table_of
 from mirage.report.images import Tile, mask_to_rgb, to_rgb
 from mirage.report.inputs import Finished
 from mirage.report.numbers import number
+from mirage.report.volumes import fullest_slice, is_volume
 
-What = Literal["image", "mask"]
 WORST = 10
-COLUMNS: list[Column] = [
-    ("synthetic", "synthetic", "nearest", "absolute"),
-    ("held-out real", "reference", "nearest", "absolute"),
-    ("ratio", "synthetic", "nearest", "ratio"),
-]
 DISTANCE = {
-    "image": "RMS difference (share of the value range)",
+    "image": "pattern distance (0 same image, 1.41 unrelated)",
     "mask": "Dice distance (0 same, 1 disjoint)",
+    "brain": "Dice distance of brain masks (0 same, 1 disjoint)",
 }
+PLURAL = {"image": "images", "mask": "masks", "brain": "brain masks"}
 SIDES = {"synthetic": "synthetic", "heldout": "held-out real"}
+BOTH: list[Column] = [
+    ("synthetic", "synthetic", "absolute"),
+    ("held-out real", "reference", "absolute"),
+    ("ratio", "synthetic", "ratio"),
+]
 
 
 def novelty_chapter(
     own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
 ) -> Chapter:
-    """Copies and duplicates of every fidelity evaluation."""
+    """Copies and duplicates of every privacy evaluation, and the controls of the copy detector."""
     chapter = Chapter("Novelty")
     chapter.text(
-        "For every synthetic item the nearest training item is sought, over the eight flips and rotations. "
-        "Held-out real items, which no generator has seen, are asked the same: they show how near new items "
-        "come by chance. The nearest pairs are shown, not typical ones. These searches can reveal copies; "
-        "they cannot show privacy."
+        "For every synthetic item the nearest training item is sought, over all flips and rotations. Images are "
+        "compared without their brightness, contrast and what all training images share. Held-out real items, "
+        "which no generator has seen, are asked the same: they show how near new items come by chance. The "
+        "nearest pairs are shown, not typical ones. These searches can reveal copies; they cannot show privacy."
     )
     for name, (config, (folder,)) in own.items():
         chapter.heading(words(name))
-        rows = summary[(summary["evaluation"] == name) & (summary["protocol"] == "nearest")]
+        rows = summary[summary["evaluation"] == name]
         neighbours = pd.read_parquet(folder / "details/neighbours.parquet")
-        for what in ("mask", "image"):
-            part = neighbours[neighbours["kind"] == what]
+        for kind in ("mask", "brain", "image"):
+            part = neighbours[neighbours["kind"] == kind]
             if len(part):
-                for exhibit in _exhibits(name, config, what, part, rows, data, book):
-                    chapter.show(exhibit)
+                if config.real in data and config.synthetic in data:
+                    chapter.show(_closest(name, config, kind, part, data, book))
+                chapter.show(_distances(name, config, kind, part, book))
+        chapter.show(_copies(name, config, rows, neighbours, book))
+        detector = _detector(name, config, rows, folder, book)
+        if detector is not None:
+            chapter.show(detector)
     return chapter
 
 
-def _exhibits(
-    name: str,
-    config: FidelityEvaluation,
-    what: What,
-    neighbours: pd.DataFrame,
-    own: pd.DataFrame,
-    data: Mapping[str, Dataset],
-    book: Book,
-) -> list[Exhibit]:
-    exhibits = []
-    if config.real in data and config.synthetic in data:
-        exhibits.append(_closest(name, config, what, neighbours, data, book))
-    exhibits.append(_distances(name, config, what, neighbours, book))
-    rows = own[own["metric"].str.startswith(f"{what}_")]
-    if len(rows):
-        caption = (
-            f"Copies and duplicates among the {what}s of {words(config.synthetic)}, {_sizes(neighbours)}. "
-            f"Distance: {DISTANCE[what]}, median. A near copy is closer than {config.near:g} times the "
-            "median distance of held-out items. In brackets 95 % intervals of a bootstrap by subject."
-        )
-        exhibits.append(table_of(f"copies_{what}/{name}", rows, COLUMNS, caption, book))
-    return exhibits
-
-
-def _sizes(neighbours: pd.DataFrame) -> str:
+def sizes(neighbours: pd.DataFrame) -> str:
+    """``n = 48 synthetic, n = 12 held-out real``."""
     counts = neighbours["side"].value_counts()
     return ", ".join(f"n = {counts[side]} {title}" for side, title in SIDES.items() if side in counts)
 
 
 def _closest(
     name: str,
-    config: FidelityEvaluation,
-    what: What,
+    config: PrivacyEvaluation,
+    kind: str,
     neighbours: pd.DataFrame,
     data: Mapping[str, Dataset],
     book: Book,
 ) -> Exhibit:
-    real, synthetic = data[config.real], data[config.synthetic]
-    places = {key: _places(dataset) for key, dataset in (("real", real), ("synthetic", synthetic))}
+    real, made = data[config.real], data[config.synthetic]
+    sources = {"synthetic": made, "heldout": data[config.heldout] if config.heldout else real}
     rows: list[list[Tile | None]] = []
     names, shown = [], []
     for side, title in SIDES.items():
         worst = neighbours[neighbours["side"] == side].sort_values("rank").head(WORST)
-        if worst.empty:
+        if worst.empty or (side == "heldout" and config.heldout and config.heldout not in data):
             continue
-        dataset, place = (synthetic, places["synthetic"]) if side == "synthetic" else (real, places["real"])
         own: list[Tile | None] = []
         other: list[Tile | None] = []
         for pair in worst.itertuples():
-            distance = number(pair.distance)
-            own.append(
-                _tile(dataset, place[pair.item_id], what, 0, f"{title} {what} {pair.item_id}", distance)
-            )
-            alt = f"nearest training {what} {pair.neighbour_item_id} at distance {distance}"
-            other.append(_tile(real, places["real"][pair.neighbour_item_id], what, pair.orientation, alt, ""))
+            note = number(pair.distance)
+            place = _place(sources[side], pair.item_id)
+            slice_ = _slice(sources[side], place, kind)
+            alt = f"{title} {kind} {pair.item_id}"
+            own.append(Tile(_picture(sources[side], place, kind, 0, slice_), alt, note))
+            alt = f"nearest training {kind} {pair.neighbour_item_id} at distance {note}"
+            place = _place(real, pair.neighbour_item_id)
+            other.append(Tile(_picture(real, place, kind, pair.orientation, slice_), alt))
         rows += [own, other]
-        names += [f"{title} {what}", f"closest training {what}"]
+        names += [f"{title} {kind}", f"closest training {kind}"]
         shown.append(worst)
+    plural = PLURAL[kind]
+    through = " Volumes are shown by one axial slice." if is_volume(real.info) else ""
+    similar = (
+        f" A distance of 0.5 is a correlation of {number(float(similarity(np.float64(0.5))), 2)}."
+        if kind == "image"
+        else ""
+    )
     caption = (
-        f"The {what}s of {words(config.synthetic)} that lie nearest to a training {what} of "
-        f"{words(config.real)}, nearest first, above the training {what}, turned to fit; below, held-out "
-        f"real {what}s and theirs. {_sizes(neighbours)}, the nearest {WORST} of each. Numbers: "
-        f"{DISTANCE[what]}. Pairs that look the same are copies."
+        f"The {plural} of {words(config.synthetic)} that lie nearest to a training {kind} of "
+        f"{words(config.real)}, nearest first, above the training {kind}, turned to fit; below, held-out real "
+        f"{plural} and theirs. {sizes(neighbours)}, the nearest {WORST} of each. Numbers: {DISTANCE[kind]}."
+        f"{similar}{through} Pairs that look the same are copies."
     )
     return book.plate(
-        f"closest_{what}s/{name}", rows, names=names, data=pd.concat(shown), caption=caption, side=86
+        f"closest_{plural.replace(' ', '_')}/{name}",
+        rows,
+        names=names,
+        data=pd.concat(shown),
+        caption=caption,
+        side=86,
     )
 
 
-def _places(dataset: Dataset) -> dict[str, int]:
-    return {item: index for index, item in enumerate(dataset.items["item_id"])}
+def _place(dataset: Dataset, item: str) -> int:
+    return int(np.flatnonzero(dataset.items["item_id"].to_numpy() == item)[0])
 
 
-def _tile(dataset: Dataset, index: int, what: What, orientation: int, alt: str, note: str) -> Tile:
-    if what == "mask":
-        return Tile(mask_to_rgb(orient(dataset.mask(index), orientation)), alt, note)
-    return Tile(to_rgb(orient(dataset.image(index), orientation), dataset.info.value_range), alt, note)
+def _slice(dataset: Dataset, index: int, kind: str) -> int | None:
+    """The axial slice of a volume that is shown; None for an image."""
+    if not is_volume(dataset.info):
+        return None
+    return fullest_slice(dataset.mask(index)) if kind == "mask" else dataset.info.image_shape[1] // 2
+
+
+def _picture(dataset: Dataset, index: int, kind: str, orientation: int, slice_: int | None) -> np.ndarray:
+    turn = orient if slice_ is None else flip
+    if kind == "image":
+        image = turn(dataset.image(index), orientation)
+        return to_rgb(image if slice_ is None else image[:1, slice_], dataset.info.value_range)
+    mask = turn(dataset.mask(index, "brain" if kind == "brain" else "label"), orientation)
+    return mask_to_rgb(mask if slice_ is None else mask[slice_])
 
 
 def _distances(
-    name: str, config: FidelityEvaluation, what: What, neighbours: pd.DataFrame, book: Book
+    name: str, config: PrivacyEvaluation, kind: str, neighbours: pd.DataFrame, book: Book
 ) -> Exhibit:
     series = {
         title: part.to_numpy()
         for side, title in SIDES.items()
         if len(part := neighbours.loc[neighbours["side"] == side, "distance"])
     }
+    plural = PLURAL[kind]
     caption = (
-        f"Distance of every {what} of {words(config.synthetic)} to its nearest training {what} of "
-        f"{words(config.real)}, cumulative, beside held-out real {what}s, {_sizes(neighbours)}. A curve that "
+        f"Distance of the {plural} of {words(config.synthetic)} to the nearest training one of "
+        f"{words(config.real)}, cumulative, beside held-out real {plural}, {sizes(neighbours)}. A curve that "
         "rises further left means that synthetic items lie nearer to training items than new real ones do."
     )
-    alt = f"Cumulative distribution of {what} distances to the nearest training {what}: {', '.join(series)}"
-    figure = figures.distance_distributions(series, DISTANCE[what])
-    return book.chart(f"nearest_{what}s/{name}", figure, neighbours, caption=caption, alt=alt)
+    alt = f"Cumulative distribution of {kind} distances to the nearest training {kind}: {', '.join(series)}"
+    figure = figures.distance_distributions(series, DISTANCE[kind])
+    id = f"nearest_{plural.replace(' ', '_')}/{name}"
+    return book.chart(id, figure, neighbours, caption=caption, alt=alt)
+
+
+def _copies(
+    name: str, config: PrivacyEvaluation, rows: pd.DataFrame, neighbours: pd.DataFrame, book: Book
+) -> Exhibit:
+    shown = rows[rows["protocol"].isin(("nearest", "novelty"))]
+    first = neighbours[neighbours["kind"] == neighbours["kind"].iloc[0]]
+    caption = (
+        f"Distances, copies and duplicates among the items of {words(config.synthetic)}, {sizes(first)}, in every "
+        f"space. A near copy is closer than {config.near:g} times the median distance of held-out items. "
+        "Authenticity: share that lies farther from its nearest training item than that lies from other "
+        "patients'. C_T: z of synthetic against held-out distances, far below 0 where training items are copied. "
+        "Nearer to training: share nearer to training than to as many held-out items, 0.5 without copying. FLD "
+        "gap: far below 0 where the set is overfitted. In brackets 95 % intervals by subject; shares have "
+        "the exact binomial one where that is wider."
+    )
+    return table_of(f"copies/{name}", shown, BOTH, caption, book)
+
+
+def _detector(
+    name: str, config: PrivacyEvaluation, rows: pd.DataFrame, folder: object, book: Book
+) -> Exhibit | None:
+    shown = rows[(rows["protocol"] == "detector") | rows["protocol"].str.startswith("injected_")]
+    if shown.empty:
+        return None
+    injected = read_json(f"{folder}/details/privacy.json")["injected"]
+    numbers = ", ".join(
+        f"{share * 100:g} % ({count(copies, 'copy', 'copies')})"
+        for share, copies in zip(config.control.shares, injected, strict=True)
+    )
+    caption = (
+        f"The copy detector and its controls. Flagged: items near to one training patient and to no other, by a "
+        f"threshold that {config.false_positives * 100:g} % of held-out items pass. Negative control: held-out "
+        f"items, each half judged by the threshold of the other. Positive control: training images injected as "
+        f"{numbers} of the set, turned, made brighter or darker by up to {config.control.brightness * 100:g} % "
+        f"and noised (standard deviation {config.control.noise * 100:g} % of the range): the share found, and "
+        "the share whose original was named. A detector that misses injected copies says nothing by silence. "
+        "In brackets exact binomial 95 % intervals; that of synthetic items counts in the threshold's error."
+    )
+    return columns_of(
+        f"detector/{name}",
+        shown,
+        [
+            ("threshold", "threshold", "synthetic", "detector"),
+            ("synthetic flagged", "flagged", "synthetic", "detector"),
+            ("held-out flagged", "flagged", "reference", "detector"),
+            *(
+                (f"found of {share * 100:g} %", "recall", "control", f"injected_{share:g}")
+                for share in config.control.shares
+            ),
+            ("original named", "named", "control", f"injected_{config.control.shares[-1]:g}"),
+            ("training patients hit", "memorised", "synthetic", "detector"),
+        ],
+        caption,
+        book,
+    )

@@ -1,0 +1,120 @@
+"""The release gate: every limit with what was found, and the word that follows.
+
+``fail``: what was found lies surely beyond the limit. ``pass``: surely within. Else ``inconclusive``, as is
+what could not be measured. The gate fails if one limit fails, and passes only if all pass that can pass: the
+share of items nearer to training than to held-out items may fail a release, but never pass it (Yao 2025).
+A detector has a say only where it found the copies that were injected to test it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from mirage.config.privacy import Gate
+from mirage.evaluate.privacy.attacks import CONTROLS
+
+Word = Literal["pass", "fail", "inconclusive", "silent"]
+COLUMNS = ("limit", "space", "value", "low", "high", "bound", "word", "reason")
+
+
+def gate(rows: Sequence[dict[str, Any]], limits: Gate) -> pd.DataFrame:
+    """The limits, a row each; ``silent`` is a limit that can only fail and did not.
+
+    Args:
+        rows: of all metrics.
+        limits: the configured ones.
+    """
+    table = pd.DataFrame(rows)
+    found = [
+        *_exact(table),
+        *_copies(table, limits),
+        *_attacks(table, limits),
+        *_nearer(table, limits),
+        *_shares(table, "exact_duplicates", "duplicates", limits.duplicates),
+        *_shares(table, "reidentified", "reidentified masks", limits.reidentified),
+    ]
+    return pd.DataFrame(found, columns=list(COLUMNS))
+
+
+def verdict(limits: pd.DataFrame) -> str:
+    """The gate's word."""
+    words = set(limits["word"]) - {"silent"}
+    if "fail" in words:
+        return "fail"
+    return "pass" if words == {"pass"} else "inconclusive"
+
+
+def _pick(table: pd.DataFrame, metric: str, arm: str = "synthetic") -> pd.DataFrame:
+    return table[(table["metric"] == metric) & (table["arm"] == arm) & (table["kind"] == "absolute")]
+
+
+def _line(limit: str, own: Any, bound: float, word: Word, reason: str) -> tuple[Any, ...]:
+    return (limit, own.label, own.value, own.low, own.high, bound, word, reason)
+
+
+def _unmeasured(limit: str, bound: float, reason: str) -> tuple[Any, ...]:
+    nan = float("nan")
+    return (limit, None, nan, nan, nan, bound, "inconclusive", reason)
+
+
+def _between(low: float, high: float, fails_above: float, passes_below: float) -> Word:
+    return "fail" if low > fails_above else "pass" if high <= passes_below else "inconclusive"
+
+
+def _exact(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    for own in _pick(table, "exact_copies").itertuples():
+        if own.label == "image":  # equal masks count as reidentified
+            word: Word = "fail" if own.value > 0 else "pass"
+            yield _line("exact copies", own, 0.0, word, "none is allowed")
+
+
+def _copies(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:
+    recall = _pick(table, "recall", "control").groupby("label")["value"].last()
+    flagged = _pick(table, "flagged")
+    judged = 0
+    for own in flagged.itertuples():
+        if recall.get(own.label, 0.0) >= limits.recall:
+            judged += 1
+            word = _between(own.low, own.high, limits.copies, limits.copies)
+            yield _line("copies flagged", own, limits.copies, word, "share of synthetic items")
+    if not judged:
+        best = f"at best {recall.max():.2f}" if len(recall) else "no copies could be injected"
+        yield _unmeasured(
+            "copies flagged",
+            limits.copies,
+            f"no detector found {limits.recall:g} of the injected copies ({best})",
+        )
+
+
+def _attacks(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:
+    """An attack that does not exceed what the split alone gives away shows a biased split, not a leak."""
+    found = _pick(table, "auc")
+    biased = _pick(table, "auc", "reference")
+    bias = biased[biased["protocol"] == CONTROLS[1]].set_index("label")["value"]
+    for own in found.itertuples():
+        word = _between(own.low, own.high, limits.attack_auc, limits.attack_auc_pass)
+        reason = f"fails above {limits.attack_auc:g}, passes below {limits.attack_auc_pass:g}"
+        if word == "fail" and own.low <= bias.get(own.label, 0.5):
+            word, reason = "inconclusive", "no more than the split gives away without the synthetic set"
+        yield _line(f"membership attack: {own.protocol}", own, limits.attack_auc, word, reason)
+    if found.empty:
+        yield _unmeasured(
+            "membership attack", limits.attack_auc, "no held-out subjects: no attack could be measured"
+        )
+
+
+def _nearer(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:
+    for own in _pick(table, "dcr_share").itertuples():
+        bound = 0.5 + limits.dcr_margin
+        word: Word = "fail" if own.low > bound else "silent"
+        yield _line("nearer to training", own, bound, word, "can only fail")
+
+
+def _shares(table: pd.DataFrame, metric: str, limit: str, bound: float) -> Iterator[tuple[Any, ...]]:
+    for own in _pick(table, metric).itertuples():
+        if metric != "exact_duplicates" or own.label == "image":
+            word = _between(own.low, own.high, bound, bound)
+            yield _line(limit, own, bound, word, "share of synthetic items")
