@@ -33,3 +33,7 @@ class CheckpointError(MirageError):
 
 class LedgerError(MirageError):
     """Results cannot be published or brought back: jobs are pending, DVC is missing, a copy is damaged."""
+
+
+class TimeBudgetReached(Exception):  # noqa: N818 - an outcome, not a fault
+    """Training saved its state and stopped before its wall time, or on SIGTERM; run again to go on."""

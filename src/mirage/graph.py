@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage.config.base import ModelRef, models_of
-from mirage.config.evaluations import OBSERVER_ARM, ArmsEvaluation, SegmentationEvaluation
+from mirage.config.evaluations import OBSERVER_ARM, ArmsEvaluation, SegmentationEvaluation, SetEvaluation
 from mirage.config.model import Config, data_of
 from mirage.data.names import shard_name
 from mirage.sources import open_source
@@ -125,6 +125,22 @@ class Graph:
     def set_manifests(self, evaluation: str) -> list[str]:
         """Manifests of the datasets that an evaluation of whole datasets reads."""
         return [self.manifest(name) for name in data_of(self.config.evaluations[evaluation])]
+
+    def encoder_folder(self, real: str, encoder: str) -> str:
+        """Folder of an encoder fitted on the training split of a real dataset."""
+        return f"{self.root}/encoders/{real}/{encoder}"
+
+    def features(self, real: str, encoder: str, data: str) -> str:
+        """Table of the features of a dataset, by an encoder fitted on the training split of ``real``."""
+        return f"{self.root}/features/{real}/{encoder}/{data}.parquet"
+
+    def set_features(self, evaluation: str) -> list[str]:
+        """Tables of features that an evaluation of whole datasets reads."""
+        entry = self.config.evaluations[evaluation]
+        if not isinstance(entry, SetEvaluation):
+            return []
+        encoders = self.config.encoders_of(evaluation)
+        return [self.features(entry.real, encoder, name) for encoder in encoders for name in data_of(entry)]
 
     def has_second_observer(self, evaluation: str) -> bool:
         """Whether the test set of an evaluation was also drawn by a second observer."""

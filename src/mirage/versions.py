@@ -9,8 +9,11 @@ STAGES: dict[str, int] = {
     "gather": 1,
     "train": 2,
     "synthesise": 1,
+    "encode_pixpca": 1,
+    "encode_randconv": 1,
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 1,
+    "evaluate_privacy": 1,
     "report": 3,
 }

@@ -21,6 +21,7 @@ from mirage.data.pool import Pool
 from mirage.data.shards import ShardReader
 from mirage.errors import ConfigError, DataError, LeakError
 from mirage.evaluate import segmentation
+from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.table import COLUMNS
 from mirage.metrics.segmentation import confusion
 
@@ -191,7 +192,7 @@ def test_unknown_evaluators_are_named(tmp_path: Path) -> None:
     """An evaluator without code is an error that lists those that have some."""
     config = evaluation().model_copy(update={"evaluator": "guess"})
     with pytest.raises(ConfigError, match="'guess' is no evaluator; known are: fidelity, segmentation"):
-        evaluate.run_set(config, "x", {}, tmp_path)
+        evaluate.run_set(config, "x", {}, FeatureBank(), tmp_path)
 
 
 def test_unlabelled_items_are_refused(toy_dataset: Any, tmp_path: Path) -> None:

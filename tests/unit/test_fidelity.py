@@ -17,6 +17,7 @@ from mirage.data.dataset import write_info
 from mirage.data.manifest import to_table, write_manifest
 from mirage.errors import DataError, LeakError
 from mirage.evaluate import fidelity, resampling, run_set
+from mirage.evaluate.features.bank import FeatureBank
 from mirage.metrics.neighbours import orient
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -63,7 +64,7 @@ def run(real: Dataset, synthetic: Dataset, out: Path, **keys: Any) -> dict[str, 
     config = FidelityEvaluation.model_validate(
         {"evaluator": "fidelity", "real": "toy", "synthetic": "made", "bootstrap": 100, **keys}
     )
-    run_set(config, "likeness", {"toy": real, "made": learnt(synthetic, real)}, out)
+    run_set(config, "likeness", {"toy": real, "made": learnt(synthetic, real)}, FeatureBank(), out)
     details = {
         name: pd.read_parquet(out / "details" / f"{name}.parquet")
         for name in ("histogram", "neighbours", "duplicates")
@@ -235,7 +236,7 @@ def test_a_set_from_other_data_is_refused(toy_dataset: Any, tmp_path: Path) -> N
     real, fresh = toy_dataset(splits=SPLITS), toy_dataset("fresh", splits={"train": 5}, seed=9)
     config = FidelityEvaluation(evaluator="fidelity", real="toy", synthetic="fresh")
     with pytest.raises(DataError, match=r"none of the training subjects of toy.*Name as `real`"):
-        fidelity.run(config, "likeness", {"toy": real, "fresh": fresh}, tmp_path / "out")
+        fidelity.run(config, "likeness", {"toy": real, "fresh": fresh}, FeatureBank(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -246,8 +247,9 @@ def test_a_set_that_knows_held_out_subjects_is_refused(toy_dataset: Any, tmp_pat
     seen = [*real.select("train").subjects(), f"toy:0/{split}_s1"]
     write_info(fresh.folder, fresh.info.model_copy(update={"lineage": seen}))
     config = FidelityEvaluation(evaluator="fidelity", real="toy", synthetic="fresh")
+    datasets = {"toy": real, "fresh": Dataset(fresh.folder)}
     with pytest.raises(LeakError, match=f"held-out subjects of toy: toy:0/{split}_s1"):
-        fidelity.run(config, "x", {"toy": real, "fresh": Dataset(fresh.folder)}, tmp_path / "out")
+        fidelity.run(config, "x", datasets, FeatureBank(), tmp_path / "out")
 
 
 def test_all_options_are_written_down(toy_dataset: Any, tmp_path: Path) -> None:

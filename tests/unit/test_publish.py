@@ -41,6 +41,10 @@ def shipped(**config: Any) -> Graph:
         ("results/models/gan/config.yaml", "model-gan"),
         ("results/models/gan/seed-3/weights.safetensors", "model-gan-seed-3"),
         ("results/evaluations/vessels/real/seed-0/details", "evaluation-vessels"),
+        ("results/encoders/pixpca.yaml", "encoder-pixpca"),
+        ("results/encoders/eyes/pixpca/encoder.json", "encoder-pixpca-OF-eyes"),
+        ("results/features/eyes/pixpca/eyes.parquet", "encoder-pixpca-OF-eyes"),
+        ("results/features/eyes/pixpca/drawn.parquet", "features-drawn-BY-pixpca-OF-eyes"),
         ("results/studies/quickstart/figures", "study-quickstart"),
     ],
 )
@@ -56,6 +60,8 @@ def test_a_study_is_made_of_the_stages_that_its_files_belong_to() -> None:
     inputs = [path for paths in graph.report_inputs("quickstart").values() for path in paths]
     models = {f"model-{name}" for name, _ in graph.config.study_models("quickstart")}
     found = {stage_of(graph, path) for path in [*inputs, graph.report("quickstart")]}
+    features = graph.set_features("quick_fidelity") + graph.set_features("quick_fidelity_single")
+    found |= {stage_of(graph, path) for path in [*features, f"{graph.root}/encoders/pixpca.yaml"]}
     assert set(stages_of(graph, "quickstart")) == found | models
 
 
@@ -70,6 +76,8 @@ def test_whole_folders_are_stored_and_no_simulated_data() -> None:
     assert stored_for(shipped(), outputs) == [f"{base}/real/config.yaml", f"{base}/real/seed-0"]
     outputs = ["results/synthetic/drawn/config.yaml", "results/synthetic/drawn/manifest.parquet"]
     assert stored_for(shipped(), outputs) == ["results/synthetic/drawn"]
+    outputs = ["results/encoders/eyes/pixpca/encoder.json", "results/features/eyes/pixpca/eyes.parquet"]
+    assert stored_for(shipped(), outputs) == ["results/encoders/eyes/pixpca", outputs[1]]
     outputs = ["results/simulated/eyes", "results/datasets/eyes/manifest.parquet"]
     assert stored_for(shipped(), outputs) == ["results/datasets/eyes"]
 

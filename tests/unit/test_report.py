@@ -21,6 +21,7 @@ from mirage.data import Dataset, ShardWriter
 from mirage.data.dataset import write_info
 from mirage.errors import DataError
 from mirage.evaluate import run_set
+from mirage.evaluate.features.bank import FeatureBank
 from mirage.metrics.segmentation import mask_scores, probability_scores
 from mirage.report import (
     Drawing,
@@ -157,7 +158,7 @@ def as_synthetic(dataset: Dataset, real: Dataset) -> Dataset:
 def compare(name: str, real: Dataset, made: Dataset, out: Path) -> Finished:
     """A finished fidelity evaluation of ``made`` against ``real``."""
     config = FidelityEvaluation(evaluator="fidelity", real="real", synthetic=made.info.name, bootstrap=50)
-    run_set(config, name, {"real": real, made.info.name: made}, out)
+    run_set(config, name, {"real": real, made.info.name: made}, FeatureBank(), out)
     return Finished(config, [out])
 
 

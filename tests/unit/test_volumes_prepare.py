@@ -567,7 +567,7 @@ VOLUMES = {"heads": {"source": {"reader": "brats"}, "prepare": {"kind": "volume"
         ({"generators": {"g": {"arch": "dcgan", "data": "heads"}}}, "dcgan is for 2D images.*are volumes"),
         (
             {"evaluations": {"e": {"evaluator": "fidelity", "real": "heads", "synthetic": "quick_dual_gan"}}},
-            "evaluations.e: is for 2D images, 'heads' holds volumes",
+            "evaluations.e: cannot mix volumes and 2D images",
         ),
         (
             {

@@ -100,6 +100,35 @@ def test_wrong_layout_names_the_missing_piece(project: Project, present: list[st
     assert "Traceback" not in printed
 
 
+def test_only_features_that_evaluations_name_are_made(project: Project) -> None:
+    """One fit an encoder and real dataset, which brings the latter's features; none where masks are compared."""
+    quick = {
+        "quick_fidelity": {"encoders": ["pixpca", "randconv"]},
+        "quick_fidelity_single": {"encoders": []},
+    }
+    project.set_config(run=["quickstart"], evaluations=quick)
+    planned = project.planned()
+    assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (2, 2, 2)
+    quick["quick_fidelity"]["compare"] = "mask"
+    quick["quick_fidelity_single"]["encoders"] = ["pixpca"]
+    project.set_config(run=["quickstart"], evaluations=quick)
+    planned = project.planned()
+    assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (1, 1, 1)
+
+
+def test_an_encoder_can_be_renamed_and_changed(project: Project) -> None:
+    """Built-in entries are there unwritten; a key of one, or an entry of another name, is the user's."""
+    project.set_config(
+        run=["quickstart"],
+        encoders={"pixpca": {"components": 8}, "small": {"encoder": "randconv", "side": 32}},
+        evaluations={"quick_fidelity": {"encoders": ["pixpca", "small"]}},
+    )
+    assert project.planned()["fit_encoder"] == 2
+    project.set_config(run=["quickstart"], evaluations={"quick_fidelity": {"encoders": ["pixpac"]}})
+    printed = project.snakemake("-n", expect=1)
+    assert "evaluations.quick_fidelity.encoders: 'pixpac' is no encoder; did you mean 'pixpca'?" in printed
+
+
 def test_unknown_key_is_refused_before_planning(project: Project) -> None:
     """The message has file, key and the nearest spelling, and no traceback."""
     project.set_config(run=["quickstart"], generators={"quick_masks": {"trainin": {}}})

@@ -77,6 +77,8 @@ QUICK = "config/studies/quickstart.yaml"
 CHASE = "config/studies/retina_chase.yaml"
 JUDGED = {"evaluate_arm", "report_study"}
 SYNTHESISED = {"synthesise_shard", "gather_synthetic"}
+COMPARED = {"extract_features", "evaluate_set"}
+ENCODED = {"freeze_encoder", "fit_encoder", *COMPARED, "report_study"}
 ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     # name: (file, edit, rules that run again, what all remade outputs have in their path)
     "a comment": (QUICK, lambda text: text + "\n# a remark\n", set(), ""),
@@ -113,25 +115,25 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "learning rate of stage I": (
         QUICK,
         replace("lr_generator: 1e-3", "lr_generator: 2e-3"),
-        {"freeze_training", "train_generator", *SYNTHESISED, *JUDGED, "evaluate_set"},
+        {"freeze_training", "train_generator", *SYNTHESISED, *JUDGED, *COMPARED},
         "quick",
     ),
     "learning rate of the ablation": (
         QUICK,
         replace("{of: image, features: 16,", "{lr_generator: 1e-3, of: image, features: 16,"),
-        {"freeze_training", "train_generator", *SYNTHESISED, "evaluate_set", "report_study"},
+        {"freeze_training", "train_generator", *SYNTHESISED, *COMPARED, "report_study"},
         "quick",
     ),
     "number of synthetic images": (
         QUICK,
         replace("    images: quick_photos\n    count: 48", "    images: quick_photos\n    count: 49"),
-        {"freeze_recipe", *SYNTHESISED, *JUDGED, "evaluate_set"},
+        {"freeze_recipe", *SYNTHESISED, *JUDGED, *COMPARED},
         "quick",
     ),
     "tolerance for failed synthetic items": (
         QUICK,
         replace("    min_component: 6", "    min_component: 6\n    max_failed_fraction: 0.5"),
-        {"gather_synthetic", *JUDGED, "evaluate_set"},
+        {"gather_synthetic", *JUDGED, *COMPARED},
         "quick",
     ),
     "another study": (
@@ -161,6 +163,24 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
         {"freeze_arm", *JUDGED},
         "quick",
     ),
+    "an encoder's components": (
+        "config/config.yaml",
+        lambda text: text + "encoders: {pixpca: {components: 8}}\n",
+        ENCODED,
+        "results/demo/",
+    ),
+    "an encoder's runtime": (
+        "config/config.yaml",
+        lambda text: text + "encoders: {pixpca: {runtime: {minutes: 9}}}\n",
+        set(),
+        "",
+    ),
+    "one more encoder": (
+        QUICK,
+        replace("    encoders: [pixpca]\n", "    encoders: [pixpca, randconv]\n"),
+        ENCODED,
+        "results/demo/",
+    ),
     "size of the images": (
         QUICK,
         replace("prepare: {size: 64, crop", "prepare: {size: 32, crop"),
@@ -170,7 +190,8 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
             "train_generator",
             *SYNTHESISED,
             *JUDGED,
-            "evaluate_set",
+            "fit_encoder",
+            *COMPARED,
             "evaluate_observer",
         },
         "quick",
@@ -183,7 +204,8 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
             "train_generator",
             *SYNTHESISED,
             *JUDGED,
-            "evaluate_set",
+            "fit_encoder",
+            *COMPARED,
             "evaluate_observer",
         },
         "quick",

@@ -30,6 +30,9 @@ wildcard_constraints:
     dataset="[a-z0-9][a-z0-9_-]*",
     generator="[a-z0-9][a-z0-9_-]*",
     recipe="[a-z0-9][a-z0-9_-]*",
+    real="[a-z0-9][a-z0-9_-]*",
+    encoder="[a-z0-9][a-z0-9_-]*",
+    data="[a-z0-9][a-z0-9_-]*",
     evaluation="[a-z0-9][a-z0-9_-]*",
     arm="[a-z0-9][a-z0-9_-]*",
     study="[a-z0-9][a-z0-9_-]*",
@@ -44,7 +47,7 @@ def study_reports():
 
 def entry_of(wildcards):
     """The registry entry whose name is among the wildcards."""
-    for registry in ("dataset", "generator", "recipe", "evaluation"):
+    for registry in ("dataset", "generator", "recipe", "encoder", "evaluation"):
         if registry in wildcards.keys():
             return getattr(CONFIG, f"{registry}s")[wildcards[registry]]
     raise WorkflowError(f"no registry entry among the wildcards {dict(wildcards)}")
@@ -145,6 +148,21 @@ def recipe_inputs(wildcards):
     return GRAPH.recipe_inputs(wildcards.recipe)
 
 
+def encoder_options(wildcards):
+    """What decides an encoder and its features, beside the data."""
+    return slices.encoder_slice(CONFIG, wildcards.encoder)
+
+
+def real_manifest(wildcards):
+    """Manifest of the dataset whose training split an encoder is fitted on."""
+    return GRAPH.manifest(wildcards.real)
+
+
+def data_manifest(wildcards):
+    """Manifest of the dataset whose features are extracted."""
+    return GRAPH.manifest(wildcards.data)
+
+
 def arm_options(wildcards):
     """What decides one arm, beside its seed and data."""
     return slices.arm_slice(CONFIG, wildcards.evaluation, wildcards.arm)
@@ -163,6 +181,11 @@ def set_options(wildcards):
 def set_manifests(wildcards):
     """Manifests of the datasets that are compared."""
     return GRAPH.set_manifests(wildcards.evaluation)
+
+
+def set_features(wildcards):
+    """Tables of features of the datasets that are compared."""
+    return GRAPH.set_features(wildcards.evaluation)
 
 
 def test_manifest(wildcards):

@@ -3,7 +3,7 @@
 An evaluator judges arms (one job an arm and seed) or whole datasets (one job). Which code does it is looked
 up by the evaluation's `evaluator`, so a new one needs no rule.
 
-Input: the datasets that the evaluation names.
+Input: the datasets that the evaluation names, and the features of their images.
 Output: results/evaluations/{evaluation}/.../{metrics.parquet,details/}
 """
 
@@ -85,6 +85,7 @@ rule evaluate_set:
     """Judge whole datasets, such as synthetic against real images."""
     input:
         manifests=set_manifests,
+        features=set_features,
     output:
         metrics="<results>/evaluations/{evaluation}/metrics.parquet",
         details=directory("<results>/evaluations/{evaluation}/details"),

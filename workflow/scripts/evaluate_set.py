@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from mirage.config.evaluations import EvaluationConfig
 from mirage.data import Dataset
 from mirage.evaluate import run_set
+from mirage.evaluate.features.bank import FeatureBank
 from mirage.log import log_to
 
 with log_to(snakemake.log[0]):
@@ -14,5 +15,6 @@ with log_to(snakemake.log[0]):
         TypeAdapter(EvaluationConfig).validate_python(snakemake.params.options["options"]),
         snakemake.wildcards.evaluation,
         {Path(path).parent.name: Dataset(Path(path).parent) for path in snakemake.input.manifests},
+        FeatureBank(snakemake.input.features),
         Path(snakemake.output.metrics).parent,
     )

@@ -17,6 +17,7 @@ import yaml
 
 from mirage.cli.app import ConfigFile, app, job, logger
 from mirage.config.base import Runtime
+from mirage.errors import TimeBudgetReached
 
 CONTINUE = 75  # exit status of a training that stopped at its time budget and can be resumed
 
@@ -34,8 +35,6 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
     @job
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        from mirage.training.loop import TimeBudgetReached
-
         try:
             command(*args, **kwargs)
         except TimeBudgetReached as stop:
@@ -139,6 +138,47 @@ def synthesise(
     runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads)
     with own_gpus(accelerator, min(gpus, 1)):
         synthesise_shard(options, inputs, shard, runtime=runtime)
+
+
+@app.command()
+@_resumable
+def fit_encoder(
+    config: ConfigFile,
+    data: Annotated[Path, typer.Option(help="folder of the real dataset")],
+    out: Annotated[Path, typer.Option(help="folder of the encoder; a `state/` in it is resumed from")],
+    features: Annotated[Path, typer.Option(help="table of the real dataset's features to write")],
+    accelerator: Accelerator = "auto",
+    gpus: Gpus = 0,
+    threads: Threads = 1,
+    workers: Workers = 0,
+    minutes: Minutes = None,
+) -> None:
+    """Fit an encoder on the training split of a real dataset, and extract that dataset's features."""
+    from pydantic import TypeAdapter
+
+    from mirage.config.encoders import EncoderConfig
+    from mirage.evaluate.features import jobs
+
+    entry: Any = TypeAdapter(EncoderConfig).validate_python(_options(config))
+    runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
+    jobs.fit_encoder(entry, data, out, features, runtime=runtime, minutes=_left(minutes))
+
+
+@app.command()
+@job
+def extract_features(
+    encoder: Annotated[Path, typer.Option(help="folder of a fitted encoder")],
+    data: Annotated[Path, typer.Option(help="dataset folder")],
+    features: Annotated[Path, typer.Option(help="table to write")],
+    accelerator: Accelerator = "auto",
+    gpus: Gpus = 0,
+    threads: Threads = 1,
+) -> None:
+    """Extract the features of a dataset's images with a fitted encoder."""
+    from mirage.evaluate.features import jobs
+
+    runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads)
+    jobs.extract_features(encoder, data, features, runtime=runtime)
 
 
 @app.command()

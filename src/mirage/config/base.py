@@ -18,7 +18,7 @@ Seed = Annotated[int, Field(ge=0)]
 class Refers:
     """Marks a field whose value (or values) must be names of a registry."""
 
-    registry: Literal["dataset", "dataset or recipe", "generator", "evaluation"]
+    registry: Literal["dataset", "dataset or recipe", "generator", "encoder", "evaluation"]
 
 
 DataName = Annotated[str, Refers("dataset or recipe")]
@@ -114,7 +114,8 @@ def references(entry: Options) -> Iterator[tuple[str, str, str]]:
                     value = getattr(options, name)
                     where = f"{key}.{name}" if key else name
                     for item in value if isinstance(value, list) else [value]:
-                        yield where, marker.registry, item
+                        if item is not None:
+                            yield where, marker.registry, item
 
 
 def models_of(entry: Options) -> list[ModelRef]:

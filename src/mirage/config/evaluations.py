@@ -155,18 +155,45 @@ class VolumeSegmentationEvaluation(ArmsEvaluation):
         return [part.data for part in self.label_fidelity] if arm == self.baseline else []
 
 
-class FidelityEvaluation(Entry):
+class SetEvaluation(Entry):
+    """An evaluation of a whole synthetic dataset against real images, by features of encoders."""
+
+    evaluator: str
+    real: DataName = Field(description="dataset whose training split the generator has learnt from")
+    heldout: Annotated[str | None, Refers("dataset")] = Field(
+        None,
+        description="dataset all of whose images are real and were seen by no generator; none: the "
+        "validation and test splits of `real`",
+    )
+    synthetic: DataName = Field(description="recipe, or dataset of synthetic images, that is judged")
+    encoders: Annotated[list[str], Refers("encoder")] = Field(
+        ["pixpca", "randconv"],
+        description="names under `encoders`; each is fitted on the training split of `real` alone. `pixpca`, "
+        "`randconv`, `radiomics` and `ssl` are there unwritten",
+    )
+    bootstrap: int = Field(1000, ge=50, description="resamples behind every interval and reference")
+    seed: int = Field(0, ge=0, description="seed of the resampling")
+
+    @property
+    def compares_images(self) -> bool:
+        """Whether images are looked at, and not only their masks."""
+        return True
+
+    @field_validator("encoders")
+    @classmethod
+    def _encoders_differ(cls, encoders: list[str]) -> list[str]:
+        if len(set(encoders)) < len(encoders):
+            raise ValueError("an encoder is listed twice")
+        return encoders
+
+
+class FidelityEvaluation(SetEvaluation):
     """How far synthetic images lie from real ones, and whether they copy them."""
 
-    volumes = False
-
     evaluator: Literal["fidelity"]
-    real: DataName = Field(description="dataset whose training split the generator has learnt from")
-    synthetic: DataName = Field(description="recipe that is judged")
     compare: Literal["both", "image", "mask"] = Field(
         "both", description="what is compared; both: whichever of images and masks both sides have"
     )
-    bootstrap: int = Field(1000, ge=50, description="resamples behind every interval and reference")
     near: float = Field(
         0.5,
         gt=0,
@@ -174,11 +201,20 @@ class FidelityEvaluation(Entry):
         description="a near copy is closer than this share of the median distance between a held-out real "
         "item and its nearest training item",
     )
-    seed: int = Field(0, ge=0, description="seed of the resampling")
+
+    @property
+    def compares_images(self) -> bool:
+        return self.compare != "mask"
+
+
+class PrivacyEvaluation(SetEvaluation):
+    """Whether synthetic images are new, and what they tell of the patients behind them."""
+
+    evaluator: Literal["privacy"]
 
 
 EvaluationConfig = Annotated[
-    SegmentationEvaluation | VolumeSegmentationEvaluation | FidelityEvaluation,
+    SegmentationEvaluation | VolumeSegmentationEvaluation | FidelityEvaluation | PrivacyEvaluation,
     Field(discriminator="evaluator"),
 ]
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mirage.config.base import Options
+from mirage.config.encoders import BUILT_IN
 from mirage.config.model import REGISTRIES, Config
 from mirage.errors import ConfigError
 
@@ -84,6 +85,7 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
     """
     origin: dict[tuple[str, str], str] = {}
     merged: dict[str, Any] = {registry: {} for registry in REGISTRIES}
+    merged["encoders"] = dict(BUILT_IN)
     for path in sorted((folder / "studies").glob("*.yaml")):
         content = read_yaml(path)
         _refuse_unknown(content, REGISTRIES, str(path))
@@ -95,7 +97,7 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
                         "rename one, or override single keys in config.yaml"
                     )
                 origin[registry, name] = str(path)
-                merged[registry][name] = entry
+                merged[registry][name] = merge(merged[registry].get(name, {}), {} if entry is None else entry)
     _refuse_unknown(overrides, (*OF_THE_RUN, *REGISTRIES), "config.yaml")
     for registry in REGISTRIES:
         given = _mapping_of(overrides.get(registry), f"config.yaml: {registry}")

@@ -12,16 +12,18 @@ from pydantic import Field, model_validator
 from mirage.config.base import ModelRef, Name, Options, models_of, references
 from mirage.config.cost import Cost
 from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig
+from mirage.config.encoders import EncoderConfig
 from mirage.config.evaluations import (
     ArmsEvaluation,
     EvaluationConfig,
+    SetEvaluation,
     StudyConfig,
     VolumeSegmentationEvaluation,
 )
 from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
 from mirage.config.recipes import DonorRecipe, RecipeConfig, UnconditionalRecipe
 
-REGISTRIES = ("datasets", "generators", "recipes", "evaluations", "studies")
+REGISTRIES = ("datasets", "generators", "recipes", "encoders", "evaluations", "studies")
 
 
 class Config(Options):
@@ -35,6 +37,7 @@ class Config(Options):
     datasets: dict[Name, DatasetConfig] = Field(default_factory=dict)
     generators: dict[Name, GeneratorConfig] = Field(default_factory=dict)
     recipes: dict[Name, RecipeConfig] = Field(default_factory=dict)
+    encoders: dict[Name, EncoderConfig] = Field(default_factory=dict)
     evaluations: dict[Name, EvaluationConfig] = Field(default_factory=dict)
     studies: dict[Name, StudyConfig] = Field(default_factory=dict)
 
@@ -47,6 +50,7 @@ class Config(Options):
             "dataset": [*self.datasets],
             "dataset or recipe": [*self.datasets, *self.recipes],
             "generator": [*self.generators],
+            "encoder": [*self.encoders],
             "evaluation": [*self.evaluations],
             "study": [*self.studies],
         }
@@ -155,7 +159,7 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _several_gpus_are_for_generators(self) -> Config:
-        for registry in ("datasets", "recipes", "evaluations"):
+        for registry in ("datasets", "recipes", "encoders", "evaluations"):
             for name, entry in getattr(self, registry).items():
                 if entry.runtime.gpus > 1:
                     raise ValueError(
@@ -285,6 +289,31 @@ class Config(Options):
                 found.add(current)
                 stack += self._inputs(current) if current in self.recipes else []
         return found
+
+    def encoders_of(self, evaluation: str) -> list[str]:
+        """Encoders whose features an evaluation reads; none where only masks can be compared."""
+        entry = self.evaluations[evaluation]
+        if not isinstance(entry, SetEvaluation) or not entry.compares_images:
+            return []
+        return [] if self._draws_masks_alone(entry.synthetic) else entry.encoders
+
+    def _draws_masks_alone(self, name: str) -> bool:
+        """Whether what a recipe makes are masks without images."""
+        recipe = self.recipes.get(name)
+        return (
+            isinstance(recipe, UnconditionalRecipe)
+            and self.generators[recipe.generator.generator].makes == "mask"
+        )
+
+    def study_encoders(self, study: str) -> set[tuple[str, str]]:
+        """(real dataset, encoder) of every encoder that a study needs."""
+        evaluations = {name: self.evaluations[name] for name in self.studies[study].evaluations}
+        return {
+            (entry.real, encoder)
+            for name, entry in evaluations.items()
+            if isinstance(entry, SetEvaluation)
+            for encoder in self.encoders_of(name)
+        }
 
     def study_data(self, study: str) -> set[str]:
         """Datasets and recipes that a study needs."""

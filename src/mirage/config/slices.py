@@ -100,6 +100,12 @@ def observer_slice(config: Config, evaluation: str) -> dict[str, Any]:
     return _versioned(f"evaluate_{entry.evaluator}", {"label": entry.label})
 
 
+def encoder_slice(config: Config, encoder: str) -> dict[str, Any]:
+    """What decides an encoder and its features, beside the data."""
+    entry = config.encoders[encoder]
+    return _versioned(f"encode_{entry.encoder}", normalise(entry))
+
+
 def set_slice(config: Config, evaluation: str) -> dict[str, Any]:
     """What decides an evaluation of whole datasets."""
     entry = config.evaluations[evaluation]
@@ -122,6 +128,7 @@ def study_digest(config: Config, study: str) -> str:
         "datasets": {name: normalise(config.datasets[name]) for name in data if name in config.datasets},
         "recipes": {name: normalise(config.recipes[name]) for name in data if name in config.recipes},
         "generators": {name: train_slice(config, name) for name, _ in sorted(config.study_models(study))},
+        "encoders": {name: encoder_slice(config, name) for _, name in sorted(config.study_encoders(study))},
         "report": report_slice(config, study),
     }
     return digest({**entries, "stages": STAGES})

@@ -8,6 +8,7 @@ from pathlib import Path
 from mirage.config.base import Runtime
 from mirage.config.evaluations import ArmsEvaluation, EvaluationConfig
 from mirage.data import Dataset
+from mirage.evaluate.features.bank import FeatureBank
 from mirage.registry import resolve
 
 EVALUATORS = {
@@ -50,16 +51,19 @@ def run_arm(
     run(config, evaluation, arm, seed, datasets, out, state, runtime, minutes)
 
 
-def run_set(config: EvaluationConfig, evaluation: str, datasets: Mapping[str, Dataset], out: Path) -> None:
+def run_set(
+    config: EvaluationConfig, evaluation: str, datasets: Mapping[str, Dataset], bank: FeatureBank, out: Path
+) -> None:
     """Measure whole datasets.
 
     Args:
         config: the evaluation.
         evaluation: its name.
         datasets: whole datasets by name, all that the evaluation names.
+        bank: features of their images by the evaluation's encoders.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
 
     Raises:
         ConfigError: no such evaluator.
     """
-    resolve(EVALUATORS, config.evaluator, "evaluator")(config, evaluation, datasets, out)
+    resolve(EVALUATORS, config.evaluator, "evaluator")(config, evaluation, datasets, bank, out)

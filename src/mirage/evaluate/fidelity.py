@@ -23,9 +23,11 @@ from mirage import seeds
 from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset, Items
 from mirage.data.pool import Pool
-from mirage.errors import DataError, LeakError
+from mirage.errors import DataError
 from mirage.evaluate import copies, intensity
+from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.resampling import bootstrap_weights, limits
+from mirage.evaluate.sides import sides
 from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
 from mirage.files import write_json
 from mirage.metrics.histograms import Levels
@@ -70,14 +72,17 @@ DUPLICATES = {"kind": TEXT, "type": TEXT, "item_id": TEXT, "duplicate_of": TEXT,
 logger = logging.getLogger(__name__)
 
 
-def run(config: FidelityEvaluation, name: str, datasets: Mapping[str, Dataset], out: Path) -> None:
+def run(
+    config: FidelityEvaluation, name: str, datasets: Mapping[str, Dataset], bank: FeatureBank, out: Path
+) -> None:
     """Compare a synthetic dataset with the real one that its generators have learnt from.
 
     Args:
         config: the evaluation.
         name: its name.
         datasets: whole datasets by name: ``config.real``, whose training split the generators have learnt
-            from and whose val and test splits are held out, and ``config.synthetic``, which is judged.
+            from, ``config.heldout`` where there is one, and ``config.synthetic``, which is judged.
+        bank: features of their images.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
 
     Writes:
@@ -98,15 +103,9 @@ def run(config: FidelityEvaluation, name: str, datasets: Mapping[str, Dataset], 
             from other subjects.
         LeakError: the synthetic set has learnt from held-out subjects.
     """
-    real, synthetic = datasets[config.real], datasets[config.synthetic]
-    training = real.select("train")
-    held = [view for view in (real.select("val"), real.select("test")) if len(view)]
-    heldout = Pool(held) if held else None
-    if not len(training) or not len(synthetic):
-        empty = f"{real.info.name} (train)" if not len(training) else synthetic.info.name
-        raise DataError(f"evaluation {name}: {empty} has no items")
-    check_lineage(name, real, synthetic)
-    compared = what_to_compare(config, real, synthetic)
+    found_sides = sides(config, datasets)
+    training, heldout, synthetic = found_sides.training, found_sides.heldout, found_sides.synthetic
+    compared = what_to_compare(config, training, synthetic)
     sampled = _sample(synthetic, config.seed, "synthetic")
     facts: dict[str, Any] = {"compared": compared, "items": {}, "near_bound": {}}
     rows: list[dict[str, Any]] = []
@@ -139,38 +138,13 @@ def run(config: FidelityEvaluation, name: str, datasets: Mapping[str, Dataset], 
     write_table(details / "neighbours.parquet", pd.concat(neighbours, ignore_index=True), NEIGHBOURS)
     write_table(details / "duplicates.parquet", pd.concat(duplicates, ignore_index=True), DUPLICATES)
     options = config.model_dump(mode="json", exclude={"runtime", "demo"})
-    prints = {real.info.name: real.info.fingerprint, synthetic.info.name: synthetic.info.fingerprint}
+    prints = {dataset: data.info.fingerprint for dataset, data in datasets.items()}
     provenance = describe("evaluate_fidelity", options, seed=config.seed, **prints)
     write_json(details / "fidelity.json", {"evaluation": name, **facts, "provenance": provenance})
     write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(evaluation=name), METRICS)
 
 
-def check_lineage(name: str, real: Dataset, synthetic: Dataset) -> None:
-    """Refuse a synthetic set that another dataset gave rise to, or that knows what is held out.
-
-    Raises:
-        DataError: it has learnt from no training subject of ``real``, so nearest training items would be
-            sought among images that no generator has seen.
-        LeakError: it has learnt from validation or test subjects of ``real``; names some.
-    """
-    learnt = synthetic.learnt_from()
-    if not learnt & real.select("train").subjects():
-        raise DataError(
-            f"evaluation {name}: {synthetic.info.name} has learnt from none of the training subjects of "
-            f"{real.info.name}; copies would be sought where there can be none. Name as `real` the dataset "
-            "that its generator was trained on"
-        )
-    leaked = sorted(learnt & (real.select("val").subjects() | real.select("test").subjects()))
-    if leaked:
-        shown = ", ".join(leaked[:8]) + (f" and {len(leaked) - 8} more" if len(leaked) > 8 else "")
-        raise LeakError(
-            f"evaluation {name}: {synthetic.info.name} has learnt from held-out subjects of "
-            f"{real.info.name}: {shown}; train its generators on the training split of {real.info.name}, or "
-            "give all datasets of these subjects the same `split` (same seed and shares)"
-        )
-
-
-def what_to_compare(config: FidelityEvaluation, real: Dataset, synthetic: Dataset) -> list[copies.What]:
+def what_to_compare(config: FidelityEvaluation, real: Items, synthetic: Items) -> list[copies.What]:
     """Images, masks, or both: what the option asks for and both sides have.
 
     Raises:

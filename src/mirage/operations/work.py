@@ -13,7 +13,7 @@ from mirage.config.model import Config
 from mirage.dry_run import PlannedJob, all_jobs
 from mirage.graph import Graph
 
-ENTRY_KINDS = ("dataset", "generator", "recipe", "evaluation", "study")
+ENTRY_KINDS = ("dataset", "generator", "recipe", "encoder", "evaluation", "study")
 """Wildcards that name an entry of the configuration."""
 
 
@@ -94,6 +94,6 @@ def label(job: PlannedJob) -> str:
     named = [
         f"{key} {value}" if key == "seed" else value
         for key, value in job.wildcards.items()
-        if key in (*ENTRY_KINDS, "arm", "seed", "shard")
+        if key in (*ENTRY_KINDS, "real", "data", "arm", "seed", "shard")
     ]
     return " ".join([job.rule, *named])

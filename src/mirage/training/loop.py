@@ -14,6 +14,7 @@ from pathlib import Path
 from mirage.config.base import Runtime
 from mirage.config.generators import TrainingOptions
 from mirage.data import Items
+from mirage.errors import TimeBudgetReached
 from mirage.training.batches import batches
 from mirage.training.device import average, launch, workers_of_rank
 from mirage.training.history import History
@@ -29,10 +30,6 @@ STATE_MINUTES = 5.0
 PREVIEW_ITEMS = 4
 SECONDS_BETWEEN_AGREEMENTS = 5.0
 """Several ranks agree so often, or every 10 steps, whether to save or stop: asking makes a GPU wait."""
-
-
-class TimeBudgetReached(Exception):  # noqa: N818 - an outcome, not a fault
-    """Training saved its state and stopped before its wall time, or on SIGTERM; run again to go on."""
 
 
 @dataclass(frozen=True)
