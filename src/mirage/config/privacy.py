@@ -34,7 +34,8 @@ class Gate(Options):
     """Limits of the release gate; a limit whose interval holds it is inconclusive."""
 
     copies: Share = Field(
-        0.1, description="share of synthetic items that the copy detector flags; it flags 5 % of new real ones"
+        0.1,
+        description="share of synthetic items that the copy detector flags; it flags 5 % of new real ones",
     )
     recall: Share = Field(
         0.9, description="share of the injected copies that a detector has to find for its word to count"

@@ -1,8 +1,8 @@
-"""Fidelity: how far synthetic images lie from real ones, and whether they copy them.
+"""Fidelity: how far synthetic images lie from real ones.
 
 Every distance stands beside the same distance between real images, at equal numbers of images, and their
-ratio. The definitions are in :mod:`mirage.evaluate.intensity` (distributions of grey values),
-:mod:`mirage.evaluate.copies` (nearest training items, duplicates) and :mod:`mirage.metrics`.
+ratio. The definitions are in :mod:`mirage.evaluate.intensity` (distributions of grey values)
+and :mod:`mirage.metrics`.
 
 Intervals are stored here, beside their values, whereas those of other evaluations are computed from rows in
 the report. This is deliberate: a distance between two sets has no rows of single items that an interval could
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,17 +24,18 @@ from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset, Items
 from mirage.data.pool import Pool
 from mirage.errors import DataError
-from mirage.evaluate import copies, intensity
+from mirage.evaluate import intensity
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.resampling import bootstrap_weights, limits
 from mirage.evaluate.sides import sides
-from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
+from mirage.evaluate.table import COLUMNS, COUNT, NUMBER, TEXT, write_table
 from mirage.files import write_json
 from mirage.metrics.histograms import Levels
 from mirage.provenance import describe
 
+What = Literal["image", "mask"]
 MAX_ITEMS = 2000
-"""Items of one side whose histograms or neighbours are kept in memory; larger sets are sampled."""
+"""Items of one side whose histograms are kept in memory; larger sets are sampled."""
 
 METRICS = {
     **COLUMNS,
@@ -54,21 +55,6 @@ HISTOGRAM = {
     "count": COUNT,
     "density": NUMBER,
 }
-NEIGHBOURS = {
-    "kind": TEXT,
-    "side": TEXT,
-    "rank": COUNT,
-    "item_id": TEXT,
-    "subject_id": TEXT,
-    "neighbour_item_id": TEXT,
-    "neighbour_subject_id": TEXT,
-    "orientation": COUNT,
-    "distance": NUMBER,
-    "second_distance": NUMBER,
-    "exact": FLAG,
-}
-DUPLICATES = {"kind": TEXT, "type": TEXT, "item_id": TEXT, "duplicate_of": TEXT, "distance": NUMBER}
-
 logger = logging.getLogger(__name__)
 
 
@@ -91,11 +77,6 @@ def run(
         ``reference``.
         ``details/histogram.parquet``: profile, side (real: training split; synthetic), channel, bin_lo,
         bin_hi, count, density per grey value.
-        ``details/neighbours.parquet``: kind (image or mask), side (synthetic or heldout), rank (1: the
-        nearest of all), item and subject, nearest training item and its subject, orientation of that item
-        (0-7, see :func:`mirage.metrics.neighbours.orient`), distance, second_distance, exact.
-        ``details/duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of (an earlier item),
-        distance.
         ``details/fidelity.json``: what was compared, numbers of items, bounds, provenance.
 
     Raises:
@@ -107,36 +88,17 @@ def run(
     training, heldout, synthetic = found_sides.training, found_sides.heldout, found_sides.synthetic
     compared = what_to_compare(config, training, synthetic)
     sampled = _sample(synthetic, config.seed, "synthetic")
-    facts: dict[str, Any] = {"compared": compared, "items": {}, "near_bound": {}}
+    facts: dict[str, Any] = {"compared": compared, "items": {}}
     rows: list[dict[str, Any]] = []
     bars: list[dict[str, Any]] = []
     if "image" in compared:
         found, bars = _intensities(config, training, heldout, synthetic, sampled, facts)
         rows += found
-    neighbours, duplicates = [], []
-    for what in compared:
-        logger.info("nearest training %ss", what)
-        copied = copies.compare(
-            what,
-            training,
-            heldout,
-            synthetic,
-            sampled,
-            near=config.near,
-            draws=config.bootstrap,
-            seed=config.seed,
-        )
-        rows += copied.metrics
-        neighbours.append(copied.neighbours)
-        duplicates.append(copied.duplicates)
-        facts["near_bound"][what] = None if np.isnan(copied.near_bound) else copied.near_bound
     if "mask" in compared:
         rows += _foreground(config, training, heldout, synthetic)
 
     details = out / "details"
     write_table(details / "histogram.parquet", pd.DataFrame(bars), HISTOGRAM)
-    write_table(details / "neighbours.parquet", pd.concat(neighbours, ignore_index=True), NEIGHBOURS)
-    write_table(details / "duplicates.parquet", pd.concat(duplicates, ignore_index=True), DUPLICATES)
     options = config.model_dump(mode="json", exclude={"runtime", "demo"})
     prints = {dataset: data.info.fingerprint for dataset, data in datasets.items()}
     provenance = describe("evaluate_fidelity", options, seed=config.seed, **prints)
@@ -144,7 +106,7 @@ def run(
     write_table(out / "metrics.parquet", pd.DataFrame(rows).assign(evaluation=name), METRICS)
 
 
-def what_to_compare(config: FidelityEvaluation, real: Items, synthetic: Items) -> list[copies.What]:
+def what_to_compare(config: FidelityEvaluation, real: Items, synthetic: Items) -> list[What]:
     """Images, masks, or both: what the option asks for and both sides have.
 
     Raises:
@@ -154,7 +116,7 @@ def what_to_compare(config: FidelityEvaluation, real: Items, synthetic: Items) -
     for info in (r, s):
         if len(info.image_shape) != 3:
             raise DataError(f"{info.name}: fidelity compares 2D images, these are {info.image_shape}")
-    found: list[copies.What] = []
+    found: list[What] = []
     if r.channel_names == s.channel_names and r.value_range == s.value_range:
         found.append("image")
     if "label" in r.mask_channels and "label" in s.mask_channels and r.labels == s.labels:

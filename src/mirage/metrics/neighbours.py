@@ -55,8 +55,7 @@ def orient(array: np.ndarray, orientation: int) -> np.ndarray:
 
 def flip(array: np.ndarray, orientation: int) -> np.ndarray:
     """One of the eight flips of the last three axes, bit 0 of ``orientation`` for the last one."""
-    axes = [slice(None, None, -1 if orientation >> bit & 1 else 1) for bit in (2, 1, 0)]
-    return array[..., *axes]
+    return np.flip(array, [axis for bit, axis in enumerate((-1, -2, -3)) if orientation >> bit & 1])
 
 
 def views(item: np.ndarray) -> list[np.ndarray]:
@@ -90,7 +89,9 @@ def shrink(array: np.ndarray, side: int) -> Floats:
     extent = array.shape[1:]
     target = [min(side, length) for length in extent]
     if all(length % wanted == 0 for length, wanted in zip(extent, target, strict=True)):
-        tiles = [part for length, wanted in zip(extent, target, strict=True) for part in (wanted, length // wanted)]
+        tiles = [
+            part for length, wanted in zip(extent, target, strict=True) for part in (wanted, length // wanted)
+        ]
         within = tuple(range(2, 2 * len(extent) + 1, 2))
         return array.reshape(len(array), *tiles).mean(axis=within, dtype=np.float64).astype(np.float32)
     small = array.astype(np.float64)
@@ -151,7 +152,9 @@ def pairwise(queries: Floats, references: Iterable[Floats], kind: Kind) -> Float
     """
     flat = np.ascontiguousarray(queries.reshape(len(queries), -1))
     found = [
-        _products(flat, block.reshape(-1, block.shape[2]), kind).reshape(len(flat), *block.shape[:2]).min(axis=2)
+        _products(flat, block.reshape(-1, block.shape[2]), kind)
+        .reshape(len(flat), *block.shape[:2])
+        .min(axis=2)
         for block in _blocks(references)
     ]
     return np.concatenate(found, axis=1) if found else np.empty((len(flat), 0), np.float32)

@@ -47,5 +47,7 @@ def attack_rocs(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]
             for axis in axes[: len(panels)]
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles))
+        )
     return figure

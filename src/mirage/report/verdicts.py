@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Word = Literal["pass", "fail", "inconclusive", "untested"]
-AXES = ("Utility", "Fidelity", "Novelty")
+AXES = ("Utility", "Fidelity", "Diversity", "Novelty", "Privacy")
 """What every study is asked, in the order of the page; an axis that nothing measures is untested."""
 
 

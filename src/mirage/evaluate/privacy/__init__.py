@@ -183,7 +183,11 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
     found: list[Space] = []
     if config.compares_images and alike and len(real.image_shape) == len(made.image_shape):
         found.append(Patterns(chosen))
-        names = {"training": config.real, "heldout": config.heldout or config.real, "synthetic": config.synthetic}
+        names = {
+            "training": config.real,
+            "heldout": config.heldout or config.real,
+            "synthetic": config.synthetic,
+        }
         for encoder in config.encoders:
             values = {
                 side: bank(encoder, names[side]).rows(data) for side, data in chosen.items() if side in names
@@ -222,7 +226,11 @@ def _judge(
             found, injected, config.control.shares, config.false_positives, config.bootstrap, config.seed
         )
         rows += detection.rows if detection else []
-    held = [i for i in picked.get("heldout", []) if i in set(space.known("heldout"))] if "heldout" in queries else []
+    held = (
+        [i for i in picked.get("heldout", []) if i in set(space.known("heldout"))]
+        if "heldout" in queries
+        else []
+    )
     rows += novelty_rows(found, held, config.seed)
     curves = pd.DataFrame()
     if held:
@@ -264,7 +272,9 @@ def _filtered(
     config: PrivacyEvaluation, found: Found, repeated: pd.DataFrame, detection: Detection | None
 ) -> pd.DataFrame:
     """Synthetic items that should be looked at or left out, each with its reason."""
-    table = found.tables["synthetic"].assign(space=found.space.name, neighbour=lambda t: t["neighbour_item_id"])
+    table = found.tables["synthetic"].assign(
+        space=found.space.name, neighbour=lambda t: t["neighbour_item_id"]
+    )
     parts = []
     if table["exact"].notna().all():
         parts.append(table[table["exact"].astype(bool)].assign(reason="exact_copy", score=0.0))
@@ -282,6 +292,8 @@ def _filtered(
         reason=repeated["type"] + "_duplicate",
         score=repeated["distance"],
     )
-    return pd.concat([*(part for part in [*parts, doubled] if len(part))], ignore_index=True) if any(
-        len(part) for part in [*parts, doubled]
-    ) else pd.DataFrame()
+    return (
+        pd.concat([*(part for part in [*parts, doubled] if len(part))], ignore_index=True)
+        if any(len(part) for part in [*parts, doubled])
+        else pd.DataFrame()
+    )

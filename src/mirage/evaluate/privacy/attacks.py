@@ -31,7 +31,6 @@ from mirage import seeds
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import Features, Space
 from mirage.evaluate.resampling import halves
-from mirage.evaluate.statistics import delong
 from mirage.metrics.membership import by_subject, density_ratio_score, roc, tpr_at_fpr
 from mirage.metrics.neighbours import Floats, pairwise
 
@@ -80,12 +79,18 @@ def attack(space: Space, records: Records, seed: int) -> tuple[list[dict[str, An
 def auc_interval(members: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
     """AUC with DeLong's 95 % interval; where all members score above all others, or below, that has no width,
     and the exact binomial one of the smaller side stands for it."""
-    found = delong(members, others)
-    low, high = found.low, found.high
+    value, low, high = _delong(members, others)
     fewer = min(len(members), len(others))
-    if found.value in (0.0, 1.0):
-        low, high = exact_interval(round(found.value) * fewer, fewer)
-    return found.value, max(low, 0.0), min(high, 1.0)
+    if value in (0.0, 1.0):
+        low, high = exact_interval(round(value) * fewer, fewer)
+    return value, max(low, 0.0), min(high, 1.0)
+
+
+def _delong(members: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
+    wins = (members[:, None] > others[None]) + 0.5 * (members[:, None] == others[None])
+    value = float(wins.mean())
+    se = np.sqrt(wins.mean(axis=1).var(ddof=1) / len(members) + wins.mean(axis=0).var(ddof=1) / len(others))
+    return value, value - 1.96 * se, value + 1.96 * se
 
 
 def _at_low_rate(arm: str, space: str, name: str, members: np.ndarray, others: np.ndarray) -> dict[str, Any]:
@@ -115,7 +120,10 @@ def _scored(space: Space, records: Records, seed: int) -> Iterator[tuple[str, Sc
         first, second = (half[0] for half in halves(rng, subjects[0], 1))
         yield (
             "members_only",
-            (by_subject(parts[0][first], subjects[0][first])[0], by_subject(parts[0][second], subjects[0][second])[0]),
+            (
+                by_subject(parts[0][first], subjects[0][first])[0],
+                by_subject(parts[0][second], subjects[0][second])[0],
+            ),
         )
     if min(people) >= 4:
         yield from _with_reference(space, vectors, made, nearness, subjects, rng)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mirage import seeds
 from mirage.evaluate.privacy.rows import exact_interval, row
 from mirage.evaluate.privacy.search import ARMS, Found
 from mirage.evaluate.resampling import bootstrap_weights, limits, weighted_median
-from mirage import seeds
 
 
 def condition_rows(found: Found, same_mask: float, draws: int, seed: int) -> list[dict[str, Any]]:
@@ -39,7 +39,9 @@ def condition_rows(found: Found, same_mask: float, draws: int, seed: int) -> lis
         rows.append(row(arm, "reidentified", name, "condition", share, interval, len(table), people))
         weights = bootstrap_weights(seeds.rng(seed, f"privacy/condition/{name}/{side}"), subjects, draws)
         ends = limits(weighted_median(dice, weights))
-        rows.append(row(arm, "mask_dice", name, "condition", float(np.median(dice)), ends, len(table), people))
+        rows.append(
+            row(arm, "mask_dice", name, "condition", float(np.median(dice)), ends, len(table), people)
+        )
     return [*rows, _disclosed(found, same_mask), *_donors(found)]
 
 

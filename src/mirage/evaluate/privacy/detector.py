@@ -70,7 +70,16 @@ def detect(
     flagged = _flags(ratios, threshold)
     count = len(table)
     rows = [
-        row("synthetic", "threshold", name, "detector", threshold, UNKNOWN, len(reference), int(subjects.max()) + 1),
+        row(
+            "synthetic",
+            "threshold",
+            name,
+            "detector",
+            threshold,
+            UNKNOWN,
+            len(reference),
+            int(subjects.max()) + 1,
+        ),
         row(
             "synthetic",
             "flagged",
@@ -118,7 +127,9 @@ def _flagged_interval(
     """Of the share flagged: both sides resampled, or exact binomial where that is wider."""
     rng = seeds.rng(seed, "privacy/flagged")
     drawn = thresholds(reference, bootstrap_weights(rng, subjects, draws), rate)
-    share = np.searchsorted(np.sort(ratios), np.minimum(drawn, np.nextafter(1, 0)), side="right") / len(ratios)
+    share = np.searchsorted(np.sort(ratios), np.minimum(drawn, np.nextafter(1, 0)), side="right") / len(
+        ratios
+    )
     low, high = limits(rng.binomial(len(ratios), share) / len(ratios))
     threshold = thresholds(reference, np.ones((1, len(reference))), rate)[0]
     least, most = exact_interval(int(_flags(ratios, threshold).sum()), len(ratios))
@@ -164,7 +175,14 @@ def _positive_control(
             interval = exact_interval(found_of, count)
             rows.append(
                 row(
-                    "control", metric, name, f"injected_{share:g}", found_of / count, interval, count, count + 1
+                    "control",
+                    metric,
+                    name,
+                    f"injected_{share:g}",
+                    found_of / count,
+                    interval,
+                    count,
+                    count + 1,
                 )
             )
     return rows

@@ -48,12 +48,12 @@ def novelty_rows(found: Found, heldout: list[int], seed: int) -> list[dict[str, 
     count, name = len(found.tables["synthetic"]), found.space.name
     z = mann_whitney_z(*(found.tables[side]["distance"].to_numpy() for side in ARMS))
     if isinstance(found.space, Features):
-        points = (found.space.table("training", sample), *(found.vectors[side] for side in ("heldout", "synthetic")))
+        points = (found.space.table("training", sample), found.vectors["heldout"], found.vectors["synthetic"])
         copying = data_copying(*points, seed=seed)
         z = z if np.isnan(copying.z) else copying.z
         subjects = _subjects(found.space.sides["training"], sample)
-        if subjects.max() > 0:
-            fld = feature_likelihood(*points, subjects, rng)
+        if subjects.max() > 0 and points[0].any():
+            fld = feature_likelihood(points[0], points[1], points[2], subjects, rng)
             rows.append(row("synthetic", "fld", name, "novelty", fld.divergence, UNKNOWN, count, count))
             rows.append(row("synthetic", "fld_gap", name, "novelty", fld.gap, UNKNOWN, count, count))
     rows.append(row("synthetic", "c_t", name, "novelty", z, UNKNOWN, count, count))
@@ -78,7 +78,14 @@ def _authenticity(found: Found) -> list[dict[str, Any]]:
         interval = exact_interval(round(share * people), people)
         rows.append(
             row(
-                ARMS[str(side)], "authenticity", found.space.name, "novelty", share, interval, len(table), people
+                ARMS[str(side)],
+                "authenticity",
+                found.space.name,
+                "novelty",
+                share,
+                interval,
+                len(table),
+                people,
             )
         )
     return rows
@@ -99,7 +106,9 @@ def _dcr_share(found: Found, sample: list[int], rng: np.random.Generator) -> dic
     share = hits / total
     # How often each real item is the nearest: what exchanging training and held-out items leaves as it is.
     times = np.bincount(distances[decided].argmin(axis=1), minlength=2 * count)
-    spread = 1.96 * np.sqrt(times.var() * 2 * count / (2 * count - 1) * count / 2) / total if count > 1 else 1.0
+    spread = (
+        1.96 * np.sqrt(times.var() * 2 * count / (2 * count - 1) * count / 2) / total if count > 1 else 1.0
+    )
     low, high = exact_interval(hits, total)
     ends = max(min(low, share - spread), 0.0), min(max(high, share + spread), 1.0)
     return row("synthetic", "dcr_share", found.space.name, "novelty", share, ends, total, total)

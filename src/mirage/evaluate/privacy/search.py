@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from mirage import seeds
+from mirage.data.shards import content_hash
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import Masks, Patterns, Space
 from mirage.evaluate.resampling import bootstrap_weights, limits, weighted_median
-from mirage.data.shards import content_hash
 from mirage.metrics.neighbours import Floats, Neighbours, exact_groups, nearest, nearest_earlier, views
 
 ARMS = {"synthetic": "synthetic", "heldout": "reference"}
@@ -171,7 +171,16 @@ def nearest_rows(found: Found, draws: int, seed: int) -> list[dict[str, Any]]:
                 medians = weighted_median(values, weights)
                 resampled[side, metric] = float(np.median(values)), medians
                 rows.append(
-                    row(arm, metric, name, "nearest", float(np.median(values)), limits(medians), len(table), count)
+                    row(
+                        arm,
+                        metric,
+                        name,
+                        "nearest",
+                        float(np.median(values)),
+                        limits(medians),
+                        len(table),
+                        count,
+                    )
                 )
         flags = {"near_copies": table["distance"] < found.near_bound}
         if table["exact"].notna().all():
@@ -233,10 +242,22 @@ def duplicate_rows(found: Found, repeated: pd.DataFrame) -> list[dict[str, Any]]
     if isinstance(found.space, Patterns | Masks):
         interval = exact_interval(exact, everything)
         rows = [
-            row("synthetic", "distinct", name, "nearest", everything - exact, UNKNOWN, everything, everything),
             row(
-                "synthetic", "exact_duplicates", name, "nearest", exact / everything, interval, everything, everything
+                "synthetic", "distinct", name, "nearest", everything - exact, UNKNOWN, everything, everything
+            ),
+            row(
+                "synthetic",
+                "exact_duplicates",
+                name,
+                "nearest",
+                exact / everything,
+                interval,
+                everything,
+                everything,
             ),
         ]
     interval = exact_interval(near, sampled)
-    return [*rows, row("synthetic", "near_duplicates", name, "nearest", near / sampled, interval, sampled, sampled)]
+    return [
+        *rows,
+        row("synthetic", "near_duplicates", name, "nearest", near / sampled, interval, sampled, sampled),
+    ]

@@ -103,7 +103,7 @@ def _closest(
     plural = PLURAL[kind]
     through = " Volumes are shown by one axial slice." if is_volume(real.info) else ""
     similar = (
-        f" A distance of 0.5 is a correlation of {number(float(similarity(np.float64(0.5))), 2)}."
+        f" A distance of 0.5 is a correlation of {number(float(similarity(np.array(0.5))), 2)}."
         if kind == "image"
         else ""
     )

@@ -70,7 +70,9 @@ def privacy_chapter(
             chapter.show(_condition(name, config, condition, book))
         chapter.show(_filtered(name, config, folder, book))
     chapter.heading("What was not tested")
-    chapter.points([*NOT_TESTED, "no differential privacy was used, so there is no formal guarantee (no finite epsilon)"])
+    chapter.points(
+        [*NOT_TESTED, "no differential privacy was used, so there is no formal guarantee (no finite epsilon)"]
+    )
     return chapter
 
 
@@ -94,7 +96,9 @@ def _gate(name: str, folder: Path, book: Book) -> Exhibit:
     rows = [
         [
             Cell(row.limit, note=words(row.space) if row.space else ""),
-            Cell(DASH if pd.isna(row.value) else number(row.value), number=True, note=_ends(row.low, row.high)),
+            Cell(
+                DASH if pd.isna(row.value) else number(row.value), number=True, note=_ends(row.low, row.high)
+            ),
             Cell(number(row.bound, 2), number=True),
             Cell("no objection" if row.word == "silent" else row.word, strong=row.word == "fail"),
             Cell(row.reason),
@@ -175,4 +179,3 @@ def _filtered(name: str, config: PrivacyEvaluation, folder: Path, book: Book) ->
         "each with its reason, its neighbour and the score."
     )
     return book.table(f"filtered/{name}", ["reason", "items"], rows, caption=caption, data=listed)
-
