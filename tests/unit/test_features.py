@@ -78,16 +78,22 @@ def test_only_the_training_split_decides_an_encoder(toy: Any, tmp_path: Path, en
     assert not np.array_equal(after.values[~kept], before.values[~kept])
 
 
-@pytest.mark.parametrize("encoder", OFFLINE)
-def test_features_tell_other_images_from_alike_ones(toy: Any, tmp_path: Path, encoder: str) -> None:
-    """A fresh draw lies among the training images, a darkened one outside."""
+def test_textures_tell_darkened_images_from_fresh_ones(toy: Any, tmp_path: Path) -> None:
+    """A fresh draw lies among the training images, one of a wrong value range outside."""
     data, fresh = toy(splits={"train": 40}), toy("fresh", splits={"train": 20}, seed=5)
     dark = toy("dark", splits={"train": 20}, seed=5)
     write_info(dark.folder, dark.info.model_copy(update={"value_range": (0, 2 * dark.info.value_range[1])}))
-    known = fit(data, tmp_path, encoder).values
-    near, far = (extract(other, tmp_path, encoder).values for other in (fresh, dark))
-    centre = known.mean(axis=0)
-    assert np.linalg.norm(far.mean(axis=0) - centre) > 3 * np.linalg.norm(near.mean(axis=0) - centre)
+    fit(data, tmp_path, "randconv")
+    near, far = (extract(other, tmp_path, "randconv").values for other in (fresh, dark))
+    assert np.linalg.norm(far.mean(axis=0)) > 3 * np.linalg.norm(near.mean(axis=0))
+
+
+def test_components_find_the_same_image_at_another_size(toy_dataset: Any, tmp_path: Path) -> None:
+    """The nearest scores are those of the image with the same discs and other noise, four times as large."""
+    data, larger = toy_dataset(splits={"train": 40}), toy_dataset("larger", splits={"train": 40}, size=128)
+    known, found = fit(data, tmp_path, "pixpca").values, extract(larger, tmp_path, "pixpca").values
+    distances = np.linalg.norm(known[:, None] - found[None], axis=2)
+    assert (distances.argmin(axis=0) == np.arange(40)).mean() > 0.9
 
 
 def test_tables_say_all_that_decided_them(toy_dataset: Any, tmp_path: Path) -> None:

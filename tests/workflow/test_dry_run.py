@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,11 +116,9 @@ def test_wrong_layout_names_the_missing_piece(project: Project, present: list[st
 
 
 def test_only_features_that_evaluations_name_are_made(project: Project) -> None:
-    """One fit an encoder and real dataset, which brings the latter's features; none where masks are compared."""
-    quick = {
-        "quick_fidelity": {"encoders": ["pixpca", "randconv"]},
-        "quick_fidelity_single": {"encoders": []},
-    }
+    """A fit brings the features of the dataset it is fitted on; nothing is made where masks are compared."""
+    quick: dict[str, Any] = {"quick_fidelity": {"encoders": ["pixpca", "randconv"]}}
+    quick["quick_fidelity_single"] = {"encoders": []}
     project.set_config(run=["quickstart"], evaluations=quick)
     planned = project.planned()
     assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (2, 2, 2)
