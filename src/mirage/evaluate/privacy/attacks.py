@@ -7,8 +7,7 @@ are joined by their maximum, members are training subjects, non-members held-out
 - ``calibrated`` (Chen 2020): that, less the distance to the nearest item of a reference set.
 - ``domias`` (van Breugel 2023), features only: log density of the synthetic over that of the reference set.
 
-The reference set is one half of the held-out subjects; the other half are the non-members, and then the halves
-change places, each with one half of the members.
+The reference set is one half of the held-out subjects, the non-members are then the other half.
 
 Metrics, protocol the attack, ``label`` the space: ``auc`` with DeLong's interval, and ``tpr_at_fpr_1``, the
 share of members found at 1 % false accusations, NaN where fewer than 100 non-members cannot show such a rate.
@@ -35,6 +34,7 @@ from mirage.metrics.membership import by_subject, density_ratio_score, roc, tpr_
 from mirage.metrics.neighbours import Floats, pairwise
 
 FPR = 0.01
+LEAST_FOR_DENSITY = 10
 CONTROLS = ("members_only", "no_synthetic")
 
 
@@ -125,7 +125,7 @@ def _scored(space: Space, records: Records, seed: int) -> Iterator[tuple[str, Sc
                 by_subject(parts[0][second], subjects[0][second])[0],
             ),
         )
-    if min(people) >= 4:
+    if people[1] >= 4:
         yield from _with_reference(space, vectors, made, nearness, subjects, rng)
 
 
@@ -137,23 +137,17 @@ def _with_reference(
     subjects: Scores,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, Scores]]:
-    """Attacks that need a reference set; each half of the held-out subjects is it once."""
+    """Attacks that need a reference set, which is one half of the held-out subjects."""
     cut = len(subjects[0])
-    joined: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
-    member_halves, other_halves = (halves(rng, own, 1) for own in subjects)
-    for place in (0, 1):
-        judged = np.concatenate([member_halves[place][0], other_halves[place][0]])
-        reference = vectors[cut:][other_halves[1 - place][0]]
-        far = pairwise(vectors[judged], iter(reference), space.kind).min(axis=1).astype(np.float64)
-        scores = {"calibrated": far + nearness[judged], "no_synthetic": -far}
-        if isinstance(space, Features) and min(len(made), len(reference)) >= 10:
-            scores["domias"] = density_ratio_score(vectors[judged], made, reference)
-        count = int(member_halves[place][0].sum())
-        for name, values in scores.items():
-            for side, (own, part) in enumerate(
-                zip(subjects, (slice(None, count), slice(count, None)), strict=True)
-            ):
-                half = (member_halves, other_halves)[side][place][0]
-                joined.setdefault(name, ([], []))[side].append(by_subject(values[part], own[half])[0])
-    for name, (members, others) in joined.items():
-        yield name, (np.concatenate(members), np.concatenate(others))
+    first, second = halves(rng, subjects[1], 1)
+    others, reference = first[0], vectors[cut:][second[0]]
+    judged = np.concatenate([np.ones(cut, dtype=bool), others])
+    far = pairwise(vectors[judged], iter(reference), space.kind).min(axis=1).astype(np.float64)
+    scores = {"calibrated": far + nearness[judged], "no_synthetic": -far}
+    if isinstance(space, Features) and min(len(made), len(reference)) >= LEAST_FOR_DENSITY:
+        scores["domias"] = density_ratio_score(vectors[judged], made, reference)
+    for name, values in scores.items():
+        yield (
+            name,
+            (by_subject(values[:cut], subjects[0])[0], by_subject(values[cut:], subjects[1][others])[0]),
+        )

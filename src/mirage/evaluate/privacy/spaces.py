@@ -53,14 +53,22 @@ class Space(ABC):
 
 
 class Patterns(Space):
-    """Images without brightness, contrast and what all training images share."""
+    """Images without brightness, contrast and what they all share.
+
+    What they share is taken from all sides alike: a mean of one side would push that side's own items away from
+    it, and so from all others.
+    """
 
     name = "image"
 
     def __init__(self, sides: Mapping[str, Items]) -> None:
         self.sides = sides
-        self.side = IMAGE_SIDES[len(sides["training"].info.image_shape)]
-        self.common = template(self._shrunk("training", range(len(sides["training"]))))
+        shapes = [data.info.image_shape for data in sides.values()]
+        self.side = min(IMAGE_SIDES[len(shapes[0])], *(length for shape in shapes for length in shape[1:]))
+        together = [side for side in ("training", "heldout", "synthetic") if side in sides]
+        self.common = template(
+            image for side in together for image in self._shrunk(side, range(len(sides[side])))
+        )
 
     def _shrunk(self, side: str, indices: Sequence[int]) -> Iterator[Floats]:
         data = self.sides[side]
@@ -78,7 +86,8 @@ class Masks(Space):
 
     def __init__(self, name: str, sides: Mapping[str, Items]) -> None:
         self.name, self.sides = name, sides
-        self.side = MASK_SIDES[len(sides["training"].info.image_shape)]
+        shapes = [data.info.image_shape for data in sides.values()]
+        self.side = min(MASK_SIDES[len(shapes[0])], *(length for shape in shapes for length in shape[1:]))
 
     def known(self, side: str) -> list[int]:
         """Those with a label mask; brain masks are of all."""
