@@ -13,7 +13,7 @@ STAGES: dict[str, int] = {
     "encode_randconv": 1,
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
-    "evaluate_fidelity": 1,
+    "evaluate_fidelity": 2,
     "evaluate_privacy": 1,
     "report": 3,
 }

@@ -189,11 +189,14 @@ class SetEvaluation(Entry):
 
 
 class FidelityEvaluation(SetEvaluation):
-    """How far synthetic images lie from real ones, and whether they copy them."""
+    """How far synthetic images lie from real ones, and whether they vary as much."""
 
     evaluator: Literal["fidelity"]
     compare: Literal["both", "image", "mask"] = Field(
         "both", description="what is compared; both: whichever of images and masks both sides have"
+    )
+    neighbours: int = Field(
+        5, ge=1, description="k of precision, recall, density and coverage; published tables often have 3"
     )
 
     @property

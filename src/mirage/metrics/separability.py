@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -74,10 +74,13 @@ def classifier_two_sample(
         raise ValueError("cross-validation by subject needs two subjects or more in each set")
     points = np.concatenate([real, synthetic]).astype(np.float64)
     label = np.repeat([0, 1], [len(real), len(synthetic)])
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    # Where each item is a subject of its own, groups change nothing but take long to be dealt.
+    grouped = len(np.unique(groups)) < len(groups)
+    kind = StratifiedGroupKFold if grouped else StratifiedKFold
+    split = kind(folds, shuffle=True, random_state=seed)
     scores, fold = np.empty(len(points)), np.empty(len(points), np.int64)
     found = []
-    for number, (train, test) in enumerate(split.split(points, label, groups)):
+    for number, (train, test) in enumerate(split.split(points, label, groups if grouped else None)):
         if len(np.unique(label[train])) < 2 or len(np.unique(label[test])) < 2:
             raise ValueError(
                 f"fold {number + 1} of {folds} holds only one of the two sets; ask for fewer folds, or check "

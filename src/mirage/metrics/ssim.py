@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import correlate1d
 
 from mirage.metrics.points import Array, Floats
 
@@ -23,75 +25,115 @@ def scales_of(shape: tuple[int, ...]) -> int:
     return scales
 
 
-def ms_ssim(first: Array, second: Array, value_range: tuple[float, float]) -> float:
-    """Multi-scale structural similarity of two images or volumes (Wang 2003), in float64.
+@dataclass(frozen=True)
+class Pyramid:
+    """An image with all that every comparison with another one needs, made once.
 
-    Gaussian window of 11 (sigma 1.5), where it fits entirely; halving by means of 2 x 2 (x 2). An image
-    smaller than 176 has fewer than five scales: the weights of those it has are scaled to sum 1, so values
-    compare only between images of one size. Terms below 0 count as 0. The mean over channels.
+    Attributes:
+        channels: of each channel its scales, fine to coarse: values, local means and local means of squares,
+            float32, the value range as 0 to 1.
+    """
+
+    channels: tuple[tuple[tuple[Array, Array, Array], ...], ...]
+
+
+def pyramid(image: Array, value_range: tuple[float, float]) -> Pyramid:
+    """Scales of an image (C, H, W) or volume (C, D, H, W).
+
+    Args:
+        image: of any real type.
+        value_range: lowest and highest value that is possible (not that occurs).
+
+    Raises:
+        ValueError: a side below 11, or an empty range.
+    """
+    low, high = value_range
+    scales = scales_of(image.shape[1:])
+    if not scales:
+        raise ValueError(f"expected sides of {WINDOW} or more, found {image.shape[1:]}")
+    if not low < high:
+        raise ValueError(f"value range {value_range}: expected lowest < highest")
+    return Pyramid(
+        tuple(
+            _scales(((channel.astype(np.float64) - low) / (high - low)).astype(np.float32), scales)
+            for channel in image
+        )
+    )
+
+
+def ms_ssim(first: Array, second: Array, value_range: tuple[float, float]) -> float:
+    """Multi-scale structural similarity of two images or volumes (Wang 2003); see :func:`compare`.
 
     Args:
         first: (C, H, W) or (C, D, H, W).
         second: of the same shape.
         value_range: lowest and highest value that is possible (not that occurs).
 
-    Returns:
-        0 to 1; 1 for identical images.
-
     Raises:
         ValueError: different shapes, a side below 11, or an empty range.
     """
-    low, high = value_range
     if first.shape != second.shape or first.ndim not in (3, 4):
         raise ValueError(
             f"expected two arrays (C, H, W) or (C, D, H, W), found {first.shape}, {second.shape}"
         )
-    scales = scales_of(first.shape[1:])
-    if not scales:
-        raise ValueError(f"expected sides of {WINDOW} or more, found {first.shape[1:]}")
-    if not low < high:
-        raise ValueError(f"value range {value_range}: expected lowest < highest")
-    weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
-    return float(
-        np.mean(
-            [
-                _channel(a.astype(np.float64) - low, b.astype(np.float64) - low, high - low, weights)
-                for a, b in zip(first, second, strict=True)
-            ]
-        )
-    )
+    return compare(pyramid(first, value_range), pyramid(second, value_range))
 
 
-def _channel(a: Floats, b: Floats, span: float, weights: Floats) -> float:
+def compare(first: Pyramid, second: Pyramid) -> float:
+    """Multi-scale structural similarity of two images of one size: 0 to 1; 1 for identical images.
+
+    Gaussian window of 11 (sigma 1.5), where it fits entirely; halving by means of 2 x 2 (x 2). An image
+    smaller than 176 has fewer than five scales: the weights of those it has are scaled to sum 1, so values
+    compare only between images of one size. Terms below 0 count as 0. The mean over channels.
+    """
+    return float(np.mean([_channel(a, b) for a, b in zip(first.channels, second.channels, strict=True)]))
+
+
+def _scales(values: Array, count: int) -> tuple[tuple[Array, Array, Array], ...]:
+    found = []
+    for scale in range(count):
+        values = _halved(values) if scale else values
+        found.append((values, _smooth(values), _smooth(values * values)))
+    return tuple(found)
+
+
+def _channel(
+    first: tuple[tuple[Array, Array, Array], ...], second: tuple[tuple[Array, Array, Array], ...]
+) -> float:
+    weights = np.array(WEIGHTS[: len(first)]) / sum(WEIGHTS[: len(first)])
     result = 1.0
-    for scale, weight in enumerate(weights, start=1):
-        luminance, structure = _terms(a, b, span)
-        last = scale == len(weights)
-        term = (luminance * structure).mean() if last else structure.mean()
-        result *= max(float(term), 0.0) ** weight
-        a, b = (a, b) if last else (_halved(a), _halved(b))
+    for scale, (a, b) in enumerate(zip(first, second, strict=True), start=1):
+        luminance, structure = _terms(a, b)
+        term = luminance * structure if scale == len(weights) else structure
+        result *= max(float(term.mean(dtype=np.float64)), 0.0) ** weights[scale - 1]
     return result
 
 
-def _terms(a: Floats, b: Floats, span: float) -> tuple[Floats, Floats]:
+def _terms(a: tuple[Array, Array, Array], b: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     """Luminance, and contrast with structure, wherever the window fits."""
-    c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
-    mean_a, mean_b = _smooth(a), _smooth(b)
+    (one, mean_a, square_a), (other, mean_b, square_b) = a, b
     product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
-    structure = (2 * (_smooth(a * b) - product) + c2) / (_smooth(a * a + b * b) - squares + c2)
-    return (2 * product + c1) / (squares + c1), structure
+    structure = (2 * (_smooth(one * other) - product) + K2**2) / (square_a + square_b - squares + K2**2)
+    return (2 * product + K1**2) / (squares + K1**2), structure
 
 
-def _smooth(values: Floats) -> Floats:
+@cache
+def _windows(side: int) -> Array:
+    """Weights (side - 10, side), float32, of every place of the window along an axis."""
+    places = np.zeros((side - WINDOW + 1, side), np.float32)
+    for at, row in enumerate(places):
+        row[at : at + WINDOW] = KERNEL
+    return places
+
+
+def _smooth(values: Array) -> Array:
     """Gaussian mean wherever the window fits."""
-    edge = WINDOW // 2
-    for axis in range(values.ndim):
-        values = correlate1d(values, KERNEL, axis=axis)
-        values = values[(slice(None),) * axis + (slice(edge, -edge),)]
+    for _ in range(values.ndim):  # each product takes the first axis and puts it last
+        values = np.tensordot(values, _windows(values.shape[0]), axes=(0, 1))
     return values
 
 
-def _halved(values: Floats) -> Floats:
+def _halved(values: Array) -> Array:
     """Means of 2 x 2 (x 2); an odd last row is left out."""
     for axis in range(values.ndim):
         even = np.moveaxis(values, axis, 0)[: values.shape[axis] // 2 * 2]

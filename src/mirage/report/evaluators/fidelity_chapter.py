@@ -1,4 +1,4 @@
-"""Fidelity: how far synthetic images lie from real ones, beside how far real ones lie from one another."""
+"""Fidelity and diversity: synthetic images beside real ones, and real ones beside one another."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from mirage.report import figures
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, evenly, words
 from mirage.report.chapters.data import origin
+from mirage.report.evaluators.fidelity_features import READING, feature_exhibits
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import Finished
 from mirage.report.numbers import DASH, grouped, range_of, significant
 from mirage.report.summary import row_key
+from mirage.report.volumes import centre_of, has_label, is_volume, label_tile, sequence_tile
 
 SAMPLES = 6
 TITLES = {
@@ -28,6 +30,7 @@ TITLES = {
     "kl_published_synthetic_real": "KL(synthetic ‖ real) (nats)",
     "kl_published_real_synthetic": "KL(real ‖ synthetic) (nats)",
     "mask_foreground": "share of foreground",
+    "mask_contrast": "distance of contrasts at the label (SD)",
     "image_nearest": "distance to nearest training image",
     "image_nndr": "nearest over second nearest distance",
     "image_exact_copies": "exact copies of training images",
@@ -57,11 +60,7 @@ HALVES: list[Column] = [
     ("half sets: real", "reference", "halves", "absolute"),
     ("ratio", "synthetic", "halves", "ratio"),
 ]
-FOREGROUND: list[Column] = [
-    ("synthetic", "synthetic", "all", "absolute"),
-    ("real", "reference", "all", "absolute"),
-    ("ratio", "synthetic", "all", "ratio"),
-]
+MASKS = ("mask_foreground", "mask_contrast")
 PIXELS: Column = ("real, split by pixel", "reference", "pixels", "absolute")
 
 
@@ -74,13 +73,16 @@ def fidelity_chapter(
         "A distance between synthetic and real images means little by itself: it also depends on how many "
         "images are compared. Each is therefore shown beside the same distance between real and real "
         "images, and as their ratio at equal numbers of images, where 1 means no farther from real images "
-        "than other real images are."
+        "than other real images are. Images are compared as numbers that programs compute from them, their "
+        "features; each program sees other things, so several are asked."
     )
+    chapter.points(READING)
     for name, (config, (folder,)) in own.items():
         rows = summary[summary["evaluation"] == name]
         chapter.heading(words(name))
         if config.real in data and config.synthetic in data:
             chapter.show(_samples(name, config, data[config.real], data[config.synthetic], book))
+        feature_exhibits(chapter, name, config, folder, rows, book)
         bars = pd.read_parquet(folder / "details/histogram.parquet")
         if len(bars):
             chapter.show(_intensity(name, config, bars, book))
@@ -116,6 +118,12 @@ def _samples(name: str, config: FidelityEvaluation, real: Dataset, synthetic: Da
 
 def _tile(dataset: Dataset, index: int, what: str, side: str) -> Tile:
     item = dataset.items["item_id"].iat[index]
+    if is_volume(dataset.info):
+        label = dataset.mask(index) if has_label(dataset, index) else np.zeros(dataset.info.image_shape[1:])
+        at = centre_of(label)
+        if what == "mask":
+            return label_tile(dataset, index, label, "axial", at)
+        return sequence_tile(dataset, index, 0, "axial", at)
     if what == "mask":
         return Tile(mask_to_rgb(dataset.mask(index)), f"{side} mask {item}")
     edge = outline(dataset.mask(index)) if "label" in dataset.info.mask_channels else None
@@ -142,14 +150,25 @@ def _intensity(name: str, config: FidelityEvaluation, bars: pd.DataFrame, book: 
 
 
 def _shape(name: str, config: FidelityEvaluation, own: pd.DataFrame, book: Book) -> Exhibit | None:
-    chosen = own[own["metric"] == "mask_foreground"]
+    chosen = own[own["metric"].isin(MASKS)]
     if chosen.empty:
         return None
     caption = (
-        f"Share of foreground pixels in the masks of {words(config.synthetic)} and of {words(config.real)}: "
-        "mean and 95 % interval of a bootstrap by subject."
+        f"Masks of {words(config.synthetic)} and of {words(config.real)}: mean share of foreground pixels, "
+        "with the 95 % interval of a bootstrap by patient, and how far the contrast between inside and "
+        "outside of the label is from that of real training images (Wasserstein-1 distance, in standard "
+        "deviations of an image's grey values), for synthetic and for other real images. A mask that belongs "
+        "to another image than its own has little contrast."
     )
-    return table_of(f"foreground/{name}", chosen, FOREGROUND, caption, book)
+    found = {(row.metric, row.arm, row.kind): row for row in chosen.itertuples()}
+    columns = (("synthetic", "absolute"), ("reference", "absolute"), ("synthetic", "ratio"))
+    rows = [
+        [Cell(TITLES[metric]), *(_cell(found.get((metric, *column))) for column in columns)]
+        for metric in MASKS
+        if (metric, "synthetic", "absolute") in found
+    ]
+    head = ["measure", "synthetic", "real", "ratio"]
+    return book.table(f"foreground/{name}", head, rows, caption=caption, data=chosen)
 
 
 def _tables(name: str, config: FidelityEvaluation, own: pd.DataFrame, book: Book) -> list[Exhibit]:
@@ -159,8 +178,8 @@ def _tables(name: str, config: FidelityEvaluation, own: pd.DataFrame, book: Book
     if len(robust):
         caption = (
             f"Distances between the grey values of {words(config.synthetic)} and {words(config.real)} inside "
-            f"the field of view, {_sizes(robust)}. In brackets 95 % ranges: of a bootstrap by subject, and "
-            "at equal numbers of the random draws. All distances of the first channel, Jensen-Shannon of "
+            f"the field of view, {_sizes(robust)}. In brackets 95 % intervals by patients: of a bootstrap, "
+            "and at equal numbers of half samples. All distances of the first channel, Jensen-Shannon of "
             "the others; the CSV has all."
         )
         first = robust["label"].iat[0]

@@ -17,20 +17,21 @@ protocol    arm ``synthetic``                                 arm ``reference``
 ``halves``  as many synthetic images as the second half       the second against the first of two random
             holds, against the first half                     halves of all real images: by image in
                                                               ``kl_published``, by subject in ``kl_robust``
-``heldout`` as many synthetic images as are held out, against held-out (val and test) against training images;
-            training images                                   interval: bootstrap by subject on both sides
+``heldout`` as many synthetic images as held-out ones,       held-out against training images
+            against training images
 ``pixels``  none                                              two random halves of the training pixels,
                                                               whatever image they are from
 =========== ================================================= =============================================
 
-The value of a protocol with random draws is the median of the draws, and its low and high are their 2.5
-and 97.5 percentiles: a spread, not a confidence interval. Kind ``ratio`` divides synthetic by reference at
+``heldout`` and its intervals are explained in :mod:`mirage.evaluate.fidelity.draws`. Elsewhere the value of a
+protocol with random draws is their median, and its low and high are their 2.5 and 97.5 percentiles: a
+spread, not a confidence interval. Kind ``ratio`` divides synthetic by reference at
 equal numbers of images: 1 means no farther from real images than other real images are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +41,10 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.data import Items
+from mirage.errors import DataError
+from mirage.evaluate.fidelity.draws import Ints, Plan
+from mirage.evaluate.fidelity.measures import Found
+from mirage.evaluate.fidelity.rows import Rows, measured, row
 from mirage.evaluate.resampling import bootstrap_weights, centred, halves, limits, pick_weights
 from mirage.metrics import histograms
 from mirage.preprocess.fov import derive_fov
@@ -90,31 +95,82 @@ def channels(channel_names: Sequence[str], profile: Profile) -> list[str]:
     return ["luma"] if profile == "published" else ["luma", *channel_names]
 
 
-def count_items(data: Items, indices: Sequence[int], levels: histograms.Levels, with_fov: bool) -> ItemCounts:
-    """Count grey levels item by item.
+FIELDS = ("fov", "brain")
+"""Mask channels that say where in the frame there is anything to see."""
+
+
+def stored_field(mask_channels: Sequence[str]) -> str | None:
+    """The mask channel that is the field of view, where there is one."""
+    return next((name for name in FIELDS if name in mask_channels), None)
+
+
+def field_of_view(data: Items, index: int) -> npt.NDArray[np.bool_] | None:
+    """Stored field of view (H, W) or brain (D, H, W) of an item, or None."""
+    name = stored_field(data.info.mask_channels)
+    return None if name is None else data.mask(index, name).astype(bool)
+
+
+def derived_field(image: np.ndarray, lowest: float) -> npt.NDArray[np.bool_]:
+    """Field of view of an image (C, H, W) by threshold; of a volume (C, D, H, W) what is not background.
 
     Args:
-        data: 2D images.
+        image: stored values.
+        lowest: of the range, which prepared volumes have around the brain.
+    """
+    if image.ndim == 3:
+        return derive_fov(image).astype(bool)
+    inside = np.zeros(image.shape[1:], bool)
+    for channel in image:
+        inside |= channel > lowest
+    return inside
+
+
+def count_items(data: Items, indices: Sequence[int], levels: histograms.Levels, with_fov: bool) -> ItemCounts:
+    """Count grey levels item by item, of volumes plane by plane.
+
+    Args:
+        data: images or volumes.
         indices: items to count.
         levels: the grid.
         with_fov: count inside the field of view: the stored one, or one derived from the image where the
             dataset stores none. Otherwise the whole image is the field of view.
+
+    Raises:
+        DataError: a value that is NaN or outside the range; names the item.
     """
     rgb = is_rgb(data.info.channel_names)
-    stored = "fov" in data.info.mask_channels
     count = len(data.info.channel_names) + rgb
     whole = np.zeros((len(indices), count, len(levels)), np.uint32)
     inside = np.zeros_like(whole)
     for place, index in enumerate(indices):
-        image = data.image(index)
-        planes = [histograms.luma(image), *image] if rgb else list(image)
+        image, fov = data.image(index), None
         if with_fov:
-            fov = (data.mask(index, "fov") if stored else derive_fov(image)).astype(bool)
-        for channel, plane in enumerate(planes):
-            whole[place, channel] = levels.count(plane)
-            inside[place, channel] = levels.count(plane[fov]) if with_fov else whole[place, channel]
+            fov = field_of_view(data, index)
+            fov = derived_field(image, data.info.value_range[0]) if fov is None else fov
+        try:
+            for number, slab in enumerate(_slabs(image)):
+                planes = [histograms.luma(slab), *slab] if rgb else list(slab)
+                for channel, plane in enumerate(planes):
+                    counted = levels.count(plane)
+                    whole[place, channel] += counted.astype(np.uint32)
+                    if fov is not None:
+                        counted = levels.count(plane[fov if image.ndim == 3 else fov[number]])
+                    inside[place, channel] += counted.astype(np.uint32)
+        except DataError as error:
+            raise DataError(
+                f"{data.info.name}, item {data.items['item_id'].iat[index]}: {error}; mend or leave out this "
+                "image"
+            ) from error
     subjects = pd.factorize(data.items["subject_id"].iloc[list(indices)])[0].astype(np.int64)
     return ItemCounts(whole, inside, subjects)
+
+
+def _slabs(image: np.ndarray) -> Iterator[np.ndarray]:
+    """An image (C, H, W) as it is, a volume (C, D, H, W) plane by plane."""
+    if image.ndim == 3:
+        yield image
+    else:
+        yield from np.moveaxis(image, 1, 0)
 
 
 class Distances:
@@ -154,29 +210,49 @@ class Distances:
         return {name: np.atleast_1d(value) for name, value in found.items()}
 
 
+class Pooled:
+    """The distances of one profile and channel as a measure (:mod:`mirage.evaluate.fidelity.measures`).
+
+    Args:
+        distances: of the profile and channel.
+        counts: (N, L) of all items of all sides.
+    """
+
+    def __init__(self, distances: Distances, counts: Floats) -> None:
+        self.distances, self.counts = distances, counts
+
+    def __call__(self, base: Ints, others: Sequence[Ints]) -> list[Found]:
+        real = self.counts[base].sum(axis=0)
+        judged = np.stack([self.counts[other].sum(axis=0) for other in others])
+        values = self.distances(real, judged)
+        return [{name: float(found[at]) for name, found in values.items()} for at in range(len(others))]
+
+
 def compare(
     training: ItemCounts,
     heldout: ItemCounts | None,
     synthetic: ItemCounts,
     levels: histograms.Levels,
     channel_names: Sequence[str],
+    plan: Plan | None,
     *,
     draws: int,
     seed: int,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[Rows, list[dict[str, Any]]]:
     """All distances of both profiles and all their channels.
 
     Args:
         training, heldout, synthetic: counts on the same levels; heldout None where nothing is held out.
         channel_names: of the images.
-        draws: random draws behind every interval and reference.
+        plan: draws against held-out images, of the items in this order; another one is not looked at.
+        draws: random draws behind every other interval and reference.
         seed: of the draws.
 
     Returns:
         rows of metrics (arm, metric, label, kind, protocol, value, low, high, n_items, n_subjects) and
         rows of histograms (side, profile, channel, bin_lo, bin_hi, count, density).
     """
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     bars: list[dict[str, Any]] = []
     profiles: tuple[Profile, ...] = ("robust", "published")
     for profile in profiles:
@@ -188,12 +264,12 @@ def compare(
             found += _halves(
                 distances, everything, everything.of(profile, channel), synthetic, s, draws, seed
             )
-            if heldout is not None:
-                h = heldout.of(profile, channel)
-                found += _heldout(distances, training, t, heldout, h, synthetic, s, draws, seed)
             if profile == "published":
                 found += _pixels(distances, t, training, draws, seed)
-            rows += [{"label": name, **row} for row in found]
+            rows += [{**row, "label": name} for row in found]
+            if heldout is not None and plan is not None:
+                pooled = Pooled(distances, np.concatenate([t, heldout.of(profile, channel), s]))
+                rows += measured(pooled, plan, name, {})
             for side, counts in (("real", t), ("synthetic", s)):
                 bars += _bars(side, profile, name, distances, counts.sum(axis=0))
     return rows, bars
@@ -232,45 +308,12 @@ def _halves(
         return []
     rng = seeds.rng(seed, "fidelity/halves")
     first, second = halves(rng, groups, draws)
-    count = int(min(second.sum(axis=1).min(), len(synthetic)))
+    # Half of the synthetic images at most: picking all of them every time would show no spread.
+    count = int(min(second.sum(axis=1).min(), max(1, len(synthetic) // 2)))
     base = first.astype(np.float64) @ r
     reference = distances(base, pick_weights(rng, second, count) @ r)
     judged = distances(base, pick_weights(rng, np.ones((draws, len(synthetic)), bool), count) @ s)
     return _beside(judged, reference, "halves", count, (_subjects(synthetic), _subjects(real)))
-
-
-def _heldout(
-    distances: Distances,
-    training: ItemCounts,
-    t: Floats,
-    heldout: ItemCounts,
-    h: Floats,
-    synthetic: ItemCounts,
-    s: Floats,
-    draws: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    rng = seeds.rng(seed, "fidelity/heldout")
-    count = min(len(heldout), len(synthetic))
-    base = t.sum(axis=0)
-    judged = distances(base, pick_weights(rng, np.ones((draws, len(synthetic)), bool), count) @ s)
-    values = distances(base, h.sum(axis=0))
-    resampled = distances(
-        bootstrap_weights(rng, training.subjects, draws) @ t,
-        bootstrap_weights(rng, heldout.subjects, draws) @ h,
-    )
-    enough = _subjects(heldout) > 1 and _subjects(training) > 1
-    reference = {
-        metric: centred(float(value[0]), resampled[metric]) if enough else value
-        for metric, value in values.items()
-    }
-    rows = _beside(judged, reference, "heldout", count, (_subjects(synthetic), _subjects(heldout)))
-    for row in rows:
-        if row["arm"] == "reference":
-            row |= {"value": float(values[row["metric"]][0]), "n_items": len(heldout)}
-            if not enough:
-                row |= {"low": np.nan, "high": np.nan}
-    return rows
 
 
 def _pixels(
@@ -326,18 +369,8 @@ def _row(
     subjects: int,
     kind: str = "absolute",
 ) -> dict[str, Any]:
-    low, high = (np.nan, np.nan) if draws is None else limits(draws)
-    return {
-        "arm": arm,
-        "metric": metric,
-        "kind": kind,
-        "protocol": protocol,
-        "value": value,
-        "low": low,
-        "high": high,
-        "n_items": items,
-        "n_subjects": subjects,
-    }
+    ends = (np.nan, np.nan) if draws is None else limits(draws)
+    return row(arm, metric, value, ends, protocol=protocol, items=items, subjects=subjects, kind=kind)
 
 
 def _subjects(counts: ItemCounts) -> int:

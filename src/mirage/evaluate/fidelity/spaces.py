@@ -1,0 +1,154 @@
+"""All that is measured in the feature space of one encoder."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mirage.config.evaluations import FidelityEvaluation
+from mirage.evaluate.features.bank import FeatureBank, FeatureTable
+from mirage.evaluate.fidelity.draws import Patients, plan
+from mirage.evaluate.fidelity.embeddings import embed
+from mirage.evaluate.fidelity.measures import (
+    Frechet,
+    FrechetInfinity,
+    Kernel,
+    Marginals,
+    Neighbourhoods,
+    SlicedWasserstein,
+    Vendi,
+)
+from mirage.evaluate.fidelity.rows import Rows, derived, measured
+from mirage.evaluate.fidelity.separability import separability
+from mirage.evaluate.fidelity.single_features import LEVEL, single_features
+from mirage.evaluate.sides import Sides
+from mirage.metrics.points import Array
+
+HALF_SAMPLES = 200
+"""Half samples behind an interval; each costs a few matrix decompositions."""
+CHEAP_DIMENSIONS = 256
+"""Features up to which all half samples are drawn; of D more (256 / D)^2 of them, 20 at least."""
+INFINITY_SAMPLES = 40
+PAIRWISE_ITEMS = 1000
+"""Items of one side whose distances to all others are held in memory; larger sets are sampled by patients."""
+DRAWN_ITEMS = 100
+"""Items of one side in a map of the feature space."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What was found in one feature space.
+
+    Attributes:
+        rows: of metrics.
+        facts: encoder, protocol, numbers, and which metrics are absent and why.
+        tests: of single features, see :func:`single_features`; None for encoders whose features mean nothing
+            one by one.
+        values: (N, D) features of all items of all sides.
+    """
+
+    rows: Rows
+    facts: dict[str, Any]
+    tests: pd.DataFrame | None
+    values: Array
+
+
+def features(
+    config: FidelityEvaluation, encoder: str, sides: Sides, bank: FeatureBank
+) -> tuple[FeatureTable, Array]:
+    """The table of the real dataset, and features (N, D) of training, held-out and synthetic items."""
+    real = bank(encoder, config.real)
+    parts = [real.rows(sides.training)]
+    if sides.heldout is not None:
+        parts.append((bank(encoder, config.heldout) if config.heldout else real).rows(sides.heldout))
+    parts.append(bank(encoder, config.synthetic).rows(sides.synthetic))
+    return real, np.concatenate(parts)
+
+
+def compare_space(
+    config: FidelityEvaluation, encoder: str, sides: Sides, patients: Patients, bank: FeatureBank
+) -> Space:
+    """Measure synthetic against real items by the features of one encoder.
+
+    Args:
+        config: the evaluation.
+        encoder: its name under ``encoders``.
+        sides: what is compared.
+        patients: of all items of the sides.
+        bank: holds the features.
+    """
+    logger.info("features of %s", encoder)
+    table, values = features(config, encoder, sides, bank)
+    absent: dict[str, str] = {}
+    facts: dict[str, Any] = {
+        **{
+            key: table.info.get(key)
+            for key in ("encoder", "options", "protocol", "weights_sha256", "fitted_on")
+        },
+        "features": values.shape[1],
+        "absent": absent,
+    }
+    few, picked = patients.capped(PAIRWISE_ITEMS, config.seed)
+    everything = plan(patients, _samples(config, values.shape[1]), config.seed)
+    sampled = plan(few, _samples(config, 1), config.seed)
+    if everything is None or sampled is None:
+        absent["all"] = "one real patient and nothing held out leave nothing to compare with"
+        return Space([], facts, None, values)
+
+    rows: Rows = []
+    training = np.arange(len(patients.training))
+    fewest = min(everything.count, len(everything.equal[0].base))
+    frechet = Frechet(values, training, fewest)
+    facts |= {"n": everything.count, "protocol_of_sets": everything.protocol, "n_pairwise": sampled.count}
+    facts["frechet_dimensions"] = frechet.dimensions
+    rows += measured(frechet, everything, encoder, absent)
+    infinity = everything.fewer(INFINITY_SAMPLES)
+    rows += measured(FrechetInfinity(values, config.seed), infinity, encoder, absent)
+    part, part_training = values[patients.joined(picked)], np.arange(len(few.training))
+    for measure in (
+        Kernel(part),
+        SlicedWasserstein(part, config.seed),
+        Neighbourhoods(part, config.neighbours),
+        Vendi(part, part_training),
+    ):
+        rows += measured(measure, sampled, encoder, absent)
+    rows += separability(part, few.numbers, sampled, encoder, _samples(config, 1), config.seed, absent)
+    rows += derived(
+        rows, frechet.name, "ratio", "medigan_fid_ratio", lambda ratio: 1 / ratio, absent
+    )
+    tests = None
+    if table.info["encoder"] == "radiomics":
+        rows += derived(rows, frechet.name, "absolute", "frd", math.log, absent)
+        rows += measured(Marginals(part, "feature_wasserstein1"), sampled, encoder, absent)
+        tests = single_features(part, few.numbers, table.names, sampled.equal[0])
+        facts["features_differing"] = {
+            "synthetic": int((tests["q"] < LEVEL).sum()),
+            "reference": int((tests["real_q"] < LEVEL).sum()),
+        }
+    return Space(rows, facts, tests, values)
+
+
+def _samples(config: FidelityEvaluation, dimensions: int) -> int:
+    """Half samples that features of so many dimensions can afford."""
+    share = min(1.0, (CHEAP_DIMENSIONS / dimensions) ** 2)
+    return max(20, round(min(HALF_SAMPLES, config.bootstrap) * share))
+
+
+def map_space(
+    encoder: str, values: Array, sides: Sides, patients: Patients, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Maps of at most 100 items of each side; see :func:`embed`."""
+    few, picked = patients.capped(DRAWN_ITEMS, seed)
+    numbers = patients.joined(picked)
+    counts = (len(few.training), len(few.heldout), len(few.synthetic))
+    names = np.repeat(["training", "heldout", "synthetic"], counts).tolist()
+    parts = [sides.training, *([sides.heldout] if sides.heldout is not None else []), sides.synthetic]
+    item_ids = pd.concat([part.items["item_id"] for part in parts], ignore_index=True)
+    return embed(values[numbers], names, item_ids.iloc[numbers].tolist(), encoder, seed)

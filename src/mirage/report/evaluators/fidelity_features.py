@@ -1,0 +1,254 @@
+"""What the report says of feature spaces: the table, the forest plot, maps, and single features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mirage.config.evaluations import FidelityEvaluation
+from mirage.files import read_json
+from mirage.report import feature_figures
+from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.chapters.base import Chapter, count, listing, words
+from mirage.report.numbers import DASH, range_of, significant
+from mirage.report.summary import row_key
+
+TITLES = {
+    "frechet": "Fréchet distance",
+    "frechet_pca": "Fréchet distance, principal components",
+    "frechet_infinity": "Fréchet distance, at infinitely many images",
+    "frd": "Fréchet radiomics distance (logarithm)",
+    "medigan_fid_ratio": "medigan's FID ratio (real-real over real-synthetic)",
+    "kid": "kernel distance (KID)",
+    "sliced_wasserstein": "sliced Wasserstein distance",
+    "feature_wasserstein1": "mean Wasserstein-1 distance of single features (SD)",
+    "c2st": "classifier two-sample test (AUC)",
+    "precision": "precision",
+    "density": "density",
+    "recall": "recall",
+    "coverage": "coverage",
+    "vendi": "Vendi score (effective number of images)",
+    "ms_ssim": "likeness of pairs (MS-SSIM)",
+}
+"""Measures of sets of images, in the order of the table."""
+FARTHER_IS_WORSE = (
+    "frechet",
+    "frechet_pca",
+    "kid",
+    "sliced_wasserstein",
+    "feature_wasserstein1",
+    "c2st",
+    "ms_ssim",
+)
+LESS_IS_WORSE = ("precision", "density", "recall", "coverage", "vendi")
+READING = (
+    "Distances (Fréchet, kernel, sliced Wasserstein): how far the cloud of synthetic images lies from that "
+    "of real ones. A ratio of 1 is as near as other real images come; larger is worse.",
+    "Precision and density: how many synthetic images look like some real one. Recall and coverage: how much "
+    "of the variety of real images the synthetic ones reach. Ratios below 1 are worse.",
+    "Vendi score: how many really different images the set amounts to. Likeness of pairs: how alike two "
+    "images of a set are on average; a ratio above 1 means that synthetic images repeat themselves.",
+    "Classifier: how often a simple program tells synthetic from real; 0.5 is a coin toss, 1 always.",
+)
+"""How a clinician may read the table."""
+MAPS = {"pca": "principal components", "tsne": "t-SNE"}
+SHOWN_FEATURES = 12
+
+
+def feature_exhibits(
+    chapter: Chapter, name: str, config: FidelityEvaluation, folder: Path, own: pd.DataFrame, book: Book
+) -> None:
+    """Add all that is shown of the feature spaces of one evaluation.
+
+    Args:
+        chapter: gets it.
+        name, config: of the evaluation.
+        folder: its results.
+        own: its rows of the summary.
+        book: gets the exhibits.
+    """
+    facts = read_json(folder / "details/fidelity.json")
+    rows = own[own["metric"].isin(TITLES)]
+    if len(rows):
+        chapter.show(_table(name, config, rows, facts, book))
+        plot = _forest(name, config, rows, book)
+        if plot is not None:
+            chapter.show(plot)
+    _protocol(chapter, facts)
+    places = pd.read_parquet(folder / "details/embeddings.parquet")
+    if len(places):
+        chapter.show(_maps(name, config, places, own, facts, book))
+    tests = pd.read_parquet(folder / "details/single_features.parquet")
+    for encoder, part in tests.groupby("encoder", sort=False):
+        chapter.show(_single_features(f"{name}/{encoder}", config, part, book))
+
+
+def _table(
+    name: str, config: FidelityEvaluation, rows: pd.DataFrame, facts: Mapping[str, Any], book: Book
+) -> Exhibit:
+    found = {(row.metric, row.label, row.arm, row.kind): row for row in rows.itertuples()}
+    order = {metric: place for place, metric in enumerate(TITLES)}
+    keys = sorted(
+        dict.fromkeys(zip(rows["metric"], rows["label"], strict=True)), key=lambda key: order[key[0]]
+    )
+    table, last = [], ""
+    for metric, label in keys:
+        synthetic = found[metric, label, "synthetic", "absolute"]
+        reference = found.get((metric, label, "reference", "absolute"))
+        ratio = found.get((metric, label, "synthetic", "ratio"))
+        table.append(
+            [
+                Cell(TITLES[metric] if metric != last else ""),
+                Cell(words(label) if isinstance(label, str) else "pixels"),
+                *(_cell(row) for row in (synthetic, reference)),
+                _cell(ratio, strong=ratio is not None and (ratio.low > 1 or ratio.high < 1)),
+                Cell(str(int(synthetic.n_items)), number=True),
+            ]
+        )
+        last = metric
+    halves = "halves" in set(rows["protocol"])
+    against = (
+        "one random half of the real patients against the other, for nothing is held out"
+        if halves
+        else "held-out real images against the training images"
+    )
+    caption = (
+        f"Synthetic images of {words(config.synthetic)} against real training images of "
+        f"{words(config.real)}, beside other real images at equal numbers (n, a side): {against}. Ratio: "
+        "synthetic over real, bold where its interval excludes 1; the ratio of the kernel distance is that "
+        "of its biased form, for the unbiased one is about 0 between real images. In brackets 95 % intervals "
+        f"over patients, from half samples. k = {facts['neighbours']} neighbours for precision, density, "
+        f"recall and coverage; seed {config.seed}."
+    )
+    head = ["measure", "features", "synthetic", "real", "ratio", "n"]
+    return book.table(f"features/{name}", head, table, caption=caption, data=rows)
+
+
+def _cell(row: Any, strong: bool = False) -> Cell:
+    if row is None:
+        return Cell(DASH, number=True)
+    note = "" if pd.isna(row.low) else range_of(row.low, row.high)
+    return Cell(significant(row.estimate), True, strong, row_key(row), note)
+
+
+def _forest(name: str, config: FidelityEvaluation, rows: pd.DataFrame, book: Book) -> Exhibit | None:
+    ratios = rows[(rows["kind"] == "ratio") & (rows["estimate"] > 0)]
+    drawn = ratios.assign(
+        name=ratios["metric"].map(lambda metric: TITLES[metric].split(" (")[0].split(",")[0]),
+        encoder=ratios["label"].fillna("pixels").astype(str),
+        order=ratios["metric"].map({metric: place for place, metric in enumerate(TITLES)}),
+    ).sort_values("order", kind="stable")
+    panels = {
+        title: part
+        for title, metrics in (
+            ("distances and likeness: right of 1 is worse", FARTHER_IS_WORSE),
+            ("shares and variety: left of 1 is worse", LESS_IS_WORSE),
+        )
+        if len(part := drawn[drawn["metric"].isin(metrics)])
+    }
+    if not panels:
+        return None
+    encoders = list(drawn["encoder"].unique())
+    columns = ["metric", "encoder", "estimate", "low", "high", "protocol", "n_items", "n_subjects"]
+    caption = (
+        f"Ratios of {words(config.synthetic)} to other real images, with 95 % intervals, by feature space "
+        f"({listing([words(one) for one in encoders])}). 1 is as good as real; a filled mark has an interval "
+        f"that excludes 1. n = {int(drawn['n_items'].min())} images a side or more."
+    )
+    alt = "Forest plot of " + "; ".join(
+        f"{row.name} in {row.encoder}: {significant(row.estimate)}" for row in drawn.itertuples()
+    )
+    return book.chart(
+        f"ratios/{name}", feature_figures.ratios(panels, encoders), drawn[columns], caption=caption, alt=alt
+    )
+
+
+def _protocol(chapter: Chapter, facts: Mapping[str, Any]) -> None:
+    """How features were made and sets compared, and what could not be measured."""
+    told, missing = [], [("all images", metric, why) for metric, why in facts.get("absent", {}).items()]
+    for encoder, own in facts["encoders"].items():
+        told.append((words(encoder), _encoder_words(own)))
+        missing += [(encoder, metric, why) for metric, why in own["absent"].items()]
+    if told:
+        chapter.fold("How the features were made", told)
+    if missing:
+        items = [(f"{words(space)}: {words(metric)}", why) for space, metric, why in missing]
+        chapter.fold("What could not be measured, and why", items)
+
+
+def _encoder_words(own: Mapping[str, Any]) -> str:
+    protocol = own.get("protocol") or {}
+    size = " x ".join(map(str, protocol.get("size", ())))
+    parts = [
+        f"encoder {own['encoder']}, {count(own['features'], 'feature')}",
+        *([f"images at {size} pixels ({protocol.get('resize')})"] if size else []),
+        *(f"{key}: {protocol[key]}" for key in ("range", "region", "scaling") if protocol.get(key)),
+        f"weights sha256 {str(own.get('weights_sha256'))[:16]}",
+        f"fitted on {(own.get('fitted_on') or {}).get('items', 0)} real training images",
+    ]
+    if "frechet_dimensions" in own:
+        parts.append(f"Fréchet distance in {own['frechet_dimensions']} dimensions, n = {own['n']} a side")
+    return "; ".join(parts) + "."
+
+
+def _maps(
+    name: str,
+    config: FidelityEvaluation,
+    places: pd.DataFrame,
+    own: pd.DataFrame,
+    facts: Mapping[str, Any],
+    book: Book,
+) -> Exhibit:
+    told = []
+    for encoder in places["encoder"].unique():
+        maps = facts["encoders"][encoder]["maps"]
+        kept = ", ".join(f"{MAPS[key]} {maps[key]['trustworthiness']:.2f}" for key in MAPS if key in maps)
+        areas = own[(own["metric"] == "c2st") & (own["label"] == encoder) & (own["kind"] == "absolute")]
+        auc = dict(zip(areas["arm"], areas["estimate"], strict=True))
+        judged = (
+            f"; AUC of a classifier {auc['synthetic']:.2f} (other real images {auc['reference']:.2f})"
+            if auc
+            else ""
+        )
+        told.append(f"{words(encoder)}: trustworthiness {kept}{judged}")
+    first = next(iter(facts["encoders"][one]["maps"] for one in places["encoder"].unique()))
+    tsne = first.get("tsne", {})
+    shown = places[places["method"] == "pca"].groupby("encoder")["side"].value_counts().groupby("side").max()
+    sides = {side: told_as for side, (told_as, *_) in feature_figures.SIDES.items() if side in shown}
+    numbers = ", ".join(f"{told_as}: {shown[side]}" for side, told_as in sides.items())
+    caption = (
+        f"Images of {words(config.real)} and {words(config.synthetic)} as points: the nearer two points, the "
+        "more alike the images. Left, the two directions along which real training images differ most; "
+        "right, t-SNE, which keeps neighbours together and whose distances between groups mean nothing. Look "
+        f"for synthetic points where no real ones are, and the other way round. {'; '.join(told)}. Images "
+        f"drawn, at most: {numbers}; perplexity {tsne.get('perplexity', 0):g}, seed {config.seed}."
+    )
+    alt = f"Maps of images ({numbers}) in {listing([words(e) for e in places['encoder'].unique()])}"
+    return book.chart(f"maps/{name}", feature_figures.maps(places, MAPS), places, caption=caption, alt=alt)
+
+
+def _single_features(id: str, config: FidelityEvaluation, tests: pd.DataFrame, book: Book) -> Exhibit:
+    differ, real = int((tests["q"] < 0.05).sum()), int((tests["real_q"] < 0.05).sum())
+    rows = [
+        [
+            Cell(words(row.feature)),
+            *(
+                Cell(significant(value), number=True)
+                for value in (row.shift, row.wasserstein1, row.ks, row.q, row.real_wasserstein1, row.real_q)
+            ),
+        ]
+        for row in tests.head(SHOWN_FEATURES).itertuples()
+    ]
+    caption = (
+        f"Radiomic features of {words(config.synthetic)} that differ most from real training images of "
+        f"{words(config.real)}: of {len(tests)} features {differ} differ (Kolmogorov-Smirnov, q below 0.05 "
+        f"after Benjamini and Hochberg), and {real} do between other real images and the training images. "
+        "Shift of the median and Wasserstein-1 distance in standard deviations of the training images; one "
+        f"image a patient, n = {int(tests['n'].iat[0])} synthetic, {int(tests['n_training'].iat[0])} "
+        f"training and {int(tests['real_n'].iat[0])} other real. The CSV has all features."
+    )
+    head = ["feature", "shift", "distance", "KS", "q", "distance of real", "q of real"]
+    return book.table(f"single_features/{id}", head, rows, caption=caption, data=tests)

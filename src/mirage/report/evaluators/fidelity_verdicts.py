@@ -1,0 +1,141 @@
+"""Verdicts on fidelity and diversity: many measures vote, and none decides alone.
+
+A measure votes by its ratio to the same measure of other real images: *worse* when the ratio is beyond what
+is tolerated and its whole interval beyond 1; *good* when the whole interval is within what is tolerated;
+else it abstains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from mirage.report.chapters.base import count, words
+from mirage.report.inputs import Finished
+from mirage.report.numbers import estimate
+from mirage.report.summary import pick
+from mirage.report.verdicts import Verdict, combine
+
+ENOUGH = 50
+"""Images a side from which an axis can pass."""
+FEWEST = 20
+"""Images a side below which nothing is decided."""
+Vote = Literal["worse", "better", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What is tolerated of a measure.
+
+    Attributes:
+        name: in words.
+        tolerated: ratio to other real images; above 1 where more is worse, below 1 where less is.
+    """
+
+    name: str
+    tolerated: float
+
+
+FIDELITY = {
+    "frechet": Criterion("Fréchet distance", 1.5),
+    "frechet_pca": Criterion("Fréchet distance", 1.5),
+    "kid": Criterion("kernel distance", 1.5),
+    "sliced_wasserstein": Criterion("sliced Wasserstein distance", 1.25),
+    "precision": Criterion("precision", 0.9),
+    "density": Criterion("density", 0.8),
+    "c2st": Criterion("separability by a classifier", 1.15),
+    "js_robust": Criterion("grey values", 1.5),
+}
+DIVERSITY = {
+    "recall": Criterion("recall", 0.9),
+    "coverage": Criterion("coverage", 0.9),
+    "vendi": Criterion("Vendi score", 0.9),
+    "ms_ssim": Criterion("likeness of pairs", 1.25),
+}
+CRITERIA = {"Fidelity": FIDELITY, "Diversity": DIVERSITY}
+NOTHING = {
+    "Fidelity": "No evaluation of this study compares images.",
+    "Diversity": "No evaluation of this study compares how images vary.",
+}
+
+
+def rule(axis: str) -> str:
+    """The rule of an axis in words."""
+    told = dict.fromkeys(f"{one.name} {one.tolerated:g}" for one in CRITERIA[axis].values())
+    return (
+        "every measure, in every feature space, is divided by the same of other real images at equal "
+        "numbers. Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
+        f"whole interval is within the tolerated ratio. Tolerated: {', '.join(told)}. Fail: half of the "
+        "measures or more, of two kinds at least, are worse. Pass: more than half are good, none is worse, "
+        f"and n is {ENOUGH} a side or more. Otherwise, and always when n is below {FEWEST}, inconclusive; "
+        "grey values alone never decide."
+        if axis == "Fidelity"
+        else "as for fidelity, by measures of variety. Tolerated ratios: " + ", ".join(told) + "."
+    )
+
+
+def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
+    """Verdict on an axis over all fidelity evaluations that compare images."""
+    found, sentences = [], []
+    for name in own:
+        votes = ballot(axis, pick(summary, name, kind="ratio"))
+        if len(votes):
+            word = decide(votes)
+            found.append(word)
+            sentences.append(f"{words(name)}: {_sentence(axis, votes)}")
+    return Verdict(axis, combine(found, "better", "worse"), sentences or [NOTHING[axis]], rule(axis))
+
+
+def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:
+    """The ratios that vote on an axis, with their ``vote`` and how far they are ``off``."""
+    criteria = CRITERIA[axis]
+    kept = ratios[ratios["metric"].isin(criteria) & ratios["low"].notna()]
+    if "heldout" in set(kept["protocol"]):
+        kept = kept[kept["protocol"] != "halves"]
+    grey = kept["metric"] == "js_robust"
+    kept = kept[~grey | (kept["label"] == kept.loc[grey, "label"].iloc[0] if grey.any() else ~grey)]
+    tolerated = kept["metric"].map({metric: one.tolerated for metric, one in criteria.items()})
+    votes = [
+        vote(row.estimate, row.low, row.high, limit)
+        for row, limit in zip(kept.itertuples(), tolerated, strict=True)
+    ]
+    off = kept["estimate"].where(tolerated > 1, 1 / kept["estimate"].clip(lower=1e-9))
+    return kept.assign(vote=votes, off=off)
+
+
+def vote(value: float, low: float, high: float, tolerated: float) -> Vote:
+    """What one ratio says."""
+    if tolerated < 1:
+        value, low, high, tolerated = (1 / max(end, 1e-9) for end in (value, high, low, tolerated))
+    if low > 1 and value > tolerated:
+        return "worse"
+    return "better" if high <= tolerated else "inconclusive"
+
+
+def decide(votes: pd.DataFrame) -> Vote:
+    """The word of one evaluation."""
+    cast, kinds = votes["vote"], votes.loc[votes["vote"] == "worse", "metric"].nunique()
+    items = votes["n_items"].min()
+    if items < FEWEST or set(votes["metric"]) == {"js_robust"}:
+        return "inconclusive"
+    if (cast == "worse").mean() >= 0.5 and kinds >= 2:
+        return "worse"
+    if (cast == "better").mean() > 0.5 and not (cast == "worse").any() and items >= ENOUGH:
+        return "better"
+    return "inconclusive"
+
+
+def _sentence(axis: str, votes: pd.DataFrame) -> str:
+    cast = votes["vote"]
+    worst: Any = votes.loc[votes["off"].idxmax()]
+    name = CRITERIA[axis][worst["metric"]].name
+    space = f", {worst['label']}" if isinstance(worst["label"], str) else ""
+    return (
+        f"of {count(len(votes), 'measure')} {(cast == 'worse').sum()} say worse than other real images, "
+        f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell. Farthest off: "
+        f"{name}{space}, {estimate(worst['estimate'], worst['low'], worst['high'], 2)} times that of other "
+        f"real images; n = {int(votes['n_items'].min())} a side."
+    )

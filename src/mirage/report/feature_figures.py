@@ -1,0 +1,140 @@
+"""Charts of feature spaces: ratios to real images, and maps of images as points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from mirage.report.figures import INK, MARKERS, PALETTE, WIDTH, style
+
+SIDES = {
+    "training": ("real, training", PALETTE[0], "o"),
+    "heldout": ("real, held out", PALETTE[2], "^"),
+    "synthetic": ("synthetic", PALETTE[1], "s"),
+}
+MARKS = [0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 20, 50, 100]
+
+
+def ratios(panels: Mapping[str, pd.DataFrame], encoders: Sequence[str]) -> Figure:
+    """Forest plot of ratios to real images on logarithmic axes, a panel a group of measures.
+
+    Args:
+        panels: title -> rows ``name`` (of the measure), ``encoder``, ``estimate``, ``low``, ``high``, in the
+            order drawn from top to bottom. Points whose interval holds 1 are hollow.
+        encoders: all of them, in the order of colours and markers.
+    """
+    lines = [sum(1 for _ in rows["name"].unique()) for rows in panels.values()]
+    with style():
+        height = 1.3 + 0.17 * max(len(encoders), 2) * max(lines)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(panels))).tolist()
+        for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+            _ratio_panel(axis, rows, encoders)
+            axis.set_title(title)
+        handles = [
+            Line2D([], [], color=PALETTE[i % len(PALETTE)], marker=MARKERS[i % len(MARKERS)], label=name)
+            for i, name in enumerate(encoders)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+    return figure
+
+
+def _ratio_panel(axis: Axes, rows: pd.DataFrame, encoders: Sequence[str]) -> None:
+    names = list(rows["name"].unique())
+    step = 0.8 / max(len(encoders), 2)
+    for row in rows.itertuples():
+        at = list(encoders).index(row.encoder)
+        y = names.index(row.name) + step * (at - (len(encoders) - 1) / 2)
+        colour = PALETTE[at % len(PALETTE)]
+        if np.isfinite(row.low) and np.isfinite(row.high):
+            axis.plot([row.low, row.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+        decided = row.low > 1 or row.high < 1
+        axis.plot(
+            [row.estimate],
+            [y],
+            marker=MARKERS[at % len(MARKERS)],
+            markersize=5,
+            color=colour,
+            markerfacecolor=colour if decided else "white",
+            linestyle="none",
+        )
+    axis.set_xscale("log")
+    axis.axvline(1, color=INK, linewidth=1)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    known = rows[["estimate", "low", "high"]].to_numpy(dtype=float)
+    known = known[np.isfinite(known) & (known > 0)]
+    low, high = min(0.8, known.min(initial=1.0) / 1.1), max(1.25, known.max(initial=1.0) * 1.1)
+    axis.set_xlim(low, high)
+    shown = [mark for mark in MARKS if low <= mark <= high]
+    axis.set_xticks(_spread(shown))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("synthetic over real (95 % interval)")
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+
+
+def _spread(marks: Sequence[float]) -> list[float]:
+    """At most six of the marks, 1 among them."""
+    if len(marks) <= 6:
+        return list(marks)
+    few = [mark for mark in marks if mark not in (0.8, 1.25)]
+    return few if len(few) <= 6 else sorted({1, *few[::2]})
+
+
+def maps(places: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Images as points of a plane, a row an encoder and a column a method.
+
+    Args:
+        places: encoder, method, side (training, heldout or synthetic), x, y.
+        titles: method -> title of its column.
+    """
+    encoders = list(places["encoder"].unique())
+    methods = [method for method in titles if (places["method"] == method).any()]
+    with style():
+        figure = Figure(figsize=(WIDTH * 0.8, 3.1 * len(encoders)), layout="constrained")
+        axes = np.atleast_2d(figure.subplots(len(encoders), len(methods), squeeze=False))
+        for line, encoder in enumerate(encoders):
+            for column, method in enumerate(methods):
+                axis = axes[line, column]
+                own = places[(places["encoder"] == encoder) & (places["method"] == method)]
+                _map(axis, own)
+                axis.set_title(f"{encoder.replace('_', ' ')}: {titles[method]}")
+        present = [side for side in SIDES if (places["side"] == side).any()]
+        handles = [
+            Line2D(
+                [], [], color=SIDES[side][1], marker=SIDES[side][2], linestyle="none", label=SIDES[side][0]
+            )
+            for side in present
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _map(axis: Axes, places: pd.DataFrame) -> None:
+    for order, (side, (_, colour, marker)) in enumerate(SIDES.items()):
+        own = places[places["side"] == side]
+        axis.plot(
+            own["x"],
+            own["y"],
+            linestyle="none",
+            marker=marker,
+            markersize=3.6,
+            color=colour,
+            alpha=0.65,
+            markeredgewidth=0,
+            zorder=2 + order,
+        )
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set_visible(True)
