@@ -224,9 +224,11 @@ class Graph:
         }
 
     def _kind(self, name: str) -> str:
-        if name in self.config.recipes:
+        """Kind of a node; images that somebody's generator made are drawn as those of a recipe are."""
+        dataset = self.config.datasets.get(name)
+        if dataset is None or dataset.made_from:
             return "recipe"
-        return "simulated" if self.config.datasets[name].simulate else "dataset"
+        return "simulated" if dataset.simulate else "dataset"
 
     def _nodes(self, study: str) -> list[tuple[str, str]]:
         """(id, kind) of all that a study is made of; an id is ``kind:name``."""
@@ -248,7 +250,7 @@ class Graph:
             if kind == "generator":
                 yield data_id(self.config.generators[name].data), node
             elif kind == "recipe":
-                recipe = self.config.recipes[name]
+                recipe = self.config.recipes.get(name) or self.config.datasets[name]
                 yield from ((f"generator:{ref.generator}", node) for ref in models_of(recipe))
                 yield from ((data_id(used), node) for used in data_of(recipe))
             elif kind == "evaluation":

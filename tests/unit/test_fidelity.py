@@ -17,7 +17,7 @@ from mirage.data import Dataset, ItemRow, ShardWriter
 from mirage.data.dataset import write_info
 from mirage.data.manifest import to_table, write_manifest
 from mirage.errors import DataError, LeakError
-from mirage.evaluate import fidelity, resampling, run_set
+from mirage.evaluate import fidelity, run_set, statistics
 from mirage.evaluate.features.bank import FeatureBank
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -251,7 +251,7 @@ def test_large_sets_are_sampled(toy_dataset: Any, tmp_path: Path, monkeypatch: p
 def test_bootstrap_draws_whole_subjects() -> None:
     """Items of one subject are drawn together, as many subjects as there are."""
     subjects = np.array([0, 0, 1, 2, 2, 2])
-    weights = resampling.bootstrap_weights(np.random.default_rng(0), subjects, 50)
+    weights = statistics.bootstrap_weights(np.random.default_rng(0), subjects, 50)
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, 0] + weights[:, 2] + weights[:, 3] == 3).all()
 
@@ -259,7 +259,7 @@ def test_bootstrap_draws_whole_subjects() -> None:
 def test_halves_never_cut_a_subject() -> None:
     """Both halves hold whole subjects, nobody is in both, and everybody is in one."""
     subjects = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    first, second = resampling.halves(np.random.default_rng(0), subjects, 40)
+    first, second = statistics.halves(np.random.default_rng(0), subjects, 40)
     assert (first ^ second).all()
     assert (second.sum(axis=1) == 4).all()
     assert (first[:, ::2] == first[:, 1::2]).all()
@@ -269,4 +269,4 @@ def test_weighted_median_is_the_median_of_the_drawn() -> None:
     """Weights are repetitions."""
     values, weights = np.array([5.0, 1.0, 3.0, 9.0]), np.array([[1, 1, 1, 1], [0, 2, 1, 0], [3, 0, 0, 1]])
     expected = [np.median(np.repeat(values, row)) for row in weights]
-    assert resampling.weighted_median(values, weights.astype(float)).tolist() == expected
+    assert statistics.weighted_median(values, weights.astype(float)).tolist() == expected

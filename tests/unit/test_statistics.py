@@ -10,6 +10,7 @@ import pytest
 
 from mirage.errors import DataError
 from mirage.evaluate import statistics
+from mirage.evaluate.statistics import hierarchical
 
 
 def rows(values: np.ndarray, arm: str = "real", items: int = 1, trained: bool = True) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def test_interval_covers_the_truth_as_often_as_it_says(
     seeds: int, subjects: int, by_seed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """95 % intervals of 300 simulated experiments hold the true mean in 92 to 99 % of them."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 300)
+    monkeypatch.setattr(hierarchical, "RESAMPLES", 300)
     rng = np.random.default_rng(7)
     held = 0
     for _ in range(300):
@@ -178,3 +179,104 @@ def test_compare_arms_puts_the_baseline_first_and_adjusts_over_the_others() -> N
     assert np.isnan(found.loc["broken", "estimate"])
     with pytest.raises(DataError, match="baseline"):
         statistics.compare_arms(table, "f1", "nothing")
+
+
+def brute_areas(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """AUC by counting pairs, with the structural components of DeLong (1988)."""
+    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+    return wins.mean(), wins.mean(axis=1), wins.mean(axis=0)
+
+
+def test_delong_equals_counting_of_pairs() -> None:
+    """The area, its variance and the covariance of two, with ties."""
+    rng = np.random.default_rng(1)
+    truth = np.repeat([1.0, 0.0], [30, 40])
+    one, other = (np.round(truth + rng.normal(0, 1, 70), 1) for _ in range(2))
+    (area, over, under), (area2, over2, under2) = (brute_areas(s[:30], s[30:]) for s in (one, other))
+    found = statistics.delong(one[:30], one[30:])
+    variance = over.var(ddof=1) / 30 + under.var(ddof=1) / 40
+    logit = np.log(area / (1 - area))
+    reach = 1.959964 * np.sqrt(variance) / (area * (1 - area))
+    assert found.estimate == pytest.approx(area)
+    assert found.low == pytest.approx(1 / (1 + np.exp(reach - logit)), rel=1e-6)
+    assert found.high == pytest.approx(1 / (1 + np.exp(-reach - logit)), rel=1e-6)
+    compared = statistics.delong_difference(one[:30], one[30:], other[:30], other[30:])
+    error = np.sqrt((over - over2).var(ddof=1) / 30 + (under - under2).var(ddof=1) / 40)
+    assert compared.estimate == pytest.approx(area - area2)
+    assert compared.high - compared.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
+
+
+def test_delong_agrees_with_a_bootstrap() -> None:
+    """The standard error is that of 2,000 resamples of subjects."""
+    rng = np.random.default_rng(2)
+    positives, negatives = rng.normal(1, 1, 80), rng.normal(0, 1, 120)
+    draws = [brute_areas(rng.choice(positives, 80), rng.choice(negatives, 120))[0] for _ in range(2000)]
+    found = statistics.delong(positives, negatives)
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.015)
+
+
+def test_delong_without_overlap_or_scores_claims_little() -> None:
+    """A perfect area is as uncertain as its few cases; one case has no interval."""
+    perfect = statistics.delong([2.0, 3.0, 4.0], [0.0, 1.0])
+    assert (perfect.estimate, perfect.high) == (1.0, 1.0)
+    assert perfect.low == pytest.approx(0.158, abs=1e-3)
+    assert np.isnan(statistics.delong([2.0], [0.0, 1.0]).low)
+    same = statistics.delong_difference([2.0, 3.0], [0.0, 2.5], [2.0, 3.0], [0.0, 2.5])
+    assert same == (0, 0, 0, 1)
+    with pytest.raises(ValueError, match="same subjects"):
+        statistics.delong_difference([2.0, 3.0], [0.0], [2.0], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(72, 150, 0.398, 0.563), (91, 150, 0.524, 0.685), (0, 20, 0.0, 0.168), (20, 20, 0.832, 1.0)],
+)
+def test_clopper_pearson_of_known_tables(successes: int, trials: int, low: float, high: float) -> None:
+    """Published intervals of two readers, and none and all of twenty."""
+    found = statistics.clopper_pearson(successes, trials)
+    assert found == pytest.approx((successes / trials, low, high), abs=6e-4)
+
+
+def test_holm_leaves_out_what_is_not_known() -> None:
+    """A NaN stays one and does not count as a hypothesis."""
+    assert statistics.holm([0.01, float("nan"), 0.04])[::2] == pytest.approx([0.02, 0.04])
+    assert np.isnan(statistics.holm([float("nan")])).all()
+
+
+def test_paired_permutation_of_an_array() -> None:
+    """Five differences of one sign: 2 of 32 patterns are as extreme."""
+    assert statistics.paired_permutation_p([1.0, 2.0, 0.5, 3.0, 1.0]) == 2 / 32
+
+
+def test_nadeau_bengio_by_hand() -> None:
+    """Variance 1 over 10 folds of 10: (1/10 + 1/9) in place of 1/10."""
+    values = np.array([0.0, 2.0] * 5) * 3 / np.sqrt(10)
+    found = statistics.nadeau_bengio(values, 1 / 9)
+    error = np.sqrt(1 / 10 + 1 / 9)
+    assert found.estimate == pytest.approx(values.mean())
+    assert found.high - found.estimate == pytest.approx(2.262157 * error, rel=1e-5)
+    assert 0 < found.p < 1
+    assert np.isnan(statistics.nadeau_bengio([0.3], 0.25).low)
+    assert statistics.nadeau_bengio([0.1, 0.1], 0.25).p == 0
+
+
+def test_halves_of_subjects_stay_whole() -> None:
+    """Half of the patients of each draw, with all of their items."""
+    subjects = np.array([0, 0, 1, 2, 2, 2, 3, 4])
+    drawn = statistics.subsample(np.random.default_rng(0), subjects, 40)
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    assert (np.unique(subjects[np.flatnonzero(drawn[7])]).size) == 2
+    assert {np.unique(subjects[row]).size for row in drawn} == {2}
+
+
+def test_m_out_of_n_of_a_mean_is_a_t_interval() -> None:
+    """Half width t times the standard error, by subjects: items of a subject add nothing."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, 40), rng.normal(0.5, 1, 40)
+    a, b, subjects = np.repeat(a, 3), np.repeat(b, 3), np.repeat(np.arange(40), 3)
+    found = statistics.m_out_of_n(lambda i, j: b[j].mean() - a[i].mean(), subjects, subjects, rng, 2000)
+    error = np.sqrt(a[::3].var(ddof=1) / 40 + b[::3].var(ddof=1) / 40)
+    assert found.estimate == pytest.approx(b.mean() - a.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(2.02 * error, rel=0.08)
+    few = statistics.m_out_of_n(lambda i, j: 1.0, np.arange(3), np.arange(40), rng, 10)
+    assert (few.estimate, np.isnan(few.low)) == (1.0, True)

@@ -128,6 +128,12 @@ def shards_of(suffix):
     return files
 
 
+def source_manifest(wildcards):
+    """Manifest of the dataset that a generator has learnt which made these images; none of real ones."""
+    made_from = CONFIG.datasets[wildcards.dataset].made_from
+    return [] if made_from is None else GRAPH.manifest(made_from)
+
+
 def train_options(wildcards):
     """What decides the weights, beside seed and data."""
     return slices.train_slice(CONFIG, wildcards.generator)

@@ -37,6 +37,7 @@ rule gather_dataset:
         tensors=shards_of("arrow"),
         rows=shards_of("parquet"),
         facts=shards_of("json"),
+        made_from=source_manifest,
     output:
         manifest="<results>/datasets/{dataset}/manifest.parquet",
         info="<results>/datasets/{dataset}/dataset.json",

@@ -16,7 +16,10 @@ Seed = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Refers:
-    """Marks a field whose value (or values) must be names of a registry."""
+    """Marks a field whose value (or values), unless it is None, must be names of a registry.
+
+    A ``dataset`` is one of real or simulated images: none that says ``made_from``.
+    """
 
     registry: Literal["dataset", "dataset or recipe", "generator", "encoder", "evaluation"]
 

@@ -9,10 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mirage.config.base import Entry, Options
+from mirage.config.base import Entry, Options, Refers
 
 Kind = Literal["image", "volume"]
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
+COLOURS = ("red", "green", "blue")
 SEQUENCES: tuple[MriSequence, ...] = ("flair", "t1", "t1ce", "t2")
 TUMOUR_LABELS = {1: "NCR", 2: "ED", 3: "ET"}
 """Stored value -> name of the labels of a brain tumour, whatever the codes of the files are."""
@@ -33,7 +34,7 @@ class SourceEntry(Options):
 
     @property
     def channels_stored(self) -> list[str]:
-        """Names of a stored volume's channels."""
+        """Names of the stored images' channels."""
         return ["grey"]
 
     def simulated(self) -> Self:
@@ -48,6 +49,11 @@ class DriveSource(SourceEntry):
     reader: Literal["drive"]
     path: str = Field("resources/drive", description="folder that holds training/ and test/")
 
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours."""
+        return [*COLOURS]
+
 
 class ChaseDB1Source(SourceEntry):
     """CHASE_DB1: a flat folder of `Image_01L.jpg`, `Image_01L_1stHO.png`, `Image_01L_2ndHO.png`."""
@@ -55,12 +61,22 @@ class ChaseDB1Source(SourceEntry):
     reader: Literal["chasedb1"]
     path: str = Field("resources/chasedb1", description="the flat folder")
 
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours."""
+        return [*COLOURS]
+
 
 class MessidorSource(SourceEntry):
     """MESSIDOR: folders `Base11` ... `Base34` of TIFF files with `Annotation_Base*.xls`; no vessel labels."""
 
     reader: Literal["messidor"]
     path: str = Field("resources/messidor", description="folder that holds Base11, Base12, ...")
+
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours."""
+        return [*COLOURS]
 
     @property
     def label_table(self) -> dict[int, str]:
@@ -108,6 +124,12 @@ class FolderSource(SourceEntry):
         "Default: every image is a subject of its own",
         examples=[r"(\d+)[LR]\.jpg$"],
     )
+    namespace: str | None = Field(
+        None,
+        min_length=1,
+        description="what subjects are unique within: sources of one namespace share their subjects, so that "
+        "a patient in two folders is found. Default: the folder",
+    )
     table: str | None = Field(
         None,
         description="CSV relative to path with a column `file` and any of subject_id, split and attributes",
@@ -119,6 +141,15 @@ class FolderSource(SourceEntry):
     def label_table(self) -> dict[int, str]:
         """Those that are named, where there are masks."""
         return dict(self.labels) if self.masks else {}
+
+    @property
+    def channels_stored(self) -> list[str]:
+        """Colours, or one."""
+        return ["grey"] if self.channels == "grey" else [*COLOURS]
+
+    def simulated(self) -> Self:
+        """Phantoms of one folder are other subjects than those of another."""
+        return super().simulated().model_copy(update={"namespace": None})
 
     @model_validator(mode="after")
     def _patterns(self) -> FolderSource:
@@ -472,15 +503,24 @@ class SplitOptions(Options):
     )
     val: float = Field(0.1, ge=0, lt=1, description="share of the subjects that are not in test")
     test: float = Field(
-        0.2, ge=0, lt=1, description="share of all subjects; unused where the source has a test set"
+        0.2,
+        ge=0,
+        le=1,
+        description="share of all subjects, 1: all of them; unused where the source has a test set",
     )
     seed: int = Field(0, ge=0, description="seed of the order of subjects")
 
 
 class DatasetConfig(Entry):
-    """A named dataset of real or simulated images or volumes."""
+    """A named dataset of real or simulated images or volumes, or of images that a generator has made."""
 
     source: SourceOptions = Field(description="reader of the native layout")
+    made_from: Annotated[str | None, Refers("dataset")] = Field(
+        None,
+        description="the images are synthetic: somebody's generator made them after the training split of "
+        "this dataset. All are training items; it stands wherever a recipe can. A column `donors` of the "
+        "table names subjects of that dataset whose pixels or labels an image holds, separated by `;`",
+    )
     simulate: SimulateOptions | None = Field(
         None, description="simulate the native layout instead of reading `source.path`"
     )
@@ -502,6 +542,12 @@ class DatasetConfig(Entry):
             )
         if kind == "volume" and isinstance(self.source, FolderSource) and self.source.channels == "rgb":
             raise ValueError("source.channels: volumes have no colours; write `channels: grey`")
+        return self
+
+    @model_validator(mode="after")
+    def _made_is_all_training(self) -> DatasetConfig:
+        if self.made_from is not None and self.split != SplitOptions():
+            raise ValueError("split: images that were `made_from` others are all for training; leave it out")
         return self
 
     @model_validator(mode="after")

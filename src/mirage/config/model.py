@@ -57,6 +57,11 @@ class Config(Options):
         for where, registry, name in self._all_references():
             if name not in known[registry]:
                 raise ValueError(f"{where}: {name!r} is no {registry}{suggest(name, known[registry])}")
+            if registry == "dataset" and self._is_made(name):
+                raise ValueError(
+                    f"{where}: {name!r} holds images that a generator has made (`made_from`); name a dataset "
+                    "of real ones"
+                )
         return self
 
     @model_validator(mode="after")
@@ -143,6 +148,26 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
+    def _sides_are_what_they_say(self) -> Config:
+        for name, entry in self.evaluations.items():
+            if not isinstance(entry, SetEvaluation):
+                continue
+            if self._is_made(entry.real):
+                raise ValueError(
+                    f"evaluations.{name}.real: {entry.real!r} holds images that a generator has made "
+                    "(`made_from`); name a dataset of real ones"
+                )
+            if entry.synthetic in self.datasets and not self._is_made(entry.synthetic):
+                raise ValueError(
+                    f"evaluations.{name}.synthetic: {entry.synthetic!r} is a dataset of real images; name a "
+                    "recipe, or say after which dataset a generator made them (`made_from`)"
+                )
+            stored = [data for data in data_of(entry) if data in self.datasets]
+            keys = ("prepare.size", "prepare.bits", "channels")
+            self._check_alike(f"evaluations.{name}", stored, keys)
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_cut(self) -> Config:
         for name, generator in self.generators.items():
             training, gpus = generator.training, max(1, generator.runtime.gpus)
@@ -185,8 +210,9 @@ class Config(Options):
 
     def _check_alike(self, where: str, data: Iterable[str], keys: Iterable[str]) -> None:
         """Refuse datasets and recipes of which one is stored in another way than the first."""
-        first, *others = dict.fromkeys(data)
-        for other in others:
+        names = list(dict.fromkeys(data))
+        for other in names[1:]:
+            first = names[0]
             expected, found = self._stored(first), self._stored(other)
             for key in keys:
                 if expected.get(key) != found.get(key):
@@ -201,18 +227,18 @@ class Config(Options):
         return repr(name) if name == origin else f"{name!r} (stored as {origin!r} is)"
 
     def _stored(self, name: str) -> dict[str, Any]:
-        """How the items of a dataset or recipe are stored; of 2D images only their size, which all keep."""
+        """How the items of a dataset or recipe are stored."""
         dataset = self.datasets[self.stored_as(name)]
-        if dataset.prepare.kind == "image":
-            return {"prepare.size": dataset.prepare.size}
-        channels = dataset.source.channels_stored
-        return {
-            "prepare.size": list(dataset.prepare.size),
-            "prepare.bits": dataset.prepare.bits,
+        prepare, channels = dataset.prepare, dataset.source.channels_stored
+        size = prepare.size if isinstance(prepare.size, int) else list(prepare.size)
+        stored: dict[str, Any] = {
+            "prepare.size": size,
+            "prepare.bits": prepare.bits,
             "channels": channels,
-            "number of channels": len(channels),
-            "labels": dataset.labels,
         }
+        if prepare.kind == "volume":
+            stored |= {"number of channels": len(channels), "labels": dataset.labels}
+        return stored
 
     def _check_masks(self, where: str, data: str, wanted: set[str]) -> None:
         missing = wanted - self._mask_channels(data)
@@ -258,9 +284,13 @@ class Config(Options):
             found = f"{generator.arch}: {generator.makes}s from {generator.needs or 'noise'}"
             raise ValueError(f"{where}: expected {wanted}, {ref.generator!r} is {found}")
 
-    def _inputs(self, recipe: str) -> list[str]:
-        """Datasets and recipes that a recipe is made of: read by it, or learnt by its generators."""
-        entry = self.recipes[recipe]
+    def _is_made(self, name: str) -> bool:
+        """Whether a name is that of a dataset whose images a generator has made."""
+        return name in self.datasets and self.datasets[name].made_from is not None
+
+    def _inputs(self, name: str) -> list[str]:
+        """Datasets and recipes that one is made of: read by it, or learnt by its generators."""
+        entry = self.recipes.get(name) or self.datasets[name]
         learnt = [self.generators[ref.generator].data for ref in models_of(entry)]
         return [*learnt, *data_of(entry)]
 
@@ -287,7 +317,7 @@ class Config(Options):
             current = stack.pop()
             if current not in found:
                 found.add(current)
-                stack += self._inputs(current) if current in self.recipes else []
+                stack += self._inputs(current)
         return found
 
     def encoders_of(self, evaluation: str) -> list[str]:

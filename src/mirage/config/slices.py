@@ -46,11 +46,11 @@ def simulate_slice(config: Config, dataset: str) -> dict[str, Any]:
 
 
 def prepare_slice(config: Config, dataset: str) -> dict[str, Any]:
-    """What decides the pixels of a prepared dataset; its splits are fixed later."""
+    """What decides the pixels of a prepared dataset; splits and what made it are seen to later."""
     entry = config.datasets[dataset]
     if entry.simulate:  # the real data are not read
         entry = entry.model_copy(update={"source": entry.source.simulated()})
-    return _versioned("prepare", normalise(entry, exclude={"split", "max_failed_fraction"}))
+    return _versioned("prepare", normalise(entry, exclude={"made_from", "split", "max_failed_fraction"}))
 
 
 def gather_slice(config: Config, name: str) -> dict[str, Any]:
@@ -58,12 +58,14 @@ def gather_slice(config: Config, name: str) -> dict[str, Any]:
     dataset = config.datasets.get(name)
     entry = dataset or config.recipes[name]
     split = normalise(dataset.split) if dataset else None
+    made_from = {"made_from": dataset.made_from} if dataset and dataset.made_from else {}
     return _versioned(
         "gather",
         {
             "shards": entry.shards,
             "split": split,
             "max_failed_fraction": entry.max_failed_fraction,
+            **made_from,
         },
     )
 

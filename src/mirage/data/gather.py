@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from mirage.config.datasets import SplitOptions
-from mirage.data.dataset import DatasetInfo, ImageFacts, write_info
+from mirage.data.dataset import Dataset, DatasetInfo, ImageFacts, write_info
+from mirage.data.made import as_made
 from mirage.data.manifest import write_manifest
 from mirage.data.names import shard_name
 from mirage.data.splits import assign_splits, link_subjects
@@ -49,6 +50,7 @@ def gather(
     shards: int,
     split: SplitOptions | None,
     max_failed_fraction: float,
+    made_from: Dataset | None = None,
 ) -> DatasetInfo:
     """Write ``manifest.parquet`` and ``dataset.json`` over the shards in ``folder``.
 
@@ -58,11 +60,13 @@ def gather(
         shards: how many shards there must be.
         split: how subjects are split; None keeps the splits that the rows carry (synthetic data).
         max_failed_fraction: share of failed rows that is tolerated.
+        made_from: the dataset after whose training split somebody's generator made the images; then ``split``
+            is not used. None: the rows say themselves where the images are from.
 
     Raises:
         DataError: a shard is missing, damaged or differs, item ids repeat, nothing is usable, or too many
             rows failed.
-        LeakError: the splits would put one subject on two sides.
+        LeakError: the splits would put one subject on two sides, or see ``mirage.data.made``.
     """
     stems = [shard_name(index, shards) for index in range(shards)]
     shared, made_by = _merge_facts([_read_facts(folder / f"{stem}.json") for stem in stems], name)
@@ -70,7 +74,9 @@ def gather(
     table = pa.concat_tables(tables, promote_options="permissive")
     table = table.sort_by("item_id")
     _check_rows(table.select(["item_id", "status", "reason"]).to_pandas(), name, max_failed_fraction)
-    if split is not None:
+    if made_from is not None:
+        table, shared["lineage"] = as_made(table, made_from, name)
+    elif split is not None:
         table = _with_splits(table, split, name)
     write_manifest(folder / "manifest.parquet", table)
     ok = table.filter(pa.compute.equal(table["status"], "ok"))
@@ -84,8 +90,9 @@ def gather(
         fingerprint=_fingerprint(folder, stems),
         provenance={
             **made_by,
-            "split": None if split is None else split.model_dump(mode="json"),
+            "split": None if split is None or made_from else split.model_dump(mode="json"),
             "max_failed_fraction": max_failed_fraction,
+            **({"made_from": made_from.info.name} if made_from else {}),
         },
         **shared,
     )

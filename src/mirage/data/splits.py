@@ -41,8 +41,9 @@ def assign_splits(
 
     Subjects are ordered by a seeded hash of their group and cut at exact shares, so a dataset of ten
     children really has two of them in a test share of 0.2, and the same subject gets the same split
-    however the dataset is prepared. A share above zero gets at least one group while one is left. A subject
-    that the source marks as train may become val, where the source has no val, but never test.
+    however the dataset is prepared. A share above zero gets at least one group while one is left, and one is
+    left for training unless all are asked for. A subject that the source marks as train may become val, where
+    the source has no val, but never test.
 
     Args:
         native: subject -> the source's own splits of its items (empty set: none given).
@@ -94,6 +95,6 @@ def assign_splits(
 
 
 def _share(share: float, total: int, available: int) -> int:
-    """Groups in a share: rounded, at least one if the share is above zero, and one left for training."""
+    """Groups in a share: rounded, at least one if above zero, and one left for training if below 1."""
     wanted = max(1, round(share * total)) if share > 0 else 0
-    return int(np.clip(wanted, 0, max(available - 1, 0)))
+    return int(np.clip(wanted, 0, max(available - (share < 1), 0)))

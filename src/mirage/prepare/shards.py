@@ -126,8 +126,9 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
                 spacing.add(prepared.spacing_mm)
             rows.append(row)
     write_manifest(stem.with_suffix(".parquet"), rows.table())
-    # What runs where, and how subjects are split later, changes nothing here.
-    decided_by = config.model_dump(mode="json", exclude={"runtime", "demo", "split", "max_failed_fraction"})
+    # What runs where, how subjects are split and what made the images, changes nothing here.
+    later = {"runtime", "demo", "made_from", "split", "max_failed_fraction"}
+    decided_by = config.model_dump(mode="json", exclude=later)
     ShardFacts(
         namespace=source.namespace,
         modality=source.modality,

@@ -39,8 +39,8 @@ class Folder(Source):
 
     @property
     def namespace(self) -> str:
-        """``folder@`` and the folder's one true path, however it is written or linked."""
-        return f"folder@{self.root.resolve().as_posix()}"
+        """As configured, else ``folder@`` and the folder's one true path, however it is written or linked."""
+        return self.options.namespace or f"folder@{self.root.resolve().as_posix()}"
 
     def check_layout(self) -> None:
         """Check for the folder, the table, and the fixed part of the patterns' folders."""
@@ -83,7 +83,7 @@ class Folder(Source):
 
     def _mask_paths(self, file: str) -> dict[str, str]:
         """Mask channel -> path of the image's mask, relative to the folder; it need not exist."""
-        return {channel: _expand(pattern, file) for channel, pattern in self._patterns().items() if pattern}
+        return {channel: mask_of(pattern, file) for channel, pattern in self._patterns().items() if pattern}
 
     def _files(self) -> list[str]:
         wanted, excluded = _glob(self.options.images), [_glob(glob) for glob in self.options.exclude]
@@ -97,7 +97,7 @@ class Folder(Source):
             and not any(expression.fullmatch(file) for expression in [*excluded, *masks])
         ]
         patterns = [pattern for pattern in self._patterns().values() if pattern and ".." in pattern]
-        up = {os.path.normpath(_expand(pattern, file)) for pattern in patterns for file in files}
+        up = {os.path.normpath(mask_of(pattern, file)) for pattern in patterns for file in files}
         return [file for file in files if os.path.normpath(file) not in up]
 
     def _item(self, file: str, item_id: str, table: Table | None, problem: str | None) -> SourceItem:
@@ -165,14 +165,15 @@ def _repeated(texts: Iterable[str]) -> frozenset[int]:
     return frozenset(hashes[counts > 1].tolist())
 
 
-def _stem(file: str) -> str:
+def stem_of(file: str) -> str:
+    """What ``{stem}`` stands for: the file's name without its suffix."""
     name = PurePosixPath(file).name
     return name[:-7] if name.lower().endswith(".nii.gz") else PurePosixPath(name).stem
 
 
 def _identifier(file: str) -> str:
     """Path without its suffix, in the letters an item id may have."""
-    return _safe((PurePosixPath(file).parent / _stem(file)).as_posix())
+    return _safe((PurePosixPath(file).parent / stem_of(file)).as_posix())
 
 
 def _safe(text: str) -> str:
@@ -181,9 +182,10 @@ def _safe(text: str) -> str:
     return safe if safe == text else f"{safe}-{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
-def _expand(pattern: str, file: str) -> str:
+def mask_of(pattern: str, file: str) -> str:
+    """Path of a mask by its pattern, of an image; both relative to the folder."""
     path = PurePosixPath(file)
-    return pattern.format(stem=_stem(file), parent=path.parent.as_posix(), name=path.name)
+    return pattern.format(stem=stem_of(file), parent=path.parent.as_posix(), name=path.name)
 
 
 def _mask_regex(pattern: str) -> re.Pattern[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mirage.config.datasets import COLOURS
 from mirage.errors import DataError
 from mirage.sources.base import RawImage
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Channels = Literal["grey", "rgb"]
 Polarity = Literal["bright", "dark", "labels"]
-CHANNEL_NAMES: dict[Channels, list[str]] = {"grey": ["grey"], "rgb": ["red", "green", "blue"]}
+CHANNEL_NAMES: dict[Channels, list[str]] = {"grey": ["grey"], "rgb": [*COLOURS]}
 SAME_PLACE = 0.1
 """How far, in voxels, the corners of two volumes may lie apart that are taken to be on one grid."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from mirage.errors import DataError
 
+TEXT = frozenset({"file", "subject_id", "split", "donors"})
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "none"})
 INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -52,7 +53,7 @@ def read_table(path: Path) -> Table:
     """Read a CSV (comma, semicolon or tab) with a column ``file``.
 
     A column becomes int or float when all its known values are numbers without leading zeros, text
-    otherwise; ``subject_id`` and ``split`` are always text.
+    otherwise; ``subject_id``, ``split`` and ``donors`` are always text.
 
     Raises:
         DataError: no column ``file``, a column or a file twice, a column named like one of the manifest's
@@ -72,7 +73,7 @@ def read_table(path: Path) -> Table:
         if len(line) != len(names):
             raise DataError(f"{path}, row {at + 2}: has {len(line)} values, the header has {len(names)}")
     columns = {
-        name: _typed([line[at].strip() for line in lines[1:]], text=name in ("subject_id", "split", "file"))
+        name: _typed([line[at].strip() for line in lines[1:]], text=name in TEXT)
         for at, name in enumerate(names)
     }
     _check_splits(path, columns.get("split", []))

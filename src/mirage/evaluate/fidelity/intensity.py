@@ -45,7 +45,7 @@ from mirage.errors import DataError
 from mirage.evaluate.fidelity.draws import Ints, Plan
 from mirage.evaluate.fidelity.measures import Found
 from mirage.evaluate.fidelity.rows import Rows, measured, row
-from mirage.evaluate.resampling import bootstrap_weights, centred, halves, limits, pick_weights
+from mirage.evaluate.statistics import bootstrap_weights, centred, halves, limits, pick_weights
 from mirage.metrics import histograms
 from mirage.preprocess.fov import derive_fov
 

@@ -15,7 +15,7 @@ from mirage.data import Items
 from mirage.evaluate.features.pixels import fitting_size, resized, scaled
 from mirage.evaluate.fidelity.draws import Floats, Ints, around
 from mirage.evaluate.fidelity.rows import SHARE, Rows, row
-from mirage.evaluate.resampling import bootstrap_weights
+from mirage.evaluate.statistics import bootstrap_weights
 from mirage.metrics.ssim import Pyramid, compare, pyramid, random_pairs, scales_of
 
 SIDES = {2: 128, 3: 48}

@@ -18,7 +18,7 @@ from mirage.data import Items
 from mirage.evaluate.fidelity.draws import Floats, Ints
 from mirage.evaluate.fidelity.intensity import field_of_view
 from mirage.evaluate.fidelity.rows import Rows, row
-from mirage.evaluate.resampling import bootstrap_weights, limits
+from mirage.evaluate.statistics import bootstrap_weights, limits
 
 
 def foreground_shares(data: Items, indices: Sequence[int]) -> Floats:

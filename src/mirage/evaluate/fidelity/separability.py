@@ -13,7 +13,7 @@ import numpy as np
 from mirage import seeds
 from mirage.evaluate.fidelity.draws import Floats, Ints, Plan
 from mirage.evaluate.fidelity.rows import Rows, planned
-from mirage.evaluate.resampling import bootstrap_weights, limits
+from mirage.evaluate.statistics import bootstrap_weights, limits
 from mirage.metrics.points import Array
 from mirage.metrics.separability import TwoSampleTest, classifier_two_sample
 

@@ -29,7 +29,7 @@ import pandas as pd
 from mirage import seeds
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import Features, Space
-from mirage.evaluate.resampling import halves
+from mirage.evaluate.statistics import delong, halves
 from mirage.metrics.membership import by_subject, density_ratio_score, roc, tpr_at_fpr
 from mirage.metrics.neighbours import Floats, pairwise
 
@@ -68,29 +68,13 @@ def attack(space: Space, records: Records, seed: int) -> tuple[list[dict[str, An
     for name, (members, others) in _scored(space, records, seed):
         arm = "reference" if name in CONTROLS else "synthetic"
         count = len(members) + len(others)
-        auc, low, high = auc_interval(members, others)
-        rows.append(row(arm, "auc", space.name, name, auc, (low, high), count, count))
+        auc = delong(members, others)
+        ends = auc.low, auc.high
+        rows.append(row(arm, "auc", space.name, name, auc.estimate, ends, count, count))
         rows.append(_at_low_rate(arm, space.name, name, members, others))
         curve = roc(members, others)
         curves.append(pd.DataFrame({"space": space.name, "attack": name, "fpr": curve.fpr, "tpr": curve.tpr}))
     return rows, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
-
-
-def auc_interval(members: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
-    """AUC with DeLong's 95 % interval; where all members score above all others, or below, that has no width,
-    and the exact binomial one of the smaller side stands for it."""
-    value, low, high = _delong(members, others)
-    fewer = min(len(members), len(others))
-    if value in (0.0, 1.0):
-        low, high = exact_interval(round(value) * fewer, fewer)
-    return value, max(low, 0.0), min(high, 1.0)
-
-
-def _delong(members: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
-    wins = (members[:, None] > others[None]) + 0.5 * (members[:, None] == others[None])
-    value = float(wins.mean())
-    se = np.sqrt(wins.mean(axis=1).var(ddof=1) / len(members) + wins.mean(axis=0).var(ddof=1) / len(others))
-    return value, value - 1.96 * se, value + 1.96 * se
 
 
 def _at_low_rate(arm: str, space: str, name: str, members: np.ndarray, others: np.ndarray) -> dict[str, Any]:

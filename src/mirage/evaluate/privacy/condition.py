@@ -21,7 +21,7 @@ import pandas as pd
 from mirage import seeds
 from mirage.evaluate.privacy.rows import exact_interval, row
 from mirage.evaluate.privacy.search import ARMS, Found
-from mirage.evaluate.resampling import bootstrap_weights, limits, weighted_median
+from mirage.evaluate.statistics import bootstrap_weights, limits, weighted_median
 
 
 def condition_rows(found: Found, same_mask: float, draws: int, seed: int) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from mirage import seeds
 from mirage.evaluate.privacy.control import InjectedCopies
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.search import Found
-from mirage.evaluate.resampling import bootstrap_weights, halves, limits
+from mirage.evaluate.statistics import bootstrap_weights, halves, limits
 
 
 @dataclass(frozen=True)

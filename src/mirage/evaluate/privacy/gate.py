@@ -3,6 +3,7 @@
 ``fail``: what was found lies surely beyond the limit. ``pass``: surely within. Else ``inconclusive``, as is
 what could not be measured. The gate fails if one limit fails, and passes only if all pass that can pass: the
 share of items nearer to training than to held-out items may fail a release, but never pass it (Yao 2025).
+``silent`` is what has no say.
 A detector has a say only where it found the copies that were injected to test it.
 """
 
@@ -90,20 +91,24 @@ def _copies(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:
 
 
 def _attacks(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:
-    """An attack that does not exceed what the split alone gives away shows a biased split, not a leak."""
-    found = _pick(table, "auc")
-    biased = _pick(table, "auc", "reference")
-    bias = biased[biased["protocol"] == CONTROLS[1]].set_index("label")["value"]
-    for own in found.itertuples():
+    """Where the split, or an encoder that has seen the members, tells members without the synthetic set, an
+    attack is silent unless it tells surely more."""
+    reference = _pick(table, "auc", "reference")
+    control = {own.label: own for own in reference[reference["protocol"] == CONTROLS[1]].itertuples()}
+    heard = 0
+    for own in _pick(table, "auc").itertuples():
         word = _between(own.low, own.high, limits.attack_auc, limits.attack_auc_pass)
         reason = f"fails above {limits.attack_auc:g}, passes below {limits.attack_auc_pass:g}"
-        if word == "fail" and own.low <= bias.get(own.label, 0.5):
-            word, reason = "inconclusive", "no more than the split gives away without the synthetic set"
+        bias = control.get(own.label)
+        if bias and (bias.low > limits.attack_auc or bias.high < 1 - limits.attack_auc):
+            reason = f"members are told without the synthetic set (AUC {bias.value:.2f})"
+            word = "fail" if own.low > max(limits.attack_auc, bias.high) else "silent"
+        heard += word != "silent"
         yield _line(f"membership attack: {own.protocol}", own, limits.attack_auc, word, reason)
-    if found.empty:
-        yield _unmeasured(
-            "membership attack", limits.attack_auc, "no held-out subjects: no attack could be measured"
-        )
+    if not heard:
+        why = "no held-out subjects: no attack could be measured"
+        reason = "no attack that the split does not spoil" if control else why
+        yield _unmeasured("membership attack", limits.attack_auc, reason)
 
 
 def _nearer(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scipy.stats import binomtest
+from mirage.evaluate.statistics import clopper_pearson
 
 UNKNOWN = (float("nan"), float("nan"))
 
@@ -38,7 +38,4 @@ def row(
 
 def exact_interval(hits: int, total: int) -> tuple[float, float]:
     """Clopper-Pearson 95 % interval of a share; NaN of nothing."""
-    if not total:
-        return UNKNOWN
-    ends = binomtest(hits, total).proportion_ci(method="exact")
-    return float(ends.low), float(ends.high)
+    return clopper_pearson(hits, total)[1:] if total else UNKNOWN

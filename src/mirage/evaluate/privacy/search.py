@@ -30,7 +30,7 @@ from mirage import seeds
 from mirage.data.shards import content_hash
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import Masks, Patterns, Space
-from mirage.evaluate.resampling import bootstrap_weights, limits, weighted_median
+from mirage.evaluate.statistics import bootstrap_weights, limits, weighted_median
 from mirage.metrics.neighbours import Floats, Neighbours, exact_groups, nearest, nearest_earlier, views
 
 ARMS = {"synthetic": "synthetic", "heldout": "reference"}

@@ -3,7 +3,7 @@
 - ``image``: patterns of the images (:mod:`mirage.metrics.patterns`), shrunk to 32 pixels (volumes to 16 voxels)
   an axis, ``rms`` distance. Brightness and contrast do not matter, pixel noise little.
 - ``mask``, ``brain``: label masks and brain masks shrunk to 128 pixels (32 voxels), ``dice`` distance.
-- an encoder's name: its features, each with variance 1 over the training items, ``rms`` distance.
+- an encoder's name: its features, scaled as the encoder says, ``rms`` distance.
 
 Images and masks are compared over the eight flips and rotations, volumes over the eight flips.
 """
@@ -114,12 +114,7 @@ class Features(Space):
     """
 
     def __init__(self, name: str, sides: Mapping[str, Items], values: Mapping[str, Floats]) -> None:
-        self.name, self.sides = name, sides
-        training = values["training"].astype(np.float64)
-        centre, spread = training.mean(axis=0), training.std(axis=0)
-        flat = spread <= 1e-6 * np.abs(training).max(axis=0)
-        scale = np.where(flat, 1.0, spread)
-        self.values = {side: ((own - centre) / scale).astype(np.float32) for side, own in values.items()}
+        self.name, self.sides, self.values = name, sides, values
 
     def known(self, side: str) -> list[int]:
         return super().known(side) if side in self.values else []

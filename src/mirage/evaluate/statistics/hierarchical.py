@@ -1,4 +1,4 @@
-"""Intervals and tests on tidy metric rows. The unit is the subject: patient, child or animal.
+"""Means of tidy metric rows over subjects and training seeds, their intervals, and paired comparisons.
 
 **What is estimated.** The values of a subject's items (two eyes, several views) are averaged first, then
 subjects, then training seeds, each with equal weight. Items are never counted as if they were patients.
@@ -22,7 +22,6 @@ variation of training is not in it. A sign-flip test over n subjects cannot give
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -34,13 +33,11 @@ from scipy import stats
 
 from mirage import seeds
 from mirage.errors import DataError
+from mirage.evaluate.statistics.hypotheses import LEVEL, holm, paired_permutation_p
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "inconclusive"]
-LEVEL = 0.95
 RESAMPLES = 2000
-SIGN_FLIPS = 10_000
-EXACT_SUBJECTS = 14
 
 
 @dataclass(frozen=True)
@@ -222,36 +219,13 @@ def verdict(difference: Estimate, *, higher_is_better: bool = True) -> Verdict:
 def sign_flip_p(rows: pd.DataFrame, baseline: pd.DataFrame) -> float:
     """Two-sided p of no difference, by flipping the signs of the subjects' differences.
 
-    Differences are averaged over seeds first. All 2**n sign patterns are tried up to 14 subjects, else
-    10,000 random ones with the observed one counted in (Phipson and Smyth 2010). The smallest
-    possible p is 2 / 2**n: 0.25 with 3 subjects.
+    Differences are averaged over seeds first; see :func:`paired_permutation_p`.
     """
     return _sign_flip_p(*paired_matrices(rows, baseline))
 
 
 def _sign_flip_p(a: pd.DataFrame, b: pd.DataFrame) -> float:
-    differences = np.nanmean((a - b).to_numpy(), axis=0)
-    n = len(differences)
-    if n <= EXACT_SUBJECTS:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        extra = 0
-    else:
-        signs = 1 - 2 * seeds.rng(0, "sign-flip").integers(0, 2, size=(SIGN_FLIPS, n))
-        extra = 1
-    observed = abs(differences.sum())
-    reached = np.count_nonzero(np.abs(signs @ differences) >= observed * (1 - 1e-12) - 1e-300)
-    return float((reached + extra) / (len(signs) + extra))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p values, in the order given; a NaN stays NaN and is not counted."""
-    p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(value) for value in adjusted]
+    return paired_permutation_p(np.nanmean((a - b).to_numpy(), axis=0))
 
 
 def compare_arms(
