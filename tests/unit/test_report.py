@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from feature_tables import bank_of
 from PIL import Image
 
 from mirage import evaluate
@@ -21,7 +22,6 @@ from mirage.data import Dataset, ShardWriter
 from mirage.data.dataset import write_info
 from mirage.errors import DataError
 from mirage.evaluate import run_set
-from mirage.evaluate.features.bank import FeatureBank
 from mirage.metrics.segmentation import mask_scores, probability_scores
 from mirage.report import (
     Drawing,
@@ -39,7 +39,6 @@ from mirage.report.chapters.closing import models_behind
 from mirage.report.chapters.spent import spent
 from mirage.report.chapters.training import metric_groups
 from mirage.report.evaluators import EVALUATORS, arms
-from mirage.report.evaluators import fidelity as fidelity_report
 from mirage.report.evaluators import segmentation as segmentation_report
 from mirage.report.summary import nested, read_metrics, row_key, summarise
 
@@ -157,8 +156,11 @@ def as_synthetic(dataset: Dataset, real: Dataset) -> Dataset:
 
 def compare(name: str, real: Dataset, made: Dataset, out: Path) -> Finished:
     """A finished fidelity evaluation of ``made`` against ``real``."""
-    config = FidelityEvaluation(evaluator="fidelity", real="real", synthetic=made.info.name, bootstrap=50)
-    run_set(config, name, {"real": real, made.info.name: made}, FeatureBank(), out)
+    config = FidelityEvaluation(
+        evaluator="fidelity", real="real", synthetic=made.info.name, bootstrap=50, encoders=["pixpca"]
+    )
+    bank = bank_of(out / "bank", config.encoders, ("real", real), (made.info.name, made))
+    run_set(config, name, {"real": real, made.info.name: made}, bank, out)
     return Finished(config, [out])
 
 
@@ -291,18 +293,6 @@ def test_axis_is_inconclusive_unless_something_decides(found: list[str], word: s
     assert verdicts.combine(found, "better", "worse") == word
 
 
-def test_copied_training_masks_fail_novelty(
-    study: ReportInputs, tmp_path: Path, toy_dataset: Callable[..., Dataset]
-) -> None:
-    """A generator that repeats its training data is called out, with the share of copies."""
-    real = Dataset(study.datasets["real"])
-    copied = as_synthetic(toy_dataset("copied", splits={"train": 8}), real)
-    own = {"copies": compare("copies", real, copied, tmp_path / "copies")}
-    verdict = fidelity_report.verdicts(own, {"copied"}, summarise(replace(study, evaluations=own)))[1]
-    assert verdict.word == "fail"
-    assert all("exact copies 1.000" in sentence for sentence in verdict.sentences)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sparse_studies_still_get_a_report(
     channels: int, tmp_path: Path, toy_dataset: Callable[..., Dataset]
@@ -347,8 +337,6 @@ def test_what_users_and_files_say_is_escaped(
     lost = table.iloc[[0]].assign(item_id=f"lost {attack}", status="failed", reason=f"reason {attack}")
     table["item_id"] = table["item_id"].where(table["item_id"] != "train_0", f"item {attack}")
     pd.concat([table.assign(subject_id=table["subject_id"] + attack), lost]).to_parquet(path)
-    pairs = tmp_path / "evaluations" / "near" / "details" / "neighbours.parquet"
-    pd.read_parquet(pairs).replace({"neighbour_item_id": {"train_0": f"item {attack}"}}).to_parquet(pairs)
     info = {"modality": f"modality {attack}", "provenance": {"config": {"path": f"option {attack}"}}}
     write_info(real.folder, real.info.model_copy(update=info))
     words = StudyConfig(title=attack, question=attack, evaluations=["seg"], notes=[f"note {attack}"])

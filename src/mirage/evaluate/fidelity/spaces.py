@@ -120,9 +120,7 @@ def compare_space(
     ):
         rows += measured(measure, sampled, encoder, absent)
     rows += separability(part, few.numbers, sampled, encoder, _samples(config, 1), config.seed, absent)
-    rows += derived(
-        rows, frechet.name, "ratio", "medigan_fid_ratio", lambda ratio: 1 / ratio, absent
-    )
+    rows += derived(rows, frechet.name, "ratio", "medigan_fid_ratio", lambda ratio: 1 / ratio, absent)
     tests = None
     if table.info["encoder"] == "radiomics":
         rows += derived(rows, frechet.name, "absolute", "frd", math.log, absent)
