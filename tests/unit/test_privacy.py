@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_dataset
 
+from conftest import write_dataset
 from mirage.config.evaluations import PrivacyEvaluation
 from mirage.data import Dataset
 from mirage.data.dataset import write_info

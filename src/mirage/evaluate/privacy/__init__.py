@@ -21,6 +21,7 @@ from mirage.config.evaluations import PrivacyEvaluation
 from mirage.data import Dataset, Items
 from mirage.errors import DataError
 from mirage.evaluate.features.bank import FeatureBank
+from mirage.evaluate.features.jobs import encode_items
 from mirage.evaluate.privacy.attacks import Records, attack
 from mirage.evaluate.privacy.condition import condition_rows, reidentified
 from mirage.evaluate.privacy.control import InjectedCopies
@@ -192,6 +193,9 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
             values = {
                 side: bank(encoder, names[side]).rows(data) for side, data in chosen.items() if side in names
             }
+            if encoder in bank.encoders:
+                folder = bank.encoders[encoder]
+                values["copies"] = encode_items(folder, chosen["copies"], config.runtime)[0]
             found.append(Features(encoder, chosen, values))
     if config.compare != "image":
         for space, channel in MASKS.items():

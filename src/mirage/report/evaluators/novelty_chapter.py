@@ -28,6 +28,8 @@ DISTANCE = {
     "brain": "Dice distance of brain masks (0 same, 1 disjoint)",
 }
 PLURAL = {"image": "images", "mask": "masks", "brain": "brain masks"}
+OF_FEATURES = ("nearest", "authenticity", "c_t", "dcr_share", "fld", "fld_gap")
+"""What the table shows of encoders; the CSV has all."""
 SIDES = {"synthetic": "synthetic", "heldout": "held-out real"}
 BOTH: list[Column] = [
     ("synthetic", "synthetic", "absolute"),
@@ -166,7 +168,8 @@ def _distances(
 def _copies(
     name: str, config: PrivacyEvaluation, rows: pd.DataFrame, neighbours: pd.DataFrame, book: Book
 ) -> Exhibit:
-    shown = rows[rows["protocol"].isin(("nearest", "novelty"))]
+    wanted = rows[rows["protocol"].isin(("nearest", "novelty"))]
+    shown = wanted[wanted["label"].isin(PLURAL) | wanted["metric"].isin(OF_FEATURES)]
     first = neighbours[neighbours["kind"] == neighbours["kind"].iloc[0]]
     caption = (
         f"Distances, copies and duplicates among the items of {words(config.synthetic)}, {sizes(first)}, in every "
@@ -177,7 +180,7 @@ def _copies(
         "gap: far below 0 where the set is overfitted. In brackets 95 % intervals by subject; shares have "
         "the exact binomial one where that is wider."
     )
-    return table_of(f"copies/{name}", shown, BOTH, caption, book)
+    return table_of(f"copies/{name}", shown, BOTH, caption, book, wanted)
 
 
 def _detector(

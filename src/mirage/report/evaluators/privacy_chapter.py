@@ -161,7 +161,7 @@ def _condition(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Bo
         f"in some orientation, exceeds {config.same_mask:g}, beside held-out masks. Such an item discloses the "
         "patient's shape, however new its image is. In brackets 95 % intervals, of shares exact binomial."
     )
-    return table_of(f"condition/{name}", own, ARMS, caption, book)
+    return table_of(f"condition/{name}", own, ARMS, caption, book, own)
 
 
 def _filtered(name: str, config: PrivacyEvaluation, folder: Path, book: Book) -> Exhibit:

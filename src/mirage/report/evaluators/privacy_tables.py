@@ -37,8 +37,10 @@ TITLES = {
 }
 
 
-def table_of(id: str, own: pd.DataFrame, columns: Sequence[Column], caption: str, book: Book) -> Exhibit:
-    """Measures and spaces down, arms and kinds across."""
+def table_of(
+    id: str, own: pd.DataFrame, columns: Sequence[Column], caption: str, book: Book, data: pd.DataFrame
+) -> Exhibit:
+    """Measures and spaces down, arms and kinds across; ``data`` is the CSV."""
     found = {(row.metric, row.label, row.arm, row.kind): row for row in own.itertuples()}
     wanted = sorted(
         dict.fromkeys(zip(own["metric"], own["label"], strict=True)),
@@ -51,7 +53,7 @@ def table_of(id: str, own: pd.DataFrame, columns: Sequence[Column], caption: str
         ]
         for metric, label in wanted
     ]
-    return book.table(id, ["measure", *(column[0] for column in columns)], rows, caption=caption, data=own)
+    return book.table(id, ["measure", *(column[0] for column in columns)], rows, caption=caption, data=data)
 
 
 def columns_of(id: str, own: pd.DataFrame, measures: Sequence[Measure], caption: str, book: Book) -> Exhibit:
