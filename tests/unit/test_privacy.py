@@ -185,7 +185,7 @@ def test_a_copied_training_set_fails_the_gate(
 
 
 def test_few_copies_among_many_new_items_are_listed(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
-    """Five noised copies among 200 items break no limit of a share, but stand in the list with their origin."""
+    """Five noised copies among 200 items break no limit of a share, but stand in the list by name."""
     fresh, few = drawn[TRAINING + HELDOUT : TRAINING + HELDOUT + 195], noised(drawn[:5])
     found = run(real, made(tmp_path / "made", [*few, *fresh], real), tmp_path / "out", FeatureBank())
     listed = found["filtered"].query("reason == 'flagged_copy' and space == 'image'").set_index("item_id")

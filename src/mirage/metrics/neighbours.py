@@ -1,8 +1,8 @@
 """Nearest neighbours of images, volumes, masks and features over their symmetries, and duplicates.
 
 Images and masks (C, H, W) are compared over the eight flips and rotations of the square, volumes (C, D, H, W)
-over the eight flips of the box, features (D,) as they are. Two distances, both 0 for identical items and both computed by blocked matrix products, so that memory is
-bounded by one block however many items there are:
+over the eight flips of the box, features (D,) as they are. Two distances, both 0 for identical items and
+both computed by blocked matrix products, so that memory is bounded by one block however many items there are:
 
 - ``rms``: root mean square difference of all values, channels alike.
 - ``dice``: |a - b|^2 / (|a|^2 + |b|^2), which for binary masks is 1 - Dice; 0 for two empty masks, 1 where
@@ -55,7 +55,7 @@ def orient(array: np.ndarray, orientation: int) -> np.ndarray:
 
 def flip(array: np.ndarray, orientation: int) -> np.ndarray:
     """One of the eight flips of the last three axes, bit 0 of ``orientation`` for the last one."""
-    return np.flip(array, [axis for bit, axis in enumerate((-1, -2, -3)) if orientation >> bit & 1])
+    return np.flip(array, tuple(axis for bit, axis in enumerate((-1, -2, -3)) if orientation >> bit & 1))
 
 
 def views(item: np.ndarray) -> list[np.ndarray]:
@@ -234,7 +234,8 @@ class _Best:
 
 
 def canonical_hash(array: np.ndarray) -> str:
-    """Digest that all orientations of an image (C, H, W) or volume (C, D, H, W) share: the smallest of theirs.
+    """Digest that all orientations of an image (C, H, W) or volume (C, D, H, W) share: the smallest of
+    theirs.
 
     A mask is given one axis more: ``mask[None]``.
     """

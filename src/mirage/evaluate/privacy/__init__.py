@@ -109,13 +109,13 @@ def run(
         (:mod:`mirage.evaluate.privacy.spaces`). The metrics are described in the modules of this package.
         ``details/neighbours.parquet``: kind (the space), side (synthetic or heldout), rank (1: the nearest of
         all), item and subject, nearest training item and its subject, its orientation
-        (:func:`mirage.metrics.neighbours.views`), distance, second_distance (of another subject), nndr, exact,
-        flagged by the copy detector.
+        (:func:`mirage.metrics.neighbours.views`), distance, second_distance (of another subject), nndr,
+        exact, flagged by the copy detector.
         ``details/duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of, distance.
         ``details/roc.parquet``: space, attack or control, fpr, tpr.
         ``details/gate.parquet``: limit, space, value, low, high, bound, word, reason.
-        ``details/filtered.parquet``: item_id, reason, space, neighbour, score (distance, ratio of distances or
-        Dice) of every synthetic item that should be looked at or left out before a release.
+        ``details/filtered.parquet``: item_id, reason, space, neighbour, score (distance, ratio of distances
+        or Dice) of every synthetic item that should be looked at or left out before a release.
         ``details/privacy.json``: the gate's word, what was compared, numbers of items, bounds, provenance.
 
     Raises:
@@ -204,9 +204,9 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
                 found.append(Masks(space, chosen))
     if not found:
         raise DataError(
-            f"compare: {config.compare}: {real.name} and {made.name} have no such counterpart. Images need the "
-            f"same channels and range ({real.channel_names} in {real.value_range}, {made.channel_names} in "
-            f"{made.value_range}); masks the same labels ({real.mask_channels} {real.labels}, "
+            f"compare: {config.compare}: {real.name} and {made.name} have no such counterpart. Images need "
+            f"the same channels and range ({real.channel_names} in {real.value_range}, {made.channel_names} "
+            f"in {made.value_range}); masks the same labels ({real.mask_channels} {real.labels}, "
             f"{made.mask_channels} {made.labels})"
         )
     return found

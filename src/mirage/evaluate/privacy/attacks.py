@@ -1,7 +1,8 @@
 """Membership inference: can an attacker who holds the synthetic set tell who was in the training data?
 
 The attacker scores a record (an image of somebody); a high score says "member". Scores of a patient's images
-are joined by their maximum, members are training subjects, non-members held-out ones. Attacks, in every space:
+are joined by their maximum, members are training subjects, non-members held-out ones. Attacks, in every
+space:
 
 - ``distance`` (GAN-Leaks; Chen 2020): minus the distance to the nearest synthetic item.
 - ``calibrated`` (Chen 2020): that, less the distance to the nearest item of a reference set.

@@ -1,8 +1,8 @@
 """Leakage through the condition: masks of synthetic items that are a training patient's own.
 
-A conditional generator draws an image around a mask. Where that mask, or the brain it lies in, was taken from a
-patient, the item discloses its shape, however new the image is. Metrics, protocol ``condition``, ``label`` mask
-or brain, arms ``synthetic`` and ``reference`` (held-out masks against training masks):
+A conditional generator draws an image around a mask. Where that mask, or the brain it lies in, was taken from
+a patient, the item discloses its shape, however new the image is. Metrics, protocol ``condition``, ``label``
+mask or brain, arms ``synthetic`` and ``reference`` (held-out masks against training masks):
 
 - ``reidentified``: share of masks whose Dice with the nearest training mask, in some orientation, exceeds
   ``same_mask``.

@@ -2,19 +2,19 @@
 
 An item is flagged when one training subject stands out as near to it: when the ratio of its distances to the
 nearest training item and to the nearest one of another subject is as low as it is for at most 5 % of held-out
-items (``false_positives``). Noise on a copy lengthens both distances, so the ratio outlasts it where a bound on
-the distance itself does not. Training items that two subjects share are not told apart by it: such items are
-found by the bound of near copies (:mod:`mirage.evaluate.privacy.search`).
+items (``false_positives``). Noise on a copy lengthens both distances, so the ratio outlasts it where a bound
+on the distance itself does not. Training items that two subjects share are not told apart by it: such items
+are found by the bound of near copies (:mod:`mirage.evaluate.privacy.search`).
 
 Metrics, protocol ``detector``:
 
-- ``flagged``: share of items, of arm ``synthetic``, and of arm ``reference`` (held-out items, each half judged
-  by the threshold of the other: the negative control). The synthetic interval counts in that the threshold is
-  estimated.
+- ``flagged``: share of items, of arm ``synthetic``, and of arm ``reference`` (held-out items, each half
+  judged by the threshold of the other: the negative control). The synthetic interval counts in that the
+  threshold is estimated.
 - ``memorised``: share of training subjects that some flagged synthetic item is nearest to.
 - ``threshold``: ratio at or below which an item is flagged.
-- ``recall``, arm ``control``, ``protocol`` ``injected_<share>``: share of the injected copies that are flagged,
-  with the exact binomial interval; ``named``: that have their original as nearest training item.
+- ``recall``, arm ``control``, ``protocol`` ``injected_<share>``: share of the injected copies that are
+  flagged, with the exact binomial interval; ``named``: that have their original as nearest training item.
 """
 
 from __future__ import annotations

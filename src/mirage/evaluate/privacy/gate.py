@@ -3,8 +3,8 @@
 ``fail``: what was found lies surely beyond the limit. ``pass``: surely within. Else ``inconclusive``, as is
 what could not be measured. The gate fails if one limit fails, and passes only if all pass that can pass: the
 share of items nearer to training than to held-out items may fail a release, but never pass it (Yao 2025).
-``silent`` is what has no say.
-A detector has a say only where it found the copies that were injected to test it.
+``silent`` is what has no say. A detector has one only where it found the copies that were injected to test
+it, an attack only where members cannot be told without the synthetic set.
 """
 
 from __future__ import annotations

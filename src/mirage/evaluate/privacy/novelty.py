@@ -9,7 +9,8 @@ Metrics, protocol ``novelty``, ``label`` the space:
 - ``dcr_share``: share of synthetic items that lie nearer to training items than to as many held-out ones; 0.5
   without copying. Its interval is the exact binomial one, or that of exchanging training and held-out items
   where that is wider: all synthetic items are compared with the same few real ones.
-- ``fld``, ``fld_gap`` (Jiralerspong 2023), features only: 100 x nats a dimension; a gap far below 0: overfitted.
+- ``fld``, ``fld_gap`` (Jiralerspong 2023), features only: 100 x nats a dimension; a gap far below 0:
+  overfitted.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ class Found:
 
     Attributes:
         space: where.
-        tables: side -> a row an item, nearest first by ``rank``: item_id, subject_id, neighbour (number of the
-            training item), neighbour_item_id, neighbour_subject_id, orientation, distance, second_distance
-            (of the nearest training item of another subject), nndr, exact (null for features).
+        tables: side -> a row an item, nearest first by ``rank``: item_id, subject_id, neighbour (number
+            of the training item), neighbour_item_id, neighbour_subject_id, orientation, distance,
+            second_distance (of the nearest of another subject), nndr, exact (null for features).
         vectors: side -> places of the items of its table.
         reference: held-out items, or where there are none a sample of training items among those of other
             subjects: their distance and nndr.
@@ -201,7 +201,7 @@ def nearest_rows(found: Found, draws: int, seed: int) -> list[dict[str, Any]]:
 
 
 def share_interval(flags: np.ndarray, weights: np.ndarray, subjects: int) -> tuple[float, float]:
-    """95 % interval of a share: of the bootstrap by subject, or the exact binomial one where that is wider."""
+    """95 % interval of a share: of the bootstrap by subject, or exact binomial where that is wider."""
     low, high = limits((weights @ flags) / weights.sum(axis=1))
     least, most = exact_interval(round(float(flags.mean()) * subjects), subjects)
     return min(low, least), max(high, most)

@@ -1,7 +1,7 @@
-"""The spaces in which a synthetic set is searched for training items: patterns, masks, and encoders' features.
+"""The spaces in which a synthetic set is searched for training items: patterns, masks, features.
 
-- ``image``: patterns of the images (:mod:`mirage.metrics.patterns`), shrunk to 32 pixels (volumes to 16 voxels)
-  an axis, ``rms`` distance. Brightness and contrast do not matter, pixel noise little.
+- ``image``: patterns of the images (:mod:`mirage.metrics.patterns`), shrunk to 32 pixels (volumes to 16
+  voxels) an axis, ``rms`` distance. Brightness and contrast do not matter, pixel noise little.
 - ``mask``, ``brain``: label masks and brain masks shrunk to 128 pixels (32 voxels), ``dice`` distance.
 - an encoder's name: its features, scaled as the encoder says, ``rms`` distance.
 
@@ -55,8 +55,8 @@ class Space(ABC):
 class Patterns(Space):
     """Images without brightness, contrast and what they all share.
 
-    What they share is taken from all sides alike: a mean of one side would push that side's own items away from
-    it, and so from all others.
+    What they share is taken from all sides alike: a mean of one side would push that side's own items away
+    from it, and so from all others.
     """
 
     name = "image"

@@ -44,10 +44,11 @@ def novelty_chapter(
     """Copies and duplicates of every privacy evaluation, and the controls of the copy detector."""
     chapter = Chapter("Novelty")
     chapter.text(
-        "For every synthetic item the nearest training item is sought, over all flips and rotations. Images are "
-        "compared without their brightness, contrast and what all training images share. Held-out real items, "
-        "which no generator has seen, are asked the same: they show how near new items come by chance. The "
-        "nearest pairs are shown, not typical ones. These searches can reveal copies; they cannot show privacy."
+        "For every synthetic item the nearest training item is sought, over all flips and rotations. Images "
+        "are compared without their brightness, contrast and what all training images share. Held-out real "
+        "items, which no generator has seen, are asked the same: they show how near new items come by "
+        "chance. The nearest pairs are shown, not typical ones. These searches can reveal copies; they "
+        "cannot show privacy."
     )
     for name, (config, (folder,)) in own.items():
         chapter.heading(words(name))
@@ -111,9 +112,9 @@ def _closest(
     )
     caption = (
         f"The {plural} of {words(config.synthetic)} that lie nearest to a training {kind} of "
-        f"{words(config.real)}, nearest first, above the training {kind}, turned to fit; below, held-out real "
-        f"{plural} and theirs. {sizes(neighbours)}, the nearest {WORST} of each. Numbers: {DISTANCE[kind]}."
-        f"{similar}{through} Pairs that look the same are copies."
+        f"{words(config.real)}, nearest first, above the training {kind}, turned to fit; below, held-out "
+        f"real {plural} and theirs. {sizes(neighbours)}, the nearest {WORST} of each. Numbers: "
+        f"{DISTANCE[kind]}.{similar}{through} Pairs that look the same are copies."
     )
     return book.plate(
         f"closest_{plural.replace(' ', '_')}/{name}",
@@ -172,13 +173,13 @@ def _copies(
     shown = wanted[wanted["label"].isin(PLURAL) | wanted["metric"].isin(OF_FEATURES)]
     first = neighbours[neighbours["kind"] == neighbours["kind"].iloc[0]]
     caption = (
-        f"Distances, copies and duplicates among the items of {words(config.synthetic)}, {sizes(first)}, in every "
-        f"space. A near copy is closer than {config.near:g} times the median distance of held-out items. "
-        "Authenticity: share that lies farther from its nearest training item than that lies from other "
-        "patients'. C_T: z of synthetic against held-out distances, far below 0 where training items are copied. "
-        "Nearer to training: share nearer to training than to as many held-out items, 0.5 without copying. FLD "
-        "gap: far below 0 where the set is overfitted. In brackets 95 % intervals by subject; shares have "
-        "the exact binomial one where that is wider."
+        f"Distances, copies and duplicates among the items of {words(config.synthetic)}, {sizes(first)}, in "
+        f"every space. A near copy is closer than {config.near:g} times the median distance of held-out "
+        "items. Authenticity: share that lies farther from its nearest training item than that lies from "
+        "other patients'. C_T: z of synthetic against held-out distances, far below 0 where training items "
+        "are copied. Nearer to training: share nearer to training than to as many held-out items, 0.5 "
+        "without copying. FLD gap: far below 0 where the set is overfitted. In brackets 95 % intervals by "
+        "subject; shares have the exact binomial one where that is wider."
     )
     return table_of(f"copies/{name}", shown, BOTH, caption, book, wanted)
 
@@ -195,13 +196,14 @@ def _detector(
         for share, copies in zip(config.control.shares, injected, strict=True)
     )
     caption = (
-        f"The copy detector and its controls. Flagged: items near to one training patient and to no other, by a "
-        f"threshold that {config.false_positives * 100:g} % of held-out items pass. Negative control: held-out "
-        f"items, each half judged by the threshold of the other. Positive control: training images injected as "
-        f"{numbers} of the set, turned, made brighter or darker by up to {config.control.brightness * 100:g} % "
-        f"and noised (standard deviation {config.control.noise * 100:g} % of the range): the share found, and "
-        "the share whose original was named. A detector that misses injected copies says nothing by silence. "
-        "In brackets exact binomial 95 % intervals; that of synthetic items counts in the threshold's error."
+        "The copy detector and its controls. Flagged: items near to one training patient and to no other, "
+        f"by a threshold that {config.false_positives * 100:g} % of held-out items pass. Negative control: "
+        "held-out items, each half judged by the threshold of the other. Positive control: training images "
+        f"injected as {numbers} of the set, turned, made brighter or darker by up to "
+        f"{config.control.brightness * 100:g} % and noised (standard deviation "
+        f"{config.control.noise * 100:g} % of the range): the share found, and the share whose original was "
+        "named. A detector that misses injected copies says nothing by silence. In brackets exact binomial "
+        "95 % intervals; that of synthetic items counts in the threshold's error."
     )
     return columns_of(
         f"detector/{name}",

@@ -91,7 +91,8 @@ def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdi
 def _exact(summary: pd.DataFrame, name: str) -> list[str]:
     rows = pick(summary, name, metric="exact_copies", arm="synthetic")
     return [
-        f"exact copies of training {row.label}s {estimate(row.estimate, row.low, row.high)} of {row.n_items} items"
+        f"exact copies of training {row.label}s {estimate(row.estimate, row.low, row.high)} of "
+        f"{row.n_items} items"
         for row in rows.itertuples()
         if row.estimate > 0
     ]

@@ -1,4 +1,5 @@
-"""Privacy: the threat model, the attacks that were run, what the condition discloses, and the release gate."""
+"""Privacy: the threat model, the attacks that were run, what the condition discloses, and the release
+gate."""
 
 from __future__ import annotations
 
@@ -50,11 +51,11 @@ def privacy_chapter(
     """Attacks, leakage through the condition and the gate of every privacy evaluation."""
     chapter = Chapter("Privacy")
     chapter.text(
-        "Threat model: the synthetic items are released, the generator is not. The attacker has all of them, an "
-        "image of a person, and for some attacks other images of the same kind. A breach is to learn that "
-        "the person was among the training patients (membership), to find an image or a shape of the person "
-        "in the set (singling out), or to link an item to its patient. Members are training patients, "
-        "non-members held-out ones; a patient is accused by the most telling of all images."
+        "Threat model: the synthetic items are released, the generator is not. The attacker has all of "
+        "them, an image of a person, and for some attacks other images of the same kind. A breach is to "
+        "learn that the person was among the training patients (membership), to find an image or a shape of "
+        "the person in the set (singling out), or to link an item to its patient. Members are training "
+        "patients, non-members held-out ones; a patient is accused by the most telling of all images."
     )
     for name, (config, (folder,)) in own.items():
         chapter.heading(words(name))
@@ -81,10 +82,12 @@ def residual_risk(config: PrivacyEvaluation, word: str) -> str:
     found = {
         "fail": "at least one limit of the gate is broken: as it is, the set discloses training patients or "
         "cannot be told from one that does, and should not be released",
-        "inconclusive": "the attacks that were run do not settle whether training patients can be singled out "
+        "inconclusive": "the attacks that were run do not settle whether training patients can be singled "
+        "out "
         "or recognised as members, so treat the set as personal data",
-        "pass": "the attacks that were run neither singled out training patients nor recognised them as members "
-        "beyond the gate's limits; stronger attacks may, and attributes were not tested, so a residual risk "
+        "pass": "the attacks that were run neither singled out training patients nor recognised them as "
+        "members beyond the gate's limits; stronger attacks may, and attributes were not tested, so a "
+        "residual risk "
         "of singling out, linkage and inference remains and has to be weighed",
     }[word]
     return f"Residual risk of releasing {words(config.synthetic)}: {found}."
@@ -106,9 +109,9 @@ def _gate(name: str, folder: Path, book: Book) -> Exhibit:
         for row in limits.itertuples()
     ]
     caption = (
-        f"Release gate: {word}. A limit fails or passes only where the whole 95 % interval lies beyond or within "
-        "it. The gate fails if one limit fails and passes if all pass; distances to training items may fail a "
-        "release and never pass it."
+        f"Release gate: {word}. A limit fails or passes only where the whole 95 % interval lies beyond or "
+        "within it. The gate fails if one limit fails and passes if all pass; distances to training items "
+        "may fail a release and never pass it."
     )
     head = ["limit", "found", "bound", "word", "rule"]
     return book.table(f"gate/{name}", head, rows, caption=caption, data=limits)
@@ -129,10 +132,11 @@ def _attacks(name: str, own: pd.DataFrame, book: Book) -> Exhibit:
     unseen = found.loc[found["metric"] == "tpr_at_fpr_1", "estimate"].isna().any()
     caption = (
         "Membership attacks. AUC: how often a training patient is more suspect than a held-out one, 0.5 by "
-        "guessing, with DeLong's 95 % interval. Second column: training patients accused when 1 % of held-out "
-        f"ones are, with the exact binomial interval{'; a dash: fewer than 100 held-out patients cannot show such a rate' if unseen else ''}. "
-        "Without the synthetic set an AUC above 0.5 is a bias of the split, and attacks that do not exceed it show "
-        f"no leak. n = {int(found['n_subjects'].max())} patients at most."
+        "guessing, with DeLong's 95 % interval. Second column: training patients accused when 1 % of "
+        "held-out ones are, with the exact binomial "
+        f"interval{'; a dash: fewer than 100 held-out patients cannot show such a rate' if unseen else ''}. "
+        "Without the synthetic set an AUC above 0.5 is a bias of the split, and attacks that do not exceed "
+        f"it show no leak. n = {int(found['n_subjects'].max())} patients at most."
     )
     head = ["attack", "AUC", "found at 1 % false accusations"]
     return book.table(f"attacks/{name}", head, rows, caption=caption, data=found)
@@ -147,9 +151,9 @@ def _roc(name: str, curves: pd.DataFrame, book: Book) -> Exhibit:
         for space, own in curves.groupby("space", sort=False)
     }
     caption = (
-        "Operating points of the attacks, both axes logarithmic. Look at the left: an attack that names a few "
-        "members and almost nobody else is a leak, whatever its AUC. The line is guessing; steps near the left "
-        "end are single patients."
+        "Operating points of the attacks, both axes logarithmic. Look at the left: an attack that names a "
+        "few members and almost nobody else is a leak, whatever its AUC. The line is guessing; steps near "
+        "the left end are single patients."
     )
     alt = f"Attack ROC curves on logarithmic axes in the spaces {', '.join(panels)}"
     return book.chart(f"roc/{name}", attack_rocs(panels), curves, caption=caption, alt=alt)
@@ -157,9 +161,10 @@ def _roc(name: str, curves: pd.DataFrame, book: Book) -> Exhibit:
 
 def _condition(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Book) -> Exhibit:
     caption = (
-        f"Leakage through the condition: masks of {words(config.synthetic)} whose Dice with a training patient's, "
-        f"in some orientation, exceeds {config.same_mask:g}, beside held-out masks. Such an item discloses the "
-        "patient's shape, however new its image is. In brackets 95 % intervals, of shares exact binomial."
+        f"Leakage through the condition: masks of {words(config.synthetic)} whose Dice with a training "
+        f"patient's, in some orientation, exceeds {config.same_mask:g}, beside held-out masks. Such an item "
+        "discloses the patient's shape, however new its image is. In brackets 95 % intervals, of shares "
+        "exact binomial."
     )
     return table_of(f"condition/{name}", own, ARMS, caption, book, own)
 
@@ -175,7 +180,7 @@ def _filtered(name: str, config: PrivacyEvaluation, folder: Path, book: Book) ->
     ]
     rows.append([Cell("any of these"), Cell(str(listed["item_id"].nunique()), number=True)])
     caption = (
-        f"Items of {words(config.synthetic)} that should be looked at or left out before a release; the CSV names "
-        "each with its reason, its neighbour and the score."
+        f"Items of {words(config.synthetic)} that should be looked at or left out before a release; the CSV "
+        "names each with its reason, its neighbour and the score."
     )
     return book.table(f"filtered/{name}", ["reason", "items"], rows, caption=caption, data=listed)

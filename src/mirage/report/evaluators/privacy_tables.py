@@ -1,4 +1,5 @@
-"""Tables of the privacy evaluator's rows: measures down and arms across, or spaces down and measures across."""
+"""Tables of the privacy evaluator's rows: measures down and arms across, or spaces down and measures
+across."""
 
 from __future__ import annotations
 
