@@ -30,7 +30,7 @@ lint: setup  ## style, types, layers, workflow
 	tests/lint_workflow
 
 test: lint  ## everything that CI runs
-	pytest -n $(CORES) --ignore tests/workflow/test_studies.py --ignore tests/cluster
+	pytest -n $(CORES) --dist loadfile --ignore tests/workflow/test_studies.py --ignore tests/cluster
 	pytest tests/workflow/test_studies.py
 	pytest tests/cluster
 

@@ -23,13 +23,16 @@ include: "workflow/rules/synthesise.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/print.smk"
 
 
 report: "workflow/report/workflow.rst"
 
 
 rule all:
-    """Make the report of every study under `run`."""
+    """Make the report of every study under `run`, for the screen and for print, and an overview of several."""
     default_target: True
     input:
         study_reports(),
+        study_prints(),
+        overview_pages(),

@@ -176,7 +176,21 @@ class Graph:
 
     def report(self, study: str) -> str:
         """The page of a study."""
-        return f"{self.root}/studies/{study}/report.html"
+        return self.report_file(study, "report.html")
+
+    def report_file(self, study: str, name: str) -> str:
+        """One file of a study's report."""
+        return f"{self.root}/studies/{study}/{name}"
+
+    @property
+    def overview(self) -> str:
+        """The page of all studies."""
+        return f"{self.root}/overview/index.html"
+
+    def prints(self, study: str) -> list[str]:
+        """What is made of a study's report for print: its PDFs, and its tables and numbers for LaTeX."""
+        pdfs = [f"{template}.pdf" for template in self.config.studies[study].print.templates]
+        return [self.report_file(study, name) for name in (*pdfs, "latex")]
 
     def report_plan(self, study: str) -> dict[str, Any]:
         """What a study's report shows, as plain data: folders by name, and its drawing's nodes and edges."""
@@ -206,6 +220,13 @@ class Graph:
             jobs += [f"{prepare}/{name}/{Path(stem).name}" for stem in self.shards(name)]
             jobs.append(f"{gather}/{name}")
         jobs += [f"train_generator/{name}/seed-{seed}" for name, seed in sorted(config.study_models(study))]
+        tables = {table for name in config.studies[study].evaluations for table in self.set_features(name)}
+        for table in sorted(tables):  # fitting an encoder extracts the features of its own dataset
+            real, encoder, name = Path(table).with_suffix("").parts[-3:]
+            own = name == real
+            jobs.append(
+                f"fit_encoder/{encoder}/{real}" if own else f"extract_features/{encoder}/{real}/{name}"
+            )
         for name in config.studies[study].evaluations:
             folders = [Path(folder) for folder in self.evaluation_folders(name)]
             if not isinstance(config.evaluations[name], ArmsEvaluation):

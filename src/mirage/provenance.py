@@ -20,7 +20,10 @@ PACKAGES = ("torch", "monai", "numpy", "scipy", "pandas", "pyarrow", "scikit-ima
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Commit and whether the checkout had uncommitted changes; nulls outside a git checkout."""
+    """Commit and whether the checkout had uncommitted changes.
+
+    Outside a git checkout the commit is what ``MIRAGE_COMMIT`` says, which images are built with, else null.
+    """
     root = Path(mirage.__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str | None:
@@ -35,7 +38,7 @@ def code_version() -> dict[str, Any]:
     changes = git("status", "--porcelain", "--untracked-files=no")
     return {
         "mirage": mirage.__version__,
-        "commit": git("rev-parse", "HEAD"),
+        "commit": git("rev-parse", "HEAD") or os.environ.get("MIRAGE_COMMIT") or None,
         "uncommitted_changes": None if changes is None else bool(changes),
     }
 

@@ -15,5 +15,8 @@ STAGES: dict[str, int] = {
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 2,
     "evaluate_privacy": 1,
-    "report": 3,
+    "report": 4,
+    "overview": 1,
+    "print": 1,
+    "latex": 1,
 }

@@ -247,6 +247,15 @@ CHANGES = {
         "A",
         "B",
     ),
+    "cover": (
+        "print",
+        {"grant": "101"},
+        {},
+        {"study": "quickstart", "template": "thesis"},
+        "studies.quickstart.print.grant",
+        "101",
+        "",
+    ),
 }
 
 

@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from feature_tables import bank_of
+from pages import problems
 from PIL import Image
 
 from mirage import evaluate
 from mirage.config.cost import Cost
 from mirage.config.evaluations import FidelityEvaluation, SegmentationEvaluation, StudyConfig
+from mirage.config.publications import Publication
 from mirage.data import Dataset, ShardWriter
 from mirage.data.dataset import write_info
 from mirage.errors import DataError
@@ -35,13 +37,16 @@ from mirage.report import (
     verdicts,
 )
 from mirage.report.book import Book, Exhibit
-from mirage.report.chapters.closing import models_behind
+from mirage.report.chapters.runs import models_behind
 from mirage.report.chapters.spent import spent
 from mirage.report.chapters.training import metric_groups
 from mirage.report.evaluators import EVALUATORS, arms
 from mirage.report.evaluators import segmentation as segmentation_report
+from mirage.report.record import read_record
+from mirage.report.sources import RULES
 from mirage.report.summary import nested, read_metrics, row_key, summarise
 
+ROOT = Path(__file__).parents[2]
 ARMS = {
     "real": {"train": ["real"]},
     "synthetic": {"train": ["made"]},
@@ -169,9 +174,15 @@ STUDY = StudyConfig(
     title="Discs & rings",
     question="Do made discs help?",
     evaluations=["seg"],
-    reference="Anon (2020)",
-    published={"Figure 1": "examples", "Figure 9": "none: a photograph", "Table 2": "nothing"},
+    follows=["anon"],
 )
+PUBLISHED = {
+    "Figure 1": {"shows": "a disc", "by": {"discs": "examples"}},
+    "Figure 9": {"shows": "the clinic", "state": "needs_data", "note": "a photograph"},
+    "Table 2": {"shows": "scores", "by": {"discs": "nothing"}},
+    "Table 3": {"shows": "more scores", "by": {"other": "results/seg"}},
+}
+ANON = Publication.model_validate({"reference": "Anon (2020)", "items": PUBLISHED})
 
 
 @pytest.fixture
@@ -188,7 +199,7 @@ def study(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> ReportInputs:
         for metric, value in mask_scores(test.mask(index), test.mask(index, "observer2")).items():
             human.append(("observer2", None, item["subject_id"], item["item_id"], metric, value))
     write_metrics(results / "seg" / "observer2", human)
-    benchmark = tmp_path / "benchmarks" / "train" / "gan.tsv"
+    benchmark = tmp_path / "benchmarks" / "train_generator" / "gan" / "seed-0.tsv"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("s\th:m:s\tmax_rss\n12.5\t0:00:12\t-\n")
     return ReportInputs(
@@ -201,6 +212,7 @@ def study(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> ReportInputs:
         benchmarks=[benchmark],
         config_hash="c0ffee",
         commit="0123456789abcdef",
+        publications={"anon": ANON},
         drawing=Drawing(
             [
                 ("real", "dataset"),
@@ -214,27 +226,71 @@ def study(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> ReportInputs:
     )
 
 
-def test_page_is_one_small_file_that_loads_nothing(study: ReportInputs, tmp_path: Path) -> None:
-    """Under 5 MB, every picture inside with words for it, every link to a file that was written."""
+def test_pages_are_small_load_nothing_and_can_be_heard(study: ReportInputs, tmp_path: Path) -> None:
+    """Under 5 MB, every picture inside with words for it, and every link leads somewhere, on every page."""
     out = tmp_path / "out"
     build_report(STUDY, "discs", study, out)
-    page = Page(out / "report.html")
-    assert len(page.text.encode()) < 5_000_000
-    assert not re.search(r"https?://|@import|<script|<link", page.text)
-    assert len(page.attributes("img")) > 30
-    for picture in page.attributes("img"):
-        assert picture["src"].startswith("data:image/")
-        assert len(picture["src"]) < 4 / 3 * 40_000 + 100
-        assert picture["alt"].strip()
-    assert all(svg.get("aria-label") for svg in page.attributes("svg"))
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    for anchor in page.attributes("a"):
-        target = anchor["href"]
-        assert target[1:] in ids if target.startswith("#") else (out / target).is_file()
-    assert "Discs &amp; rings" in page.text
-    for wanted in ("Privacy was not assessed", "no exhibit", "a photograph", "0123456789ab", "c0ffee"):
-        assert wanted in page.text
+    pages = {file: Page(out / file) for file in ("report.html", "models/gan.html")}
+    ids = {
+        (out / file).resolve(): {attributes.get("id") for _, attributes in page.tags}
+        for file, page in pages.items()
+    }
+    for file, page in pages.items():
+        assert problems(page.text) == []
+        assert len(page.text.encode()) < 5_000_000
+        for picture in page.attributes("img"):
+            assert len(picture["src"]) < 4 / 3 * 40_000 + 100
+        for anchor in page.attributes("a"):
+            target, _, place = anchor["href"].partition("#")
+            found = (out / file).parent.joinpath(target).resolve() if target else (out / file).resolve()
+            assert found.is_file(), anchor
+            assert not place or place in ids[found], anchor
+    assert len(pages["report.html"].attributes("img")) > 30
+    assert "Discs &amp; rings" in pages["report.html"].text
+    for wanted in ("Privacy was not tested", "0123456789ab", "c0ffee"):
+        assert wanted in pages["report.html"].text
+
+
+def test_every_exhibit_names_its_rule_and_its_data(study: ReportInputs, tmp_path: Path) -> None:
+    """The line below an exhibit leads to the row of its rule and commit, and to a CSV."""
+    build_report(STUDY, "discs", study, tmp_path)
+    record = read_record(tmp_path)
+    text = (tmp_path / "report.html").read_text() + (tmp_path / "models/gan.html").read_text()
+    for exhibit in record.exhibits.values():
+        assert (tmp_path / exhibit["files"]["csv"]).is_file()
+    rules = dict(re.findall(r'<figure id="fig-([^"]+)".*?Source: rule <a href="[^"]*">(\w+)<', text, re.S))
+    assert len(rules) == len(record.exhibits)
+    wanted = {"training-gan": "train_generator", "gallery-made": "gather_synthetic", "data": "report_study"}
+    wanted |= {"results-seg": "evaluate_arm", "intensity-near": "evaluate_set", "examples": "report_study"}
+    assert rules.items() >= wanted.items()
+    for rule, file in RULES.items():
+        assert f"rule {rule}:" in (ROOT / file).read_text()
+
+
+def test_page_of_a_generator_tells_how_it_was_trained(study: ReportInputs, tmp_path: Path) -> None:
+    """Curves, previews, kept and best step, options and cost are there; the main page has a summary."""
+    build_report(STUDY, "discs", study, tmp_path)
+    main, own = ((tmp_path / file).read_text() for file in ("report.html", "models/gan.html"))
+    for id in ("training-gan", "previews-gan", "checkpoint-gan", "options-gan"):
+        assert f'id="fig-{id}"' in own
+        assert f'id="fig-{id}"' not in main
+        assert f'href="models/gan.html#fig-{id}"' in main
+    assert "40 of 50" in own
+    assert 'id="fig-time-gan"' in own
+    assert "12 s" in own
+
+
+def test_catalogue_is_checked_against_the_exhibits(study: ReportInputs, tmp_path: Path) -> None:
+    """An exhibit that exists is linked, one that does not is called out, other studies are named."""
+    build_report(STUDY, "discs", study, tmp_path)
+    table = pd.read_csv(next((tmp_path / "figures").glob("*coverage_anon.csv"))).set_index("item")
+    states = ["regenerated", "needs data", "missing", "not run here"]
+    assert table["state"].tolist() == states
+    text = (tmp_path / "report.html").read_text()
+    assert '<a href="#fig-examples">Figure 2 (discs)</a>' in text
+    assert "Table 2: nothing is not in this run" in text
+    assert "results/seg in the study other" in text
+    assert "a photograph" in text
 
 
 def test_every_printed_result_stands_in_the_summary(study: ReportInputs, tmp_path: Path) -> None:
@@ -360,7 +416,7 @@ def test_demo_runs_say_so_at_the_top(study: ReportInputs, tmp_path: Path) -> Non
 def test_provenance_names_seeds_models_and_options(study: ReportInputs, tmp_path: Path) -> None:
     """What made each synthetic dataset stands in its row, and every option below the table."""
     build_report(STUDY, "discs", study, tmp_path / "out")
-    (path,) = (tmp_path / "out" / "figures").glob("*artefacts.csv")
+    (path,) = (tmp_path / "out" / "figures").glob("*runs.csv")
     made = pd.read_csv(path).set_index("name").loc["made"]
     assert made["seed"] == 7
     assert made["models"] == "gan, seed 3"
@@ -406,7 +462,9 @@ def test_axes_that_nothing_measures_are_untested() -> None:
     assert [(v.axis, v.word) for v in found] == [
         ("Utility", "untested"),
         ("Fidelity", "untested"),
+        ("Diversity", "untested"),
         ("Novelty", "pass"),
+        ("Privacy", "untested"),
         ("Speed", "fail"),
     ]
 
@@ -505,7 +563,7 @@ def test_times_are_grouped_by_stage(tmp_path: Path) -> None:
         benchmark_file(tmp_path, "train/gan/seed-1", s=4, max_rss=100),
         benchmark_file(tmp_path, "gather/real", s=2, max_rss="NA"),
     ]
-    found = cells(spent(files, Cost(), Book(tmp_path)))
+    found = cells(spent("time", files, Cost(), Book(tmp_path)))
     assert (found["train"]["jobs"], found["train"]["total time"]) == ("2", "8 s")
     assert (found["train"]["peak memory"], found["gather"]["peak memory"]) == ("100 MB", numbers.DASH)
     assert found["all stages"]["jobs"] == "3"
@@ -518,7 +576,7 @@ def test_energy_and_money_follow_from_the_configured_rates(tmp_path: Path) -> No
     files = [benchmark_file(tmp_path, "train/gan/seed-0", s=3600, max_rss=10, cpu_time=7200, **extended)]
     rates = {"watts_per_core": 10, "watts_per_gpu": 490, "grams_co2_per_kwh": 250}
     cost = Cost(**rates, price_per_core_hour=0.25, price_per_gpu_hour=2, currency="CHF")
-    row = cells(spent(files, cost, Book(tmp_path)))["train"]
+    row = cells(spent("time", files, cost, Book(tmp_path)))["train"]
     assert (row["CPU time"], row["GPU time"]) == ("2.0 h", "2.0 h")
     assert row["energy"] == "1.00 kWh"  # 2 h x 10 W + 2 h x 490 W
     assert row["emissions"] == "250 g"
@@ -528,7 +586,7 @@ def test_energy_and_money_follow_from_the_configured_rates(tmp_path: Path) -> No
 def test_unknown_gpus_are_said_to_be_unknown(tmp_path: Path) -> None:
     """Without Snakemake's extended columns there is no price, and the caption says why."""
     files = [benchmark_file(tmp_path, "train/gan/seed-0", s=3600, max_rss=10, cpu_time=7200)]
-    exhibit = spent(files, Cost(price_per_gpu_hour=2, price_per_core_hour=1), Book(tmp_path))
+    exhibit = spent("time", files, Cost(price_per_gpu_hour=2, price_per_core_hour=1), Book(tmp_path))
     row = cells(exhibit)["train"]
     assert (row["GPU time"], row["price"]) == (numbers.DASH, numbers.DASH)
     assert "Of 1 job the threads and GPUs are unknown" in exhibit.caption

@@ -36,6 +36,7 @@ wildcard_constraints:
     evaluation="[a-z0-9][a-z0-9_-]*",
     arm="[a-z0-9][a-z0-9_-]*",
     study="[a-z0-9][a-z0-9_-]*",
+    template="thesis|deliverable",
     seed=r"\d+",
     shard=r"shard-\d{4}-of-\d{4}",
 
@@ -43,6 +44,16 @@ wildcard_constraints:
 def study_reports():
     """Reports of the studies to be run."""
     return [GRAPH.report(study) for study in CONFIG.run]
+
+
+def overview_pages():
+    """The overview, where there are several studies to be set side by side."""
+    return [GRAPH.overview] if len(CONFIG.run) > 1 else []
+
+
+def study_prints():
+    """PDFs and LaTeX files of the studies to be run."""
+    return [path for study in CONFIG.run for path in GRAPH.prints(study)]
 
 
 def entry_of(wildcards):
@@ -101,11 +112,15 @@ def simulate_options(wildcards):
 
 
 def raw_data(wildcards):
-    """Raw data of a dataset; of the user's folder the contents count, not the time stamp."""
+    """Raw data of a dataset; of the user's folder the contents count, not the time stamp.
+
+    The user's are read where they lie, also by an executor that copies everything else to a storage.
+    """
     inputs = GRAPH.raw_inputs(wildcards.dataset)
     if CONFIG.datasets[wildcards.dataset].simulate:
         return inputs
-    return {**inputs, "raw": ancient(inputs["raw"])}
+    inputs["raw"] = ancient(inputs["raw"])
+    return {name: local(path) for name, path in inputs.items()}
 
 
 def raw_contents(wildcards):
@@ -217,6 +232,31 @@ def report_inputs(wildcards):
 def report_options(wildcards):
     """What the report prints that is not in its inputs."""
     return slices.report_slice(CONFIG, wildcards.study)
+
+
+def print_options(wildcards):
+    """Title page and words of a study's print."""
+    return slices.print_slice(CONFIG, wildcards.study)
+
+
+def study_records(wildcards):
+    """Reports of the studies to be run, as data."""
+    return [GRAPH.report_file(study, "report.json") for study in CONFIG.run]
+
+
+def study_summaries(wildcards):
+    """Numbers of the studies to be run."""
+    return [GRAPH.report_file(study, "summary.csv") for study in CONFIG.run]
+
+
+def overview_options(wildcards):
+    """The catalogue of publications."""
+    return slices.overview_slice(CONFIG)
+
+
+def latex_options(wildcards):
+    """What decides the LaTeX files: no option of the user's."""
+    return slices.latex_slice()
 
 
 def report_plan(wildcards):

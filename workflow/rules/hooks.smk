@@ -7,6 +7,7 @@ import yaml
 from snakemake.logging import logger
 
 PLACEHOLDER = "CHANGE_ME"
+PAGES = {"report_study": "report", "report_overview": "overview"}
 
 
 def unfilled():
@@ -16,6 +17,15 @@ def unfilled():
         for job in workflow.dag.needrun_jobs()
         if not job.is_local
         for name, value in job.resources.items()
+        if PLACEHOLDER in str(value)
+    }
+    given = {
+        **vars(workflow.executor_settings),
+        "container_image": workflow.remote_execution_settings.container_image,
+    }
+    asked |= {
+        f"config.yaml: {name.replace('_', '-')}: {value}"
+        for name, value in given.items()
         if PLACEHOLDER in str(value)
     }
     partitions = getattr(workflow.executor_settings, "partition_config", None)
@@ -34,9 +44,10 @@ def refuse_placeholders():
     found = "" if workflow.local_exec else "\n".join(f"  {key}" for key in unfilled())
     if found:
         raise WorkflowError(
-            f"profiles/slurm still holds placeholders; nothing was submitted:\n{found}\n"
-            "Put in your account (`sacctmgr show user $USER withassoc`; where the cluster has none, delete the "
-            "line) and the names of your partitions (`sinfo -s`). docs/cluster.md explains both files."
+            f"the profile still holds placeholders; nothing was submitted:\n{found}\n"
+            "Put in your own values, of Slurm your account (`sacctmgr show user $USER withassoc`; where the "
+            "cluster has none, delete the line) and the names of your partitions (`sinfo -s`). docs/cluster.md "
+            "explains the profiles."
         )
 
 
@@ -56,8 +67,8 @@ onstart:
 
 onsuccess:
     for job in workflow.dag.jobs:
-        if job.rule.name == "report_study":
-            logger.info(f"The report: {job.output.page}")
+        if job.rule.name in PAGES:
+            logger.info(f"The {PAGES[job.rule.name]}: {job.output.page}")
 
 
 onerror:

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from mirage import provenance
 from mirage.config.cost import Cost
 from mirage.config.evaluations import EvaluationConfig, StudyConfig
+from mirage.config.publications import Publication
 from mirage.log import log_to
 from mirage.report import ReportInputs, build_report
 
@@ -19,6 +20,7 @@ with log_to(snakemake.log[0]):
         commit=provenance.code_version()["commit"] or "",
         scale=options["scale"],
         cost=Cost.model_validate(snakemake.params.cost),
+        publications=TypeAdapter(dict[str, Publication]).validate_python(options["publications"]),
     )
     study = StudyConfig.model_validate(options["study"])
     build_report(study, snakemake.wildcards.study, inputs, Path(snakemake.output.page).parent)

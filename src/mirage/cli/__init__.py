@@ -1,6 +1,6 @@
 """The `mirage` command: what Snakemake's jobs call, and what a person asks beside Snakemake."""
 
-from mirage.cli import evaluation, external, jobs, ledger, operations, reference
+from mirage.cli import evaluation, external, jobs, ledger, operations, reference, reports
 from mirage.cli.app import app
 
-__all__ = ["app", "evaluation", "external", "jobs", "ledger", "operations", "reference"]
+__all__ = ["app", "evaluation", "external", "jobs", "ledger", "operations", "reference", "reports"]

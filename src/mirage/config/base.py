@@ -21,7 +21,7 @@ class Refers:
     A ``dataset`` is one of real or simulated images: none that says ``made_from``.
     """
 
-    registry: Literal["dataset", "dataset or recipe", "generator", "encoder", "evaluation"]
+    registry: Literal["dataset", "dataset or recipe", "generator", "encoder", "evaluation", "publication"]
 
 
 DataName = Annotated[str, Refers("dataset or recipe")]

@@ -23,8 +23,9 @@ def reference() -> str:
     lines = [
         "# Configuration",
         "",
-        "Made by `mirage schema` from the config models. Every entry of a registry also takes `runtime`",
-        "(resources; never remakes anything) and `demo` (keys that `scale: demo` replaces).",
+        "Made by `mirage schema` from the config models. Every entry of a registry but studies and",
+        "publications also takes `runtime` (resources; never remakes anything) and `demo` (keys that",
+        "`scale: demo` replaces).",
     ]
     described = {"Runtime", "Cost"}
     for registry in REGISTRIES:

@@ -10,6 +10,7 @@ from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, R
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
 from mirage.config.privacy import CopyControl, Gate
+from mirage.config.printing import PrintOptions
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 OBSERVER_ARM = "observer2"
@@ -246,11 +247,15 @@ class StudyConfig(Options):
     evaluations: Annotated[list[str], Refers("evaluation")] = Field(
         min_length=1, description="names under `evaluations`"
     )
-    reference: str | None = Field(None, description="the publication that the study follows")
-    published: dict[str, str] = Field(
-        default_factory=dict,
-        description="figure or table of `reference` -> id of the report's exhibit that regenerates it (its "
-        "id stands in the report's list of figures), or `none: why not`",
-        examples=[{"Figure 3": "intensity/retina_fidelity", "Figure 9": "none: a diagram"}],
+    follows: Annotated[list[str], Refers("publication")] = Field(
+        default_factory=list,
+        description="names under `publications`; the report lists which of their figures and tables it "
+        "regenerates",
+    )
+    reference: str | None = Field(
+        None, description="what else the study builds on, where that is no entry of `publications`"
     )
     notes: list[str] = Field(default_factory=list, description="remarks printed under the verdict")
+    print: PrintOptions = Field(
+        default_factory=PrintOptions, description="title page and words of the PDFs; remakes the print alone"
+    )

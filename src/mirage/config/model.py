@@ -21,9 +21,18 @@ from mirage.config.evaluations import (
     VolumeSegmentationEvaluation,
 )
 from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
+from mirage.config.publications import Publication
 from mirage.config.recipes import DonorRecipe, RecipeConfig, UnconditionalRecipe
 
-REGISTRIES = ("datasets", "generators", "recipes", "encoders", "evaluations", "studies")
+REGISTRIES = (
+    "datasets",
+    "generators",
+    "recipes",
+    "encoders",
+    "evaluations",
+    "studies",
+    "publications",
+)
 
 
 class Config(Options):
@@ -40,6 +49,7 @@ class Config(Options):
     encoders: dict[Name, EncoderConfig] = Field(default_factory=dict)
     evaluations: dict[Name, EvaluationConfig] = Field(default_factory=dict)
     studies: dict[Name, StudyConfig] = Field(default_factory=dict)
+    publications: dict[Name, Publication] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
@@ -53,6 +63,7 @@ class Config(Options):
             "encoder": [*self.encoders],
             "evaluation": [*self.evaluations],
             "study": [*self.studies],
+            "publication": [*self.publications],
         }
         for where, registry, name in self._all_references():
             if name not in known[registry]:
@@ -145,6 +156,17 @@ class Config(Options):
                 for key, data in read.items():
                     keys = ("prepare.size", "prepare.bits", "labels", "channels")
                     self._check_alike(f"evaluations.{name}.{key}", [entry.test, *data], keys)
+        return self
+
+    @model_validator(mode="after")
+    def _published_items_can_be_made(self) -> Config:
+        for name, publication in self.publications.items():
+            for title, item in publication.items.items():
+                for study, exhibit in item.by.items():
+                    where = f"publications.{name}.items.{title}.by.{study}"
+                    _, about, entry = exhibit.rpartition("/")
+                    if about and entry not in (own := self._entries_of(study)):
+                        raise ValueError(f"{where}: {entry!r} is nothing of this study{suggest(entry, own)}")
         return self
 
     @model_validator(mode="after")
@@ -276,6 +298,10 @@ class Config(Options):
             for name, entry in getattr(self, registry).items():
                 for key, wanted, value in references(entry):
                     yield f"{registry}.{name}.{key}", wanted, value
+        for name, publication in self.publications.items():
+            for title, item in publication.items.items():
+                for study in item.by:
+                    yield f"publications.{name}.items.{title}.by", "study", study
 
     def _check_generator(self, where: str, ref: ModelRef, makes: str | None, needs: str | None) -> None:
         generator = self.generators[ref.generator]
@@ -349,6 +375,11 @@ class Config(Options):
         """Datasets and recipes that a study needs."""
         used = {name for key in self.studies[study].evaluations for name in data_of(self.evaluations[key])}
         return {data for name in used for data in self.data_of(name)}
+
+    def _entries_of(self, study: str) -> list[str]:
+        """Names of all entries that a study is made of."""
+        models = {generator for generator, _ in self.study_models(study)}
+        return sorted({*self.studies[study].evaluations, *self.study_data(study), *models})
 
     def study_models(self, study: str) -> set[tuple[str, int]]:
         """(generator, seed) of every model that a study needs."""

@@ -14,10 +14,13 @@ from pydantic import BaseModel
 from mirage.config.datasets import SimulateOptions
 from mirage.config.evaluations import ArmsEvaluation, SegmentationEvaluation
 from mirage.config.model import Config
+from mirage.config.publications import Publication
 from mirage.files import digest
 from mirage.versions import STAGES
 
 _NEVER = {"runtime", "demo"}
+_PRESENT = {"overview", "print", "latex"}
+"""Stages that show results and change none."""
 
 
 def normalise(options: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
@@ -118,9 +121,37 @@ def report_slice(config: Config, study: str) -> dict[str, Any]:
     """What a report prints that is not in the results it reads."""
     entry = config.studies[study]
     evaluations = {name: normalise(config.evaluations[name]) for name in sorted(entry.evaluations)}
+    followed = {name: _published(config.publications[name]) for name in entry.follows}
     return _versioned(
-        "report", {"study": normalise(entry), "evaluations": evaluations, "scale": config.scale}
+        "report",
+        {
+            "study": normalise(entry, exclude={"print"}),
+            "evaluations": evaluations,
+            "publications": followed,
+            "scale": config.scale,
+        },
     )
+
+
+def print_slice(config: Config, study: str) -> dict[str, Any]:
+    """What a study's print says that is not in its report; which templates are made, targets tell."""
+    return _versioned("print", normalise(config.studies[study].print, exclude={"templates"}))
+
+
+def latex_slice() -> dict[str, Any]:
+    """What decides the LaTeX files, beside the report."""
+    return _versioned("latex", {})
+
+
+def overview_slice(config: Config) -> dict[str, Any]:
+    """What the overview prints that is in no study's report."""
+    published = {name: _published(one) for name, one in config.publications.items()}
+    return _versioned("overview", {"publications": published, "scale": config.scale})
+
+
+def _published(publication: Publication) -> dict[str, Any]:
+    """A publication with its items in their own order, which is printed."""
+    return publication.model_dump(mode="json", exclude_defaults=True)
 
 
 def study_digest(config: Config, study: str) -> str:
@@ -133,4 +164,5 @@ def study_digest(config: Config, study: str) -> str:
         "encoders": {name: encoder_slice(config, name) for _, name in sorted(config.study_encoders(study))},
         "report": report_slice(config, study),
     }
-    return digest({**entries, "stages": STAGES})
+    stages = {stage: version for stage, version in STAGES.items() if stage not in _PRESENT}
+    return digest({**entries, "stages": stages})

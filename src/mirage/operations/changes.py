@@ -133,6 +133,8 @@ def _configured(key: str, param: str, job: PlannedJob) -> str:
     entry = f"{REGISTRY_OF[kind]}.{entry_of(job)}"
     if stage == "report":
         return f"{entry}.{path.removeprefix('study.')}" if path.startswith("study.") else path
+    if stage == "print":
+        return f"{entry}.print.{path}"
     if stage == "simulate":
         return f"{entry}.source.reader" if path == "reader" else f"{entry}.simulate.{path}"
     if path.startswith("arm.") and "arm" in job.wildcards:

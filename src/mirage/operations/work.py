@@ -74,8 +74,9 @@ class Work:
         return [job for job in self.jobs if job in seen]
 
     def of_study(self, study: str) -> list[PlannedJob]:
-        """Jobs that a study's report depends on, its own among them."""
-        return self.behind([self.makers[self.graph.report(study)]])
+        """Jobs that a study's report depends on, its own among them, and those that print it."""
+        prints = [self.makers[path] for path in self.graph.prints(study) if path in self.makers]
+        return self.behind([self.makers[self.graph.report(study)], *prints])
 
 
 def asked(job: PlannedJob, resource: str) -> int:

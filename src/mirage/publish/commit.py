@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from mirage.errors import LedgerError
 from mirage.publish.ledger import LOCK, YAML
@@ -36,3 +37,12 @@ def _git(*arguments: str) -> list[str]:
             f"`git {arguments[0]}` failed: {done.stderr.strip()}; results are published in a git commit"
         )
     return done.stdout.splitlines()
+
+
+def file_at(commit: str, path: Path) -> str:
+    """Text of a file as a commit has it.
+
+    Raises:
+        LedgerError: there is no such commit, or no such file in it.
+    """
+    return "\n".join(_git("show", f"{commit}:./{path}"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +16,11 @@ from matplotlib.figure import Figure
 
 from mirage.files import atomic_path
 from mirage.report.figures import INK
-from mirage.report.images import Key, Tile, outline_layer, plate, thumbnail
+from mirage.report.images import Key, Place, Sheet, Tile, outline_layer, thumbnail
+from mirage.report.sources import Source, joint
 
 THUMBNAIL = 168
+MAIN_PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Cell:
         strong: printed bold; only for a difference whose interval excludes zero.
         key: where the number stands in the summary (``evaluation/arm/metric/kind``), or empty.
         note: second, smaller line.
+        links: (text, where it leads) in place of the text; ``#anchor`` leads to an exhibit.
+        tone: a verdict or state that the cell tells: pass, fail, inconclusive ...; a mark repeats it.
+        anchor: id of its row on the page.
     """
 
     text: str
@@ -47,11 +53,18 @@ class Cell:
     strong: bool = False
     key: str = ""
     note: str = ""
+    links: Sequence[tuple[str, str]] = ()
+    tone: str = ""
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure or table, ready for the template."""
+    """A figure or table, ready for the template.
+
+    ``places`` are left, top, width and height of the pictures on the full-size sheet, in its pixels;
+    ``page`` is the file that shows it, relative to the report, and ``source`` what made its numbers.
+    """
 
     id: str
     kind: str
@@ -63,12 +76,15 @@ class Exhibit:
     columns: Sequence[str] = ()
     names: Sequence[str] = ()
     pictures: Sequence[Sequence[Picture | None]] = ()
+    places: Sequence[Sequence[Place | None]] = ()
     head: Sequence[str] = ()
     rows: Sequence[Sequence[Cell]] = ()
     outlines: bool = False
     side: int = THUMBNAIL
     links: Sequence[tuple[str, str]] = ()
     legend: Sequence[Key] = ()
+    page: str = MAIN_PAGE
+    source: Source | None = None
 
     @property
     def label(self) -> str:
@@ -82,19 +98,36 @@ class Exhibit:
 
 
 class Book:
-    """Numbers exhibits in the order they are made and writes their files below ``out/figures``.
+    """Numbers exhibits in the order they are made and writes their files into a folder below ``out``.
 
     Args:
         out: folder of the report.
         scale: pixels of a thumbnail for each pixel of the page; below 1 saves bytes.
+        drawn_by: what draws the exhibits, and the source of those that no entry stands behind.
+        folder: name of the folder below ``out`` that their files go to.
     """
 
-    def __init__(self, out: Path, scale: float = 1.0) -> None:
-        self.folder = out / "figures"
+    def __init__(
+        self, out: Path, scale: float = 1.0, drawn_by: Source | None = None, folder: str = "figures"
+    ) -> None:
+        self.drawn_by = drawn_by
+        self.folder = out / folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.scale = scale
         self.exhibits: list[Exhibit] = []
+        self._page, self._sources = MAIN_PAGE, dict[str, Source]()
         self._figures, self._tables = itertools.count(1), itertools.count(1)
+
+    @contextmanager
+    def showing(self, sources: Mapping[str, Source], page: str = MAIN_PAGE) -> Iterator[None]:
+        """Within the block exhibits are of a page, and those of an entry (``what/entry``) of its source.
+
+        What is of no single entry is of all sources, where these are one rule's.
+        """
+        before = self._page, self._sources
+        self._page, self._sources = page, dict(sources)
+        yield
+        self._page, self._sources = before
 
     def chart(self, id: str, figure: Figure, data: pd.DataFrame, *, caption: str, alt: str) -> Exhibit:
         """A matplotlib figure: SVG, PDF and the CSV behind it."""
@@ -156,15 +189,15 @@ class Book:
         outlines = any(tile.outline is not None for tile in tiles)
         full = max((max(tile.rgb.shape[:2]) for tile in tiles), default=side)
         files = {f"{stem}.png": False} | ({f"{stem}_outlines.png": True} if outlines else {})
+        sheet = Sheet(rows, columns, names, side=min(max(full, 160), 512), legend=legend)
         for name, drawn in files.items():
-            sheet = plate(rows, columns, names, side=min(max(full, 160), 512), outlines=drawn, legend=legend)
             with atomic_path(self.folder / name) as path:
-                sheet.save(path, "PNG")
+                sheet.draw(outlines=drawn).save(path, "PNG")
         self._csv(stem, data)
         pixels = round(side * self.scale)
-        links = [*self._links(stem, "csv"), ("full size", f"figures/{stem}.png")]
+        links = [*self._links(stem, "csv"), ("full size", f"{self.folder.name}/{stem}.png")]
         if outlines:
-            links.append(("with outlines", f"figures/{stem}_outlines.png"))
+            links.append(("with outlines", f"{self.folder.name}/{stem}_outlines.png"))
         return self._add(
             Exhibit(
                 id,
@@ -180,6 +213,7 @@ class Book:
                 links=links,
                 legend=legend,
                 pictures=[[None if tile is None else _picture(tile, pixels) for tile in row] for row in rows],
+                places=sheet.places(),
             )
         )
 
@@ -203,6 +237,9 @@ class Book:
         )
 
     def _add(self, exhibit: Exhibit) -> Exhibit:
+        own = [self._sources[part] for part in exhibit.id.split("/") if part in self._sources]
+        source = own[0] if own else joint(list(self._sources.values())) or self.drawn_by
+        exhibit = replace(exhibit, page=self._page, source=source)
         self.exhibits.append(exhibit)
         return exhibit
 
@@ -210,7 +247,7 @@ class Book:
         return f"{kind}-{number:02d}_{_slug(id)}"
 
     def _links(self, stem: str, *suffixes: str) -> list[tuple[str, str]]:
-        return [(suffix.upper(), f"figures/{stem}.{suffix}") for suffix in suffixes]
+        return [(suffix.upper(), f"{self.folder.name}/{stem}.{suffix}") for suffix in suffixes]
 
     def _write(self, name: str, content: bytes) -> None:
         with atomic_path(self.folder / name) as path:

@@ -21,6 +21,8 @@ LABEL_COLOURS = np.array(
 OUTLINE = (255, 176, 0)
 Key = tuple[str, str]
 """What a colour of a picture means, and the colour as ``#rrggbb``."""
+Place = tuple[int, int, int, int]
+"""Left, top, width and height of a picture on a sheet, pixels."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,16 @@ def difference_rgb(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 def fit(rgb: np.ndarray, side: int) -> Image.Image:
     """Picture resized so that its longer side is ``side``; small ones grow by whole pixels, unsmoothed."""
-    picture = Image.fromarray(rgb)
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+    grows = side > max(rgb.shape[:2])
+    resampling = Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS
+    return Image.fromarray(rgb).resize(fitted(rgb, side), resampling)
+
+
+def fitted(rgb: np.ndarray, side: int) -> tuple[int, int]:
+    """Width and height of a picture whose longer side becomes ``side``."""
+    height, width = rgb.shape[:2]
+    scale = side / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def thumbnail(rgb: np.ndarray, side: int = 168) -> str:
@@ -121,55 +129,82 @@ def _uri(media: str, content: bytes) -> str:
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
-def plate(
-    rows: Sequence[Sequence[Tile | None]],
-    columns: Sequence[str],
-    names: Sequence[str],
-    *,
-    side: int = 256,
-    outlines: bool = False,
-    legend: Sequence[Key] = (),
-) -> Image.Image:
-    """All tiles on one labelled sheet, for print.
+class Sheet:
+    """All tiles of a plate on one labelled sheet, at full size.
 
     Args:
         rows: tiles row by row; None leaves a gap.
         columns: heading of each column; empty for none.
         names: name of each row, written at its left; empty for none.
         side: side of a tile, pixels.
-        outlines: draw the outlines of tiles that have one.
         legend: what colours mean, written below.
     """
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(12, side // 16))
-    line, gap = int(font.size * 1.5), 8
-    left = gap + max((int(font.getlength(name)) + 2 * gap for name in names), default=0)
-    top = gap + (line if any(columns) else 0)
-    notes = line if any(tile is not None and tile.note for row in rows for tile in row) else 0
-    width = max((len(row) for row in rows), default=0)
-    height = top + len(rows) * (side + notes + gap)
-    size = (left + width * (side + gap), height + (line + gap if legend else 0))
-    sheet = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(sheet)
-    _write_legend(pen, font, legend, gap, height)
-    for index, title in enumerate(columns):
-        x = left + index * (side + gap) + side / 2
-        pen.text((x, top - line / 2 - gap / 2), title, "black", font, anchor="mm")
-    for y_index, row in enumerate(rows):
-        y = top + y_index * (side + notes + gap)
-        if y_index < len(names):
-            pen.text((gap, y + side / 2), names[y_index], "black", font, anchor="lm")
-        for x_index, tile in enumerate(row):
-            if tile is None:
-                continue
-            x = left + x_index * (side + gap)
-            drawn = (
-                with_outline(tile.rgb, tile.outline) if outlines and tile.outline is not None else tile.rgb
-            )
-            picture = fit(drawn, side)
-            sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
-            if tile.note:
-                pen.text((x + side / 2, y + side + line / 2), tile.note, "#444444", font, anchor="mm")
-    return sheet
+
+    gap = 8
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[Tile | None]],
+        columns: Sequence[str],
+        names: Sequence[str],
+        *,
+        side: int = 256,
+        legend: Sequence[Key] = (),
+    ) -> None:
+        self.rows, self.columns, self.names, self.side, self.legend = rows, columns, names, side, legend
+        self.font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(12, side // 16))
+        self.line, gap = int(self.font.size * 1.5), self.gap
+        self.left = gap + max((int(self.font.getlength(name)) + 2 * gap for name in names), default=0)
+        self.top = gap + (self.line if any(columns) else 0)
+        self.notes = self.line if any(tile is not None and tile.note for row in rows for tile in row) else 0
+        self.height = self.top + len(rows) * (side + self.notes + gap)
+
+    def corner(self, row: int, column: int) -> tuple[int, int]:
+        """Left and top of a tile's square."""
+        return (
+            self.left + column * (self.side + self.gap),
+            self.top + row * (self.side + self.notes + self.gap),
+        )
+
+    def places(self) -> list[list[Place | None]]:
+        """Where the tiles' pictures lie on the sheet, row by row."""
+        return [
+            [None if tile is None else self._place(tile, (y, x)) for x, tile in enumerate(row)]
+            for y, row in enumerate(self.rows)
+        ]
+
+    def _place(self, tile: Tile, at: tuple[int, int]) -> Place:
+        (left, top), (width, height) = self.corner(*at), fitted(tile.rgb, self.side)
+        return left + (self.side - width) // 2, top + (self.side - height) // 2, width, height
+
+    def draw(self, *, outlines: bool = False) -> Image.Image:
+        """The sheet; with ``outlines``, drawn over the tiles that have one."""
+        width = self.left + max((len(row) for row in self.rows), default=0) * (self.side + self.gap)
+        below = self.line + self.gap if self.legend else 0
+        sheet = Image.new("RGB", (width, self.height + below), "white")
+        pen = ImageDraw.Draw(sheet)
+        _write_legend(pen, self.font, self.legend, self.gap, self.height)
+        for index, title in enumerate(self.columns):
+            x = self.corner(0, index)[0] + self.side / 2
+            pen.text((x, self.top - self.line / 2 - self.gap / 2), title, "black", self.font, anchor="mm")
+        for index, name in enumerate(self.names[: len(self.rows)]):
+            middle = self.corner(index, 0)[1] + self.side / 2
+            pen.text((self.gap, middle), name, "black", self.font, anchor="lm")
+        for y, row in enumerate(self.rows):
+            for x, tile in enumerate(row):
+                if tile is not None:
+                    self._draw_tile(sheet, pen, tile, (y, x), outlines)
+        return sheet
+
+    def _draw_tile(
+        self, sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, at: tuple[int, int], outlines: bool
+    ) -> None:
+        rgb = with_outline(tile.rgb, tile.outline) if outlines and tile.outline is not None else tile.rgb
+        sheet.paste(fit(rgb, self.side), self._place(tile, at)[:2])
+        if tile.note:
+            left, top = self.corner(*at)
+            below = (left + self.side / 2, top + self.side + self.line / 2)
+            pen.text(below, tile.note, "#444444", self.font, anchor="mm")
 
 
 def _write_legend(

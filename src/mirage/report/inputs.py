@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mirage.config.cost import Cost
+from mirage.config.publications import Publication
 
 KINDS = ("dataset", "simulated", "generator", "recipe", "evaluation", "study")
 
@@ -56,6 +57,7 @@ class ReportInputs:
         scale: ``full``, or ``demo`` for a run whose numbers mean nothing.
         cost: prices and powers; what is not given is not reckoned.
         drawing: the pipeline.
+        publications: name -> what the study follows, with the figures and tables to be regenerated.
     """
 
     evaluations: Mapping[str, Finished]
@@ -67,6 +69,7 @@ class ReportInputs:
     scale: str = "full"
     cost: Cost = field(default_factory=Cost)
     drawing: Drawing = field(default_factory=Drawing)
+    publications: Mapping[str, Publication] = field(default_factory=dict)
 
     @classmethod
     def from_plan(
@@ -78,13 +81,14 @@ class ReportInputs:
         commit: str,
         scale: str,
         cost: Cost,
+        publications: Mapping[str, Publication],
     ) -> ReportInputs:
         """Inputs of one study.
 
         Args:
             plan: what :meth:`mirage.graph.Graph.report_plan` gives.
             evaluations: name -> configuration of the plan's evaluations.
-            config_hash, commit, scale, cost: see the attributes.
+            config_hash, commit, scale, cost, publications: see the attributes.
         """
         return cls(
             evaluations={
@@ -99,4 +103,5 @@ class ReportInputs:
             scale=scale,
             cost=cost,
             drawing=Drawing(nodes=plan["nodes"], edges=plan["edges"]),
+            publications=publications,
         )

@@ -51,6 +51,16 @@ def estimate(value: float, low: float, high: float, digits: int = 3, *, sign: bo
     return f"{number(value, digits, sign=sign)} {interval(low, high, digits, sign=sign)}"
 
 
+def setting(value: float, digits: int = 6) -> str:
+    """A number as it was configured: ``0.5``, ``374``; no more than so many significant digits."""
+    return f"{value:.{digits}g}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 as ``12.3 %``."""
+    return f"{number(100 * share, 1)} %"
+
+
 def grouped(value: int) -> str:
     """A count with narrow blanks between thousands."""
     return f"{value:,}".replace(",", NARROW)

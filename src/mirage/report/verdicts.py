@@ -13,12 +13,21 @@ AXES = ("Utility", "Fidelity", "Diversity", "Novelty", "Privacy")
 
 @dataclass(frozen=True)
 class Verdict:
-    """One axis: a word, the sentences behind it, and the rule that gave it."""
+    """One axis: a word, the sentences behind it, and the rule that gave it.
+
+    Attributes:
+        axis: one of ``AXES``, or another one that an evaluator answers.
+        word: the answer.
+        sentences: what was found.
+        rule: how the word follows from numbers; a line a rule where several evaluators answer.
+        decided_by: keys (:func:`mirage.report.summary.row_key`) of the numbers that the rule looks at.
+    """
 
     axis: str
     word: Word
     sentences: Sequence[str]
     rule: str = ""
+    decided_by: Sequence[str] = ()
 
 
 def combine(found: Sequence[str], good: str, bad: str) -> Word:
@@ -31,12 +40,23 @@ def combine(found: Sequence[str], good: str, bad: str) -> Word:
 
 
 def in_order(found: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts by axis, with a card for every axis that nothing measures."""
-    measured = {verdict.axis for verdict in found}
-    missing = [
-        Verdict(axis, "untested", ["No evaluation of this study measures it."])
-        for axis in AXES
-        if axis not in measured
-    ]
-    place = {axis: number for number, axis in enumerate(AXES)}
-    return sorted([*found, *missing], key=lambda verdict: place.get(verdict.axis, len(AXES)))
+    """One verdict an axis, in their order: untested where nothing measures it."""
+    axes: dict[str, list[Verdict]] = {axis: [] for axis in AXES}
+    for verdict in found:
+        axes.setdefault(verdict.axis, []).append(verdict)
+    nothing = ["No evaluation of this study measures it."]
+    return [merged(own) if own else Verdict(axis, "untested", nothing) for axis, own in axes.items()]
+
+
+def merged(found: Sequence[Verdict]) -> Verdict:
+    """Verdicts of several evaluators on one axis: fail where one fails, pass where all who tested it pass."""
+    words = {verdict.word for verdict in found}
+    tested = [verdict for verdict in found if verdict.word != "untested"] or list(found)
+    word: Word = "fail" if "fail" in words else "inconclusive" if "inconclusive" in words else tested[0].word
+    return Verdict(
+        found[0].axis,
+        word,
+        [sentence for verdict in tested for sentence in verdict.sentences],
+        "\n".join(dict.fromkeys(verdict.rule for verdict in tested if verdict.rule)),
+        [key for verdict in tested for key in verdict.decided_by],
+    )

@@ -9,12 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from mirage.report.book import Exhibit
+from mirage.report.book import MAIN_PAGE, Exhibit
+
+PARTS = (
+    "findings",
+    "pipeline",
+    "data",
+    "preprocessing",
+    "training",
+    "synthesis",
+    "fidelity",
+    "diversity",
+    "novelty",
+    "privacy",
+    "utility",
+    "further",
+    "failures",
+    "limits",
+    "provenance",
+    "exhibits",
+)
+"""Parts of a report: every chapter belongs to one, and a template prints each part in its place."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a chapter: text, remark, warning, heading, list, facts, fold, verdicts or exhibit."""
+    """One block of a chapter: text, remark, warning, heading, list, facts, fold, links, verdicts, exhibit."""
 
     kind: str
     text: str = ""
@@ -24,10 +44,19 @@ class Block:
 
 @dataclass
 class Chapter:
-    """A numbered section of the page."""
+    """A numbered section of the page.
+
+    Attributes:
+        title: its heading.
+        part: which place it takes in print, one of ``PARTS``; the page keeps the order of chapters.
+        blocks: what it says and shows.
+        page: the file it stands on, relative to the report.
+    """
 
     title: str
+    part: str = "further"
     blocks: list[Block] = field(default_factory=list)
+    page: str = MAIN_PAGE
 
     @property
     def anchor(self) -> str:
@@ -61,6 +90,10 @@ class Chapter:
     def fold(self, title: str, items: Sequence[tuple[str, str]]) -> None:
         """Add terms and their values, of any length, under a title that unfolds them."""
         self.blocks.append(Block("fold", title, items))
+
+    def links(self, text: str, items: Sequence[tuple[str, str]]) -> None:
+        """Add words and, after them, links: (text, where it leads)."""
+        self.blocks.append(Block("links", text, items))
 
     def show(self, exhibit: Exhibit) -> None:
         """Add a figure or table."""

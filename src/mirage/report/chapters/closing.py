@@ -5,37 +5,42 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from mirage.config.evaluations import StudyConfig
+from mirage.config.publications import Publication
 from mirage.data import Dataset
-from mirage.files import read_json
-from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.book import MAIN_PAGE, Book, Cell, Exhibit
+from mirage.report.catalogue import coverage, coverage_table
 from mirage.report.chapters.base import Chapter, listing, words
 from mirage.report.chapters.data import origin
+from mirage.report.chapters.runs import run_table, source_table
 from mirage.report.chapters.spent import spent
 from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH
+from mirage.report.sources import COMMIT_DIGITS, Made
+
+UNTESTED = {
+    "Privacy": "Privacy was not tested. Nearest-neighbour and duplicate searches can reveal copies; finding "
+    "none does not show that the synthetic data are private. No membership-inference attack was run and no "
+    "differential privacy was used."
+}
+"""What an axis that nothing measures leaves open, where that needs more words than others."""
 
 
 def limits_chapter(
     inputs: ReportInputs, data: Mapping[str, Dataset], summary: pd.DataFrame, untested: Sequence[str]
 ) -> Chapter:
     """What the numbers above cannot bear; ``untested`` are the axes without a verdict."""
-    chapter = Chapter("Limits")
+    chapter = Chapter("Limits", "limits")
     points = [*_simulated(data), *_generators(inputs)]
     for module, own in present(inputs):
         points += module.limits(own, summary)
-    points += [f"{axis} was not tested." for axis in untested]
+    points += [UNTESTED.get(axis, f"{axis} was not tested.") for axis in untested]
     points += [
-        "Privacy was not assessed. Nearest-neighbour and duplicate searches can reveal copies; finding none "
-        "does not show that the synthetic data are private. No membership-inference attack was run and no "
-        "differential privacy was used.",
         "No human reader study was made: whether experts can tell synthetic from real images was not tested.",
         "Synthetic images are for research; they are not evidence about any patient.",
     ]
@@ -63,42 +68,30 @@ def _generators(inputs: ReportInputs) -> list[str]:
     ]
 
 
-def provenance_chapter(inputs: ReportInputs, data: Mapping[str, Dataset], book: Book) -> Chapter:
-    """Commit, configuration, fingerprints, seeds, options, versions, and what it took."""
-    chapter = Chapter("Provenance")
-    records = _records(inputs, data)
-    chapter.facts(_facts(inputs, [made for _, _, made in records]))
-    chapter.show(_artefacts(records, inputs, data, book))
-    options = [(title, json.dumps(made["config"])) for title, _, made in records if made.get("config")]
+def provenance_chapter(
+    inputs: ReportInputs, data: Mapping[str, Dataset], made: Sequence[Made], book: Book
+) -> Chapter:
+    """Commit, configuration, runs, rules, seeds, options, versions, and what it took."""
+    chapter = Chapter("Provenance", "provenance")
+    chapter.facts(_facts(inputs, [one.record for one in made]))
+    chapter.show(run_table(made, inputs, data, book))
+    chapter.show(source_table(made, inputs.commit[:COMMIT_DIGITS], book))
+    options = [
+        (one.title, json.dumps(one.record["config"]))
+        for one in made
+        if one.record.get("config") and one.kind != "model"
+    ]
     if options:
-        chapter.fold("All options that made these results, defaults included", options)
+        chapter.fold(
+            "All options that made datasets and evaluations, defaults included; those of a generator stand "
+            "on its own page",
+            options,
+        )
     if inputs.benchmarks:
-        chapter.show(spent(inputs.benchmarks, inputs.cost, book))
+        chapter.show(spent("time", inputs.benchmarks, inputs.cost, book))
     else:
         chapter.text("Time and memory of the stages were not recorded.")
     return chapter
-
-
-Record = tuple[str, Path, Mapping[str, Any]]
-"""What was made, where, and its provenance as :func:`mirage.provenance.describe` gives it."""
-
-
-def _records(inputs: ReportInputs, data: Mapping[str, Dataset]) -> list[Record]:
-    """Provenance of every dataset, model and evaluation that has one."""
-    found: list[Record] = [
-        (f"dataset {name}", dataset.folder, dataset.info.provenance) for name, dataset in data.items()
-    ]
-    for name, folders in inputs.models.items():
-        for folder in folders:
-            if (folder / "provenance.json").is_file():
-                found.append((f"model {name}, {folder.name}", folder, read_json(folder / "provenance.json")))
-    for name, (_, folders) in inputs.evaluations.items():
-        for folder in folders:
-            for path in sorted((folder / "details").glob("*.json")):
-                made = read_json(path).get("provenance") or {}
-                place = "" if folder.name == name else f", {folder.parent.name} {folder.name}"
-                found.append((f"evaluation {name}{place}", folder, made))
-    return found
 
 
 def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -126,97 +119,53 @@ def _facts(inputs: ReportInputs, records: Sequence[Mapping[str, Any]]) -> list[t
     return facts + [(f"seeds of {words(name)}", ", ".join(map(str, own))) for name, own in seeds.items()]
 
 
-def models_behind(config: Any) -> list[str]:
-    """``name, seed n`` of every trained generator that the options of a recipe name, once."""
-    if isinstance(config, list):
-        return list(dict.fromkeys(found for item in config for found in models_behind(item)))
-    if not isinstance(config, Mapping):
-        return []
-    if config.keys() == {"generator", "seed"}:
-        return [f"{config['generator']}, seed {config['seed']}"]
-    return models_behind(list(config.values()))
-
-
-def _artefacts(
-    records: Sequence[Record], inputs: ReportInputs, data: Mapping[str, Dataset], book: Book
-) -> Exhibit:
-    made_by = {folder: made for _, folder, made in records}
-    table: list[dict[str, Any]] = []
-    for name, dataset in data.items():
-        made = made_by[dataset.folder]
-        table.append(
-            {
-                "kind": "dataset",
-                "name": name,
-                "seed": made.get("seed"),
-                "models": "; ".join(models_behind(made.get("config"))),
-                "fingerprint": dataset.info.fingerprint,
-                "made": made.get("finished"),
-            }
-        )
-    for name, folders in inputs.models.items():
-        for folder in folders:
-            model = read_json(folder / "model.json")
-            table.append(
-                {
-                    "kind": "model",
-                    "name": name,
-                    "seed": model.get("seed"),
-                    "models": "",
-                    "fingerprint": (model.get("training") or {}).get("fingerprint"),
-                    "made": made_by.get(folder, {}).get("finished"),
-                }
-            )
-    rows = [
-        [
-            Cell(words(record["name"]), note=record["kind"]),
-            Cell(DASH if record["seed"] is None else str(record["seed"]), number=True),
-            Cell(words(record["models"]) or DASH),
-            Cell(str(record["fingerprint"] or DASH)),
-            Cell(str(record["made"] or DASH)),
-        ]
-        for record in table
-    ]
-    caption = (
-        "Datasets and models. The fingerprint of a dataset is a hash over its manifest and images; that of "
-        "a model is the fingerprint of the data it learnt from."
-    )
-    head = ["name", "seed", "made with", "fingerprint", "made"]
-    return book.table("artefacts", head, rows, caption=caption, data=pd.DataFrame(table))
-
-
-def correspondence_chapter(study: StudyConfig, book: Book) -> Chapter:
-    """All exhibits with the published figure each regenerates, then published items that none does."""
-    chapter = Chapter("List of figures and tables")
+def correspondence_chapter(
+    study: StudyConfig, name: str, publications: Mapping[str, Publication], book: Book
+) -> Chapter:
+    """All exhibits, and the figures and tables of the publications followed with what became of each."""
+    chapter = Chapter("List of figures and tables", "exhibits")
     exhibits = list(book.exhibits)
-    published: dict[str, list[str]] = {}
-    for item, target in study.published.items():
-        published.setdefault(target, []).append(item)
-    rows, records = [], []
-    for exhibit in exhibits:
-        regenerated = "; ".join(published.get(exhibit.id, [])) or DASH
-        link = Markup('<a href="#{}">{}</a>').format(exhibit.anchor, exhibit.label)
-        rows.append([Cell(link), Cell(_first_sentence(exhibit.caption), note=exhibit.id), Cell(regenerated)])
-        records.append({"exhibit": exhibit.label, "id": exhibit.id, "published": regenerated})
-    ids = {exhibit.id for exhibit in exhibits}
-    for target, items in published.items():
-        if target not in ids:
-            why = (
-                target.removeprefix("none:").strip()
-                if target.startswith("none:")
-                else f"no exhibit {target!r} in this run"
-            )
-            rows.append([Cell(DASH), Cell(f"not regenerated: {why}"), Cell("; ".join(items))])
-            records.append({"exhibit": "", "id": target, "published": "; ".join(items)})
+    for publication in publications.values():
+        chapter.text(f"Reference: {publication.reference}")
     if study.reference:
         chapter.text(f"Reference: {study.reference}")
+    chapter.show(_list_of(exhibits, publications, name, book))
+    for key, publication in publications.items():
+        covered = coverage(publication, {name: {one.id: (one.label, link_to(one)) for one in exhibits}})
+        chapter.show(coverage_table(key, covered, book))
+        missing = [
+            f"{one.item}: {listing(list(one.missing))} is not in this run" for one in covered if one.missing
+        ]
+        if missing:
+            chapter.warning("Not regenerated", "The catalogue names exhibits that this run lacks.", missing)
+    return chapter
+
+
+def link_to(exhibit: Exhibit) -> str:
+    """From the main page to an exhibit."""
+    return f"{'' if exhibit.page == MAIN_PAGE else exhibit.page}#{exhibit.anchor}"
+
+
+def _list_of(
+    exhibits: Sequence[Exhibit], publications: Mapping[str, Publication], study: str, book: Book
+) -> Exhibit:
+    published: dict[str, list[str]] = {}
+    for publication in publications.values():
+        for title, item in publication.items.items():
+            if study in item.by:
+                published.setdefault(item.by[study], []).append(title)
+    rows, records = [], []
+    for exhibit in exhibits:
+        shown_as = "; ".join(published.get(exhibit.id, [])) or DASH
+        link = Cell(exhibit.label, links=[(exhibit.label, link_to(exhibit))])
+        rows.append([link, Cell(_first_sentence(exhibit.caption), note=exhibit.id), Cell(shown_as)])
+        records.append({"exhibit": exhibit.label, "id": exhibit.id, "published": shown_as})
     caption = (
-        f"Exhibits of this report, n = {len(exhibits)}, and the published figures and tables they "
-        "regenerate. Small print: the exhibit's id."
+        f"Exhibits of this report, n = {len(exhibits)}, and what they are called where they were published. "
+        "Small print: the exhibit's id."
     )
     head = ["exhibit", "shows", "published as"]
-    chapter.show(book.table("exhibits", head, rows, caption=caption, data=pd.DataFrame(records)))
-    return chapter
+    return book.table("exhibits", head, rows, caption=caption, data=pd.DataFrame(records))
 
 
 def _first_sentence(caption: str) -> str:

@@ -15,7 +15,7 @@ from mirage.report.chapters.volumes import preparation
 from mirage.report.drawing import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
-from mirage.report.numbers import DASH, TIMES
+from mirage.report.numbers import DASH, TIMES, percent
 from mirage.report.volumes import fullest_slice, has_label, is_volume, label_tile, legend_of, sequence_tile
 
 EXAMPLES = 2
@@ -27,7 +27,7 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
     drawing = inputs.drawing
     if not drawing.nodes:
         return None
-    chapter = Chapter("Pipeline")
+    chapter = Chapter("Pipeline", "pipeline")
     kinds = pd.Series([kind for _, kind in drawing.nodes]).value_counts()
     counted = listing(
         [
@@ -49,7 +49,7 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
 
 def data_chapter(data: dict[str, Dataset], book: Book) -> Chapter:
     """Datasets, splits, failed items, and example pairs of the data that were not generated."""
-    chapter = Chapter("Data")
+    chapter = Chapter("Data", "data")
     chapter.text(
         "Splits are by subject and were fixed before anything was trained. Generators and judges learn from "
         "training subjects only, checkpoints are chosen on validation subjects, and everything reported "
@@ -222,7 +222,7 @@ def pair(dataset: Dataset, index: int, note: str = "") -> list[Tile | None]:
     mask = dataset.mask(index)
     return [
         Tile(rgb, f"{info.modality} image {item} of {info.name}", note, outline(mask)),
-        Tile(mask_to_rgb(mask), f"label mask of {item}: {100 * (mask > 0).mean():.1f} % foreground"),
+        Tile(mask_to_rgb(mask), f"label mask of {item}: {percent((mask > 0).mean())} foreground"),
     ]
 
 

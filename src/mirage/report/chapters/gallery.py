@@ -30,7 +30,7 @@ def gallery_chapter(data: Mapping[str, Dataset], written: Sequence[Written], boo
     made = {name: data[name] for name in made_by_recipes(data) if len(data[name])}
     if not made:
         return None
-    chapter = Chapter("Synthetic data")
+    chapter = Chapter("Synthetic data", "synthesis")
     chapter.text(
         "Items are taken at even steps through each dataset, not picked by eye. Where a dataset has masks, "
         "switch their outlines on to see whether the image follows its mask."

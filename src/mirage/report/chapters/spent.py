@@ -13,9 +13,11 @@ from mirage.benchmarks import read_measurements
 from mirage.config.cost import Cost
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import count, listing, words
-from mirage.report.numbers import DASH
+from mirage.report.numbers import DASH, number, setting
 
 COLUMNS = ["rule", "entry", "job", "seconds", "cpu_seconds", "max_rss_mb", "threads", "gpus"]
+CENT = 0.01
+"""Least price that is printed, in the currency."""
 
 
 def measured(paths: Sequence[Path]) -> pd.DataFrame:
@@ -26,16 +28,17 @@ def measured(paths: Sequence[Path]) -> pd.DataFrame:
     return table.assign(**hours)
 
 
-def spent(paths: Sequence[Path], cost: Cost, book: Book) -> Exhibit:
-    """The table of what the stages took, and all together."""
+def spent(id: str, paths: Sequence[Path], cost: Cost, book: Book) -> Exhibit:
+    """The table of what the stages took, and all together where there are several."""
     data = measured(paths)
     groups = [(words(str(rule)), jobs) for rule, jobs in data.groupby("rule", sort=False)]
-    groups.append(("all stages", data))
+    if len(groups) > 1:
+        groups.append(("all stages", data))
     columns = _columns(cost)
     rows = [
         [Cell(name), *(Cell(text(jobs), number=True) for text in columns.values())] for name, jobs in groups
     ]
-    return book.table("time", ["stage", *columns], rows, caption=_caption(data, cost), data=data)
+    return book.table(id, ["stage", *columns], rows, caption=_caption(data, cost), data=data)
 
 
 def _columns(cost: Cost) -> dict[str, Callable[[pd.DataFrame], str]]:
@@ -45,7 +48,7 @@ def _columns(cost: Cost) -> dict[str, Callable[[pd.DataFrame], str]]:
         "total time": lambda jobs: duration(jobs["seconds"].sum()),
         "longest job": lambda jobs: duration(jobs["seconds"].max()),
         "CPU time": lambda jobs: _or_dash(jobs["cpu_seconds"].sum(min_count=1), duration),
-        "peak memory": lambda jobs: _or_dash(jobs["max_rss_mb"].max(), lambda value: f"{value:.0f} MB"),
+        "peak memory": lambda jobs: _or_dash(jobs["max_rss_mb"].max(), lambda value: f"{round(value)} MB"),
         "GPU time": lambda jobs: _or_dash(3600 * _all(jobs["gpu_hours"]), duration),
     }
     if cost.watts_per_core is not None or cost.watts_per_gpu is not None:
@@ -55,7 +58,7 @@ def _columns(cost: Cost) -> dict[str, Callable[[pd.DataFrame], str]]:
     if cost.price_per_core_hour is not None or cost.price_per_gpu_hour is not None:
         columns["price"] = lambda jobs: _or_dash(
             cost.money(_all(jobs["core_hours"]), _all(jobs["gpu_hours"])),
-            lambda price: f"{price:.2f} {cost.currency}" if price >= 0.005 else f"< 0.01 {cost.currency}",
+            lambda price: f"{'' if price >= CENT / 2 else '< '}{number(max(price, CENT), 2)} {cost.currency}",
         )
     return columns
 
@@ -94,7 +97,7 @@ def _caption(data: pd.DataFrame, cost: Cost) -> str:
         (cost.price_per_core_hour, f"{cost.currency} a reserved core-hour"),
         (cost.price_per_gpu_hour, f"{cost.currency} a reserved GPU-hour"),
     ]
-    given = [f"{rate:g} {what}" for rate, what in rates if rate is not None]
+    given = [f"{setting(rate)} {what}" for rate, what in rates if rate is not None]
     if given:
         caption += f" Reckoned with {listing(given)}, as configured under `cost`."
     return caption

@@ -1,4 +1,4 @@
-"""How the generators were trained: curves with the chosen step, and previews along the way."""
+"""How the generators were trained: a table of all, and of each the curves and the previews along the way."""
 
 from __future__ import annotations
 
@@ -11,34 +11,46 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from mirage.amounts import duration
 from mirage.errors import DataError
 from mirage.files import read_json
 from mirage.report import figures
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.chapters.spent import measured
 from mirage.report.images import Tile
 from mirage.report.inputs import ReportInputs
-from mirage.report.numbers import DASH, grouped
+from mirage.report.numbers import DASH, grouped, significant
 
 PREVIEWS = 4
 SHEET_SIDE = 1024
 
 
-def training_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
-    """Table of models, and curves and previews of each generator; None without models."""
-    models = {name: [read_model(folder) for folder in folders] for name, folders in inputs.models.items()}
+def training_chapter(
+    models: Mapping[str, Sequence[Mapping[str, Any]]],
+    pages: Mapping[str, str],
+    inputs: ReportInputs,
+    book: Book,
+) -> Chapter | None:
+    """Table of models and what each drew last; curves and options stand on their own pages.
+
+    Args:
+        models: generator -> its runs, from :func:`read_model`.
+        pages: generator -> file of its page, relative to the report.
+        inputs: folders of results.
+        book: gets the exhibits.
+    """
     if not models:
         return None
-    chapter = Chapter("Generators")
-    chapter.show(_table(models, book))
-    for name, runs in models.items():
-        chapter.heading(words(name))
-        curves = _curves(name, runs, book)
-        if curves is not None:
-            chapter.show(curves)
-        previews = _previews(name, inputs.models[name][0], runs[0], book)
-        if previews is not None:
-            chapter.show(previews)
+    chapter = Chapter("Generators", "training")
+    chapter.show(_table(models, pages, inputs, book))
+    last = _last_previews(models, inputs, book)
+    if last is not None:
+        chapter.show(last)
+    chapter.links(
+        "Training curves, previews along the way, the choice of the checkpoint, all options and the cost:",
+        [(words(name), page) for name, page in pages.items()],
+    )
     return chapter
 
 
@@ -64,12 +76,40 @@ def metric_name(model: Mapping[str, Any]) -> str:
     return str(metric.get("name") or "") if isinstance(metric, Mapping) else str(metric or "")
 
 
-def _table(models: Mapping[str, Sequence[Mapping[str, Any]]], book: Book) -> Exhibit:
+def kept_value(model: Mapping[str, Any]) -> float | None:
+    """The validation metric of the weights that were kept; None where none was measured."""
+    metric = model.get("metric")
+    value = metric.get("value") if isinstance(metric, Mapping) else None
+    return None if value is None else float(value)
+
+
+def best_of(model: Mapping[str, Any]) -> tuple[int, float] | None:
+    """Step and value of the best validation metric of a training; None where none was measured."""
+    history = model["history"]
+    own = history[(history["metric"] == metric_name(model)) & history["value"].notna()]
+    if own.empty:
+        return None
+    metric = model.get("metric")
+    highest = isinstance(metric, Mapping) and metric.get("mode") == "max"
+    row = own.loc[own["value"].idxmax() if highest else own["value"].idxmin()]
+    return int(row["step"]), float(row["value"])
+
+
+def _table(
+    models: Mapping[str, Sequence[Mapping[str, Any]]],
+    pages: Mapping[str, str],
+    inputs: ReportInputs,
+    book: Book,
+) -> Exhibit:
     records, rows = [], []
+    jobs = measured(inputs.benchmarks).groupby("job")["seconds"].sum()
     for name, runs in models.items():
         for model in runs:
             training = model.get("training") or {}
-            last = model["history"]["step"].max()
+            last, seconds = (
+                model["history"]["step"].max(),
+                jobs.get(f"train_generator/{name}/seed-{model.get('seed')}"),
+            )
             record = {
                 "generator": name,
                 "arch": model.get("arch"),
@@ -78,22 +118,29 @@ def _table(models: Mapping[str, Sequence[Mapping[str, Any]]], book: Book) -> Exh
                 "step": model.get("step"),
                 "last_step": None if pd.isna(last) else int(last),
                 "chosen_because": model.get("chosen_because"),
+                "metric": metric_name(model),
+                "value": kept_value(model),
+                "seconds": seconds,
             }
             records.append(record)
+            value, metric = record["value"], words(str(record["metric"]))
             rows.append(
                 [
-                    Cell(words(name), note=str(record["arch"])),
+                    Cell(words(name), note=str(record["arch"]), links=[(words(name), pages[name])]),
                     Cell(words(str(record["trained_on"] or DASH))),
                     Cell(str(record["seed"]), number=True),
                     Cell(f"{record['step']} of {record['last_step']}", number=True),
                     Cell(str(record["chosen_because"] or DASH)),
+                    Cell(DASH if value is None else significant(value), number=True, note=metric),
+                    Cell(DASH if seconds is None else duration(seconds), number=True),
                 ]
             )
     caption = (
         f"Trained generators, n = {len(records)}. The weights kept are those of the chosen step: the "
-        "last one, or one chosen on validation subjects, never on test subjects."
+        "last one, or one chosen on validation subjects, never on test subjects. A name leads to the "
+        "generator's own page."
     )
-    head = ["generator", "trained on", "seed", "chosen step", "why"]
+    head = ["generator", "trained on", "seed", "chosen step", "why", "validation", "time"]
     return book.table("generators", head, rows, caption=caption, data=pd.DataFrame(records))
 
 
@@ -121,7 +168,8 @@ def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]
     return groups
 
 
-def _curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit | None:
+def curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit | None:
+    """Training history of a generator, every seed a line; None where nothing was logged."""
     histories = {int(model.get("seed") or 0): model["history"] for model in runs}
     data = pd.concat([history.assign(seed=seed) for seed, history in histories.items()], ignore_index=True)
     if data.empty:
@@ -148,17 +196,22 @@ def _curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit
     )
 
 
-def _previews(name: str, folder: Path, model: Mapping[str, Any], book: Book) -> Exhibit | None:
-    files = sorted((folder / "previews").glob("*.png"), key=lambda path: (preview_step(path), path.name))
+def previews(
+    name: str, folder: Path, model: Mapping[str, Any], book: Book, *, several: bool
+) -> Exhibit | None:
+    """What one run drew along the way; None where it left no previews.
+
+    Args:
+        name: of the generator.
+        folder: of the run.
+        model: the run.
+        book: gets the sheet.
+        several: whether the generator was trained with more seeds than this.
+    """
+    files = preview_files(folder)
     if not files:
         return None
     picks = [files[i] for i in sorted({round(i) for i in np.linspace(0, len(files) - 1, PREVIEWS)})]
-    tiles: list[Tile | None] = []
-    for path in picks:
-        with Image.open(path) as picture:
-            sheet = picture.convert("RGB")
-        sheet.thumbnail((SHEET_SIDE, SHEET_SIDE))
-        tiles.append(Tile(np.asarray(sheet), f"preview of {words(name)} after step {preview_step(path)}"))
     data = pd.DataFrame(
         {"file": [path.name for path in picks], "step": [preview_step(path) for path in picks]}
     )
@@ -168,7 +221,35 @@ def _previews(name: str, folder: Path, model: Mapping[str, Any], book: Book) -> 
         "collapse)."
     )
     columns = [f"step {preview_step(path)}" for path in picks]
-    return book.plate(f"previews/{name}", [tiles], columns=columns, data=data, caption=caption, side=236)
+    id = f"previews/{folder.name}/{name}" if several else f"previews/{name}"
+    tiles = [_preview(path, name) for path in picks]
+    return book.plate(id, [tiles], columns=columns, data=data, caption=caption, side=236)
+
+
+def _preview(path: Path, name: str, note: str = "") -> Tile | None:
+    with Image.open(path) as picture:
+        sheet = picture.convert("RGB")
+    sheet.thumbnail((SHEET_SIDE, SHEET_SIDE))
+    return Tile(np.asarray(sheet), f"preview of {words(name)} after step {preview_step(path)}", note)
+
+
+def _last_previews(
+    models: Mapping[str, Sequence[Mapping[str, Any]]], inputs: ReportInputs, book: Book
+) -> Exhibit | None:
+    """The last preview of every generator's first run, side by side."""
+    last = {name: files[-1] for name in models if (files := preview_files(inputs.models[name][0]))}
+    if not last:
+        return None
+    tiles = [_preview(path, name, words(name)) for name, path in last.items()]
+    rows = [tiles[start : start + PREVIEWS] for start in range(0, len(tiles), PREVIEWS)]
+    data = pd.DataFrame({"generator": [*last], "file": [path.name for path in last.values()]})
+    caption = "What each generator drew last from its fixed noise or conditions; the first seed of each."
+    return book.plate("last_previews", rows, data=data, caption=caption, side=236)
+
+
+def preview_files(folder: Path) -> list[Path]:
+    """Previews of a run, the first step first."""
+    return sorted((folder / "previews").glob("*.png"), key=lambda path: (preview_step(path), path.name))
 
 
 def preview_step(path: Path) -> int:

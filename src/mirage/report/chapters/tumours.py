@@ -28,7 +28,7 @@ def tumour_chapter(groups: Sequence[Group], book: Book) -> Chapter | None:
     """Volumes and places of tumours; None where there are no labelled volumes."""
     if not groups:
         return None
-    chapter = Chapter("Tumours")
+    chapter = Chapter("Tumours", "diversity")
     chapter.text(
         "Measured on the stored label masks. Of a dataset that was not made the training split is measured, "
         "for that is what recipes mix."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from mirage.data import Dataset
 from mirage.data.tumour_labels import LABELS, SCHEMES
@@ -16,7 +15,7 @@ from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import count, evenly, listing, words
 from mirage.report.images import Tile
 from mirage.report.nifti import Written
-from mirage.report.numbers import DASH, TIMES
+from mirage.report.numbers import DASH, TIMES, setting
 from mirage.report.tumours import source_of
 from mirage.report.volumes import (
     PLANES,
@@ -55,7 +54,7 @@ def _spacing_words(dataset: Dataset, index: int) -> str:
     spacing = dataset.spacing_mm(index)
     if spacing is None:
         return "spacing unknown"
-    return f"{TIMES.join(f'{side:.3g}' for side in spacing)} mm"
+    return f"{TIMES.join(f'{setting(side, 3)}' for side in spacing)} mm"
 
 
 def preparation(data: Mapping[str, Dataset], book: Book) -> Exhibit | None:
@@ -330,15 +329,12 @@ def exports(written: Sequence[Written], data: Mapping[str, Dataset], book: Book)
         return []
     rows, records = [], []
     for one in written:
-        link = Markup(" ").join(
-            Markup('<a href="{}">{}</a>').format(path, part) for part, path in one.files.items()
-        )
         donors = " / ".join(donor.rpartition("/")[2] for donor in one.donors) or DASH
         rows.append(
             [
                 Cell(one.item_id, note=words(one.dataset)),
                 Cell(donors),
-                Cell(link),
+                Cell(" ".join(one.files), links=[(part, path) for part, path in one.files.items()]),
                 Cell("of the brain's donor" if one.placed else "unknown"),
             ]
         )
@@ -377,7 +373,7 @@ def _codes(labels: Mapping[int, str], book: Book) -> Exhibit:
         [
             Cell(str(row.code)),
             Cell(str(row.label)),
-            Cell(DASH if pd.isna(row.brats_2018) else f"{row.brats_2018:.0f}"),
+            Cell(DASH if pd.isna(row.brats_2018) else f"{int(row.brats_2018)}"),
         ]
         for row in table.itertuples()
     ]

@@ -137,7 +137,7 @@ def verdict(
         summary: from :func:`mirage.report.summary.summarise`.
         scores: metrics of each evaluation.
     """
-    sentences, found = [], []
+    sentences, found, keys = [], [], []
     for name, (config, _) in own.items():
         rows = [
             row
@@ -145,6 +145,7 @@ def verdict(
             if row.arm in config.arms and uses(config.arms[row.arm], synthetic)
         ]
         found += [row.verdict for row in rows]
+        keys += [row_key(row) for row in rows]
         title = scores[name].headline_title
         if len(rows) > MANY_ARMS:
             sentences += _counted(name, rows, config.baseline, title)
@@ -158,7 +159,7 @@ def verdict(
         "inconclusive."
     )
     untested = ["No arm of this study is trained on synthetic data."]
-    return Verdict("Utility", combine(found, "better", "worse"), sentences or untested, rule)
+    return Verdict("Utility", combine(found, "better", "worse"), sentences or untested, rule, keys)
 
 
 def uses(arm: Arm, names: set[str]) -> bool:
@@ -488,6 +489,6 @@ def subjects(name: str, rows: pd.DataFrame, scores: Scores, book: Book) -> Exhib
         f"n = {count(len(table), 'subject')}. A thin line joins one subject; look for subjects on which all "
         "arms fail."
     )
-    alt = f"{title} by subject and arm, from {table.min().min():.3f} to {table.max().max():.3f}"
+    alt = f"{title} by subject and arm, from {number(table.min().min())} to {number(table.max().max())}"
     figure = figures.per_subject(table, title)
     return book.chart(f"subjects/{name}", figure, table.reset_index(), caption=caption, alt=alt)

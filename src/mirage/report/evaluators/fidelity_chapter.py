@@ -68,7 +68,7 @@ def fidelity_chapter(
     own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
 ) -> Chapter:
     """Examples, intensity distributions and their distances."""
-    chapter = Chapter("Fidelity")
+    chapter = Chapter("Fidelity", "fidelity")
     chapter.text(
         "A distance between synthetic and real images means little by itself: it also depends on how many "
         "images are compared. Each is therefore shown beside the same distance between real and real "

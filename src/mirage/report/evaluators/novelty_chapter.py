@@ -42,7 +42,7 @@ def novelty_chapter(
     own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
 ) -> Chapter:
     """Copies and duplicates of every privacy evaluation, and the controls of the copy detector."""
-    chapter = Chapter("Novelty")
+    chapter = Chapter("Novelty", "novelty")
     chapter.text(
         "For every synthetic item the nearest training item is sought, over all flips and rotations. Images "
         "are compared without their brightness, contrast and what all training images share. Held-out real "

@@ -49,7 +49,7 @@ def privacy_chapter(
     own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
 ) -> Chapter:
     """Attacks, leakage through the condition and the gate of every privacy evaluation."""
-    chapter = Chapter("Privacy")
+    chapter = Chapter("Privacy", "privacy")
     chapter.text(
         "Threat model: the synthetic items are released, the generator is not. The attacker has all of "
         "them, an image of a person, and for some attacks other images of the same kind. A breach is to "

@@ -39,7 +39,8 @@ SCORES = arms.Scores(
     shares=TITLES.keys(),
     remarks={
         "macro_f1": "Macro-F1 is the mean of the F1 of foreground and background and, with thin foreground, "
-        "is much higher than F1; studies that report F1 near 0.9 for vessels most likely mean it."
+        "is much higher than F1; studies that report an F1 of vessels above that of a second observer most "
+        "likely mean it."
     },
 )
 
@@ -67,7 +68,7 @@ def chapters(
     book: Book,
 ) -> list[Chapter]:
     """Results of every evaluation."""
-    chapter = Chapter("Utility: segmentation of real images")
+    chapter = Chapter("Utility: segmentation of real images", "utility")
     for name, done in own.items():
         config, folders = done
         chapter.heading(words(name))

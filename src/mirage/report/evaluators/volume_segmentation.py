@@ -24,7 +24,7 @@ from mirage.report.chapters.base import Chapter, count, words
 from mirage.report.evaluators import arms
 from mirage.report.images import Tile
 from mirage.report.inputs import Finished, ReportInputs
-from mirage.report.numbers import DASH, estimate, grouped, interval, number
+from mirage.report.numbers import DASH, estimate, grouped, interval, number, setting
 from mirage.report.summary import pick, read_metrics, row_key
 from mirage.report.verdicts import Verdict
 from mirage.report.volumes import fullest_slice, label_tile, legend_of, sequence_tile
@@ -184,7 +184,7 @@ def chapters(
     book: Book,
 ) -> list[Chapter]:
     """Results of every evaluation."""
-    chapter = Chapter("Utility: segmentation of real volumes")
+    chapter = Chapter("Utility: segmentation of real volumes", "utility")
     for name, done in own.items():
         chapter.heading(words(name))
         _warn(done, chapter)
@@ -226,7 +226,7 @@ def _protocol(name: str, config: VolumeSegmentationEvaluation, summary: pd.DataF
     base = pick(summary, name, metric=scores.headline, arm=config.baseline).iloc[0]
     judge = config.judge
     if isinstance(judge, DeepMedicJudge):
-        network, unit = f"DeepMedic (variant {judge.variant}, width {judge.width:g})", "segments"
+        network, unit = f"DeepMedic (variant {judge.variant}, width {setting(judge.width)})", "segments"
     else:
         network, unit = f"{judge.network} ({judge.features} features)", "patches"
     made = "; ".join(f"{region}: {' + '.join(labels)}" for region, labels in regions_of(config).items())
@@ -257,8 +257,8 @@ def _exhibits(name: str, done: Finished, summary: pd.DataFrame, book: Book) -> l
 
     rules = config.lesions
     empty = (
-        f"Where a region is missed, or found and not there, the distance counts as {config.penalty_mm:g} mm; "
-        "where it is neither there nor found, as 0 mm and Dice as 1."
+        "Where a region is missed, or found and not there, the distance counts as "
+        f"{setting(config.penalty_mm)} mm; where it is neither there nor found, as 0 mm and Dice as 1."
     )
     lesions = {
         f"{metric}/{part}": f"{part}: {TITLES[metric].removeprefix('lesion-wise ')}"
@@ -292,8 +292,8 @@ def _exhibits(name: str, done: Finished, summary: pd.DataFrame, book: Book) -> l
                 lesions,
                 f"{titled}: scores lesion by lesion, after BraTS 2023. Truth that hangs together after "
                 f"dilation by {count(rules.dilation, 'voxel')} is one lesion, lesions of at most "
-                f"{rules.min_volume_mm3:g} mm³ are left out, and a false lesion scores 0 and "
-                f"{config.penalty_mm:g} mm.",
+                f"{setting(rules.min_volume_mm3)} mm³ are left out, and a false lesion scores 0 and "
+                f"{setting(config.penalty_mm)} mm.",
             )
         )
     shown.append(grid("detection", found, f"{titled}: sensitivity and specificity by region, of voxels."))
