@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
-from mirage.config.privacy import CopyControl, Gate
 from mirage.config.printing import PrintOptions
+from mirage.config.privacy import CopyControl, Gate
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 OBSERVER_ARM = "observer2"

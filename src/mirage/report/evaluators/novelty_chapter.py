@@ -18,12 +18,14 @@ from mirage.report.chapters.base import Chapter, count, words
 from mirage.report.evaluators.privacy_tables import Column, columns_of, table_of
 from mirage.report.images import Tile, mask_to_rgb, to_rgb
 from mirage.report.inputs import Finished
-from mirage.report.numbers import number
+from mirage.report.numbers import number, setting
 from mirage.report.volumes import fullest_slice, is_volume
 
 WORST = 10
+EXAMPLE = 0.5
+"""A pattern distance that the caption translates."""
 DISTANCE = {
-    "image": "pattern distance (0 same image, 1.41 unrelated)",
+    "image": f"pattern distance (0 same image, {setting(np.sqrt(2), 3)} unrelated)",
     "mask": "Dice distance (0 same, 1 disjoint)",
     "brain": "Dice distance of brain masks (0 same, 1 disjoint)",
 }
@@ -106,7 +108,8 @@ def _closest(
     plural = PLURAL[kind]
     through = " Volumes are shown by one axial slice." if is_volume(real.info) else ""
     similar = (
-        f" A distance of 0.5 is a correlation of {number(float(similarity(np.array(0.5))), 2)}."
+        f" A distance of {setting(EXAMPLE)} is a correlation of "
+        f"{number(float(similarity(np.array(EXAMPLE))), 2)}."
         if kind == "image"
         else ""
     )
@@ -174,12 +177,12 @@ def _copies(
     first = neighbours[neighbours["kind"] == neighbours["kind"].iloc[0]]
     caption = (
         f"Distances, copies and duplicates among the items of {words(config.synthetic)}, {sizes(first)}, in "
-        f"every space. A near copy is closer than {config.near:g} times the median distance of held-out "
-        "items. Authenticity: share that lies farther from its nearest training item than that lies from "
-        "other patients'. C_T: z of synthetic against held-out distances, far below 0 where training items "
-        "are copied. Nearer to training: share nearer to training than to as many held-out items, 0.5 "
-        "without copying. FLD gap: far below 0 where the set is overfitted. In brackets 95 % intervals by "
-        "subject; shares have the exact binomial one where that is wider."
+        f"every space. A near copy is closer than {setting(config.near)} times the median distance of "
+        "held-out items. Authenticity: share that lies farther from its nearest training item than that "
+        "lies from other patients'. C_T: z of synthetic against held-out distances, far below 0 where "
+        "training items are copied. Nearer to training: share nearer to training than to as many held-out "
+        "items, one half without copying. FLD gap: far below 0 where the set is overfitted. In brackets 95 "
+        "% intervals by subject; shares have the exact binomial one where that is wider."
     )
     return table_of(f"copies/{name}", shown, BOTH, caption, book, wanted)
 
@@ -192,18 +195,18 @@ def _detector(
         return None
     injected = read_json(f"{folder}/details/privacy.json")["injected"]
     numbers = ", ".join(
-        f"{share * 100:g} % ({count(copies, 'copy', 'copies')})"
+        f"{setting(100 * share)} % ({count(copies, 'copy', 'copies')})"
         for share, copies in zip(config.control.shares, injected, strict=True)
     )
     caption = (
         "The copy detector and its controls. Flagged: items near to one training patient and to no other, "
-        f"by a threshold that {config.false_positives * 100:g} % of held-out items pass. Negative control: "
-        "held-out items, each half judged by the threshold of the other. Positive control: training images "
-        f"injected as {numbers} of the set, turned, made brighter or darker by up to "
-        f"{config.control.brightness * 100:g} % and noised (standard deviation "
-        f"{config.control.noise * 100:g} % of the range): the share found, and the share whose original was "
-        "named. A detector that misses injected copies says nothing by silence. In brackets exact binomial "
-        "95 % intervals; that of synthetic items counts in the threshold's error."
+        f"by a threshold that {setting(100 * config.false_positives)} % of held-out items pass. Negative "
+        "control: held-out items, each half judged by the threshold of the other. Positive control: "
+        f"training images injected as {numbers} of the set, turned, made brighter or darker by up to "
+        f"{setting(100 * config.control.brightness)} % and noised (standard deviation "
+        f"{setting(100 * config.control.noise)} % of the range): the share found, and the share whose "
+        "original was named. A detector that misses injected copies says nothing by silence. In brackets "
+        "exact binomial 95 % intervals; that of synthetic items counts in the threshold's error."
     )
     return columns_of(
         f"detector/{name}",
@@ -213,10 +216,10 @@ def _detector(
             ("synthetic flagged", "flagged", "synthetic", "detector"),
             ("held-out flagged", "flagged", "reference", "detector"),
             *(
-                (f"found of {share * 100:g} %", "recall", "control", f"injected_{share:g}")
+                (f"found of {setting(100 * share)} %", "recall", "control", f"injected_{setting(share)}")
                 for share in config.control.shares
             ),
-            ("original named", "named", "control", f"injected_{config.control.shares[-1]:g}"),
+            ("original named", "named", "control", f"injected_{setting(config.control.shares[-1])}"),
             ("training patients hit", "memorised", "synthetic", "detector"),
         ],
         caption,

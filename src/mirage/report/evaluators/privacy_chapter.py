@@ -15,7 +15,7 @@ from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, words
 from mirage.report.evaluators.privacy_tables import Column, cell, table_of
 from mirage.report.inputs import Finished
-from mirage.report.numbers import DASH, interval, number
+from mirage.report.numbers import DASH, interval, number, setting
 from mirage.report.roc import attack_rocs
 
 ARMS: list[Column] = [("synthetic", "synthetic", "absolute"), ("held-out real", "reference", "absolute")]
@@ -131,12 +131,12 @@ def _attacks(name: str, own: pd.DataFrame, book: Book) -> Exhibit:
             rows.append([Cell(title, note=words(space)), *(cell(value) for value in values)])
     unseen = found.loc[found["metric"] == "tpr_at_fpr_1", "estimate"].isna().any()
     caption = (
-        "Membership attacks. AUC: how often a training patient is more suspect than a held-out one, 0.5 by "
-        "guessing, with DeLong's 95 % interval. Second column: training patients accused when 1 % of "
+        "Membership attacks. AUC: how often a training patient is more suspect than a held-out one, one "
+        "half by guessing, with DeLong's 95 % interval. Second column: training patients accused when 1 % of "
         "held-out ones are, with the exact binomial "
         f"interval{'; a dash: fewer than 100 held-out patients cannot show such a rate' if unseen else ''}. "
-        "Without the synthetic set an AUC above 0.5 is a bias of the split, and attacks that do not exceed "
-        f"it show no leak. n = {int(found['n_subjects'].max())} patients at most."
+        "Without the synthetic set an AUC above one half is a bias of the split, and attacks that do not "
+        f"exceed it show no leak. n = {int(found['n_subjects'].max())} patients at most."
     )
     head = ["attack", "AUC", "found at 1 % false accusations"]
     return book.table(f"attacks/{name}", head, rows, caption=caption, data=found)
@@ -162,9 +162,9 @@ def _roc(name: str, curves: pd.DataFrame, book: Book) -> Exhibit:
 def _condition(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Book) -> Exhibit:
     caption = (
         f"Leakage through the condition: masks of {words(config.synthetic)} whose Dice with a training "
-        f"patient's, in some orientation, exceeds {config.same_mask:g}, beside held-out masks. Such an item "
-        "discloses the patient's shape, however new its image is. In brackets 95 % intervals, of shares "
-        "exact binomial."
+        f"patient's, in some orientation, exceeds {setting(config.same_mask)}, beside held-out masks. Such "
+        "an item discloses the patient's shape, however new its image is. In brackets 95 % intervals, of "
+        "shares exact binomial."
     )
     return table_of(f"condition/{name}", own, ARMS, caption, book, own)
 
