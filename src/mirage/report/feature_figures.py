@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from mirage.report.figures import INK, MARKERS, PALETTE, WIDTH, style
 
@@ -73,8 +73,8 @@ def _ratio_panel(axis: Axes, rows: pd.DataFrame, encoders: Sequence[str]) -> Non
     low, high = min(0.8, known.min(initial=1.0) / 1.1), max(1.25, known.max(initial=1.0) * 1.1)
     axis.set_xlim(low, high)
     shown = [mark for mark in MARKS if low <= mark <= high]
-    axis.set_xticks(_spread(shown))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    marks = _spread(shown)
+    axis.set_xticks(marks, [str(mark) for mark in marks])
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("synthetic over real (95 % interval)")
     axis.grid(axis="y", visible=False)

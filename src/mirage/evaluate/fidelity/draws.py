@@ -16,8 +16,8 @@ reported. Intervals come from smaller draws, half of the patients of every set w
 spread is that of whole sets (:mod:`mirage.evaluate.statistics.resampling`). So there is a spread also when
 all synthetic items are needed to match the held-out ones; where a set is larger than it need be, the interval
 is somewhat too long. Between sets of one kind a distance is a sum of squares, of which half samples see too
-little of the spread: logarithms are widened by a quarter, with which 92 to 97 % of the intervals of ratios hold
-1 where both sets are of one normal distribution; where sets differ clearly they are too long by as much.
+little of the spread: logarithms are widened by a quarter, with which 92 to 97 % of the intervals of ratios
+hold 1 where both sets are of one normal distribution; where sets differ clearly they are too long by as much.
 """
 
 from __future__ import annotations

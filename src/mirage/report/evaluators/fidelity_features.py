@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from mirage.config.evaluations import FidelityEvaluation
+from mirage.evaluate.fidelity.single_features import LEVEL
 from mirage.files import read_json
 from mirage.report import feature_figures
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
-from mirage.report.numbers import DASH, range_of, significant
+from mirage.report.numbers import DASH, number, range_of, significant
 from mirage.report.summary import row_key
 
 TITLES = {
@@ -51,7 +52,7 @@ READING = (
     "of the variety of real images the synthetic ones reach. Ratios below 1 are worse.",
     "Vendi score: how many really different images the set amounts to. Likeness of pairs: how alike two "
     "images of a set are on average; a ratio above 1 means that synthetic images repeat themselves.",
-    "Classifier: how often a simple program tells synthetic from real; 0.5 is a coin toss, 1 always.",
+    "Classifier: how often a simple program tells synthetic from real; a half is a coin toss, 1 always.",
 )
 """How a clinician may read the table."""
 MAPS = {"pca": "principal components", "tsne": "t-SNE"}
@@ -186,7 +187,7 @@ def _encoder_words(own: Mapping[str, Any]) -> str:
         f"encoder {own['encoder']}, {count(own['features'], 'feature')}",
         *([f"images at {size} pixels ({protocol.get('resize')})"] if size else []),
         *(f"{key}: {protocol[key]}" for key in ("range", "region", "scaling") if protocol.get(key)),
-        f"weights sha256 {str(own.get('weights_sha256'))[:16]}",
+        f"weights SHA-256 {str(own.get('weights_sha256'))[:16]}",
         f"fitted on {(own.get('fitted_on') or {}).get('items', 0)} real training images",
     ]
     if "frechet_dimensions" in own:
@@ -205,11 +206,14 @@ def _maps(
     told = []
     for encoder in places["encoder"].unique():
         maps = facts["encoders"][encoder]["maps"]
-        kept = ", ".join(f"{MAPS[key]} {maps[key]['trustworthiness']:.2f}" for key in MAPS if key in maps)
+        kept = ", ".join(
+            f"{MAPS[key]} {number(maps[key]['trustworthiness'], 2)}" for key in MAPS if key in maps
+        )
         areas = own[(own["metric"] == "c2st") & (own["label"] == encoder) & (own["kind"] == "absolute")]
         auc = dict(zip(areas["arm"], areas["estimate"], strict=True))
         judged = (
-            f"; AUC of a classifier {auc['synthetic']:.2f} (other real images {auc['reference']:.2f})"
+            f"; AUC of a classifier {number(auc['synthetic'], 2)} (other real images "
+            f"{number(auc['reference'], 2)})"
             if auc
             else ""
         )
@@ -224,14 +228,14 @@ def _maps(
         "more alike the images. Left, the two directions along which real training images differ most; "
         "right, t-SNE, which keeps neighbours together and whose distances between groups mean nothing. Look "
         f"for synthetic points where no real ones are, and the other way round. {'; '.join(told)}. Images "
-        f"drawn, at most: {numbers}; perplexity {tsne.get('perplexity', 0):g}, seed {config.seed}."
+        f"drawn, at most: {numbers}; perplexity {number(tsne.get('perplexity', 0), 0)}, seed {config.seed}."
     )
     alt = f"Maps of images ({numbers}) in {listing([words(e) for e in places['encoder'].unique()])}"
     return book.chart(f"maps/{name}", feature_figures.maps(places, MAPS), places, caption=caption, alt=alt)
 
 
 def _single_features(id: str, config: FidelityEvaluation, tests: pd.DataFrame, book: Book) -> Exhibit:
-    differ, real = int((tests["q"] < 0.05).sum()), int((tests["real_q"] < 0.05).sum())
+    differ, real = int((tests["q"] < LEVEL).sum()), int((tests["real_q"] < LEVEL).sum())
     rows = [
         [
             Cell(words(row.feature)),
@@ -244,11 +248,12 @@ def _single_features(id: str, config: FidelityEvaluation, tests: pd.DataFrame, b
     ]
     caption = (
         f"Radiomic features of {words(config.synthetic)} that differ most from real training images of "
-        f"{words(config.real)}: of {len(tests)} features {differ} differ (Kolmogorov-Smirnov, q below 0.05 "
-        f"after Benjamini and Hochberg), and {real} do between other real images and the training images. "
-        "Shift of the median and Wasserstein-1 distance in standard deviations of the training images; one "
-        f"image a patient, n = {int(tests['n'].iat[0])} synthetic, {int(tests['n_training'].iat[0])} "
-        f"training and {int(tests['real_n'].iat[0])} other real. The CSV has all features."
+        f"{words(config.real)}: of {len(tests)} features {differ} differ (Kolmogorov-Smirnov, q below "
+        f"{number(LEVEL, 2)} after Benjamini and Hochberg), and {real} do between other real images and "
+        "the training images. Shift of the median and Wasserstein-1 distance in standard deviations of the "
+        f"training images; one image a patient, n = {int(tests['n'].iat[0])} synthetic, "
+        f"{int(tests['n_training'].iat[0])} training and {int(tests['real_n'].iat[0])} other real. The CSV "
+        "has all features."
     )
     head = ["feature", "shift", "distance", "KS", "q", "distance of real", "q of real"]
     return book.table(f"single_features/{id}", head, rows, caption=caption, data=tests)

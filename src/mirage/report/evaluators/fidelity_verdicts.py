@@ -15,8 +15,8 @@ import pandas as pd
 
 from mirage.report.chapters.base import count, words
 from mirage.report.inputs import Finished
-from mirage.report.numbers import estimate
-from mirage.report.summary import pick
+from mirage.report.numbers import estimate, significant
+from mirage.report.summary import pick, row_key
 from mirage.report.verdicts import Verdict, combine
 
 ENOUGH = 50
@@ -64,7 +64,7 @@ NOTHING = {
 
 def rule(axis: str) -> str:
     """The rule of an axis in words."""
-    told = dict.fromkeys(f"{one.name} {one.tolerated:g}" for one in CRITERIA[axis].values())
+    told = dict.fromkeys(f"{one.name} {significant(one.tolerated)}" for one in CRITERIA[axis].values())
     return (
         "every measure, in every feature space, is divided by the same of other real images at equal "
         "numbers. Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
@@ -79,14 +79,15 @@ def rule(axis: str) -> str:
 
 def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict on an axis over all fidelity evaluations that compare images."""
-    found, sentences = [], []
+    found, sentences, keys = [], [], list[str]()
     for name in own:
         votes = ballot(axis, pick(summary, name, kind="ratio"))
         if len(votes):
-            word = decide(votes)
-            found.append(word)
+            found.append(decide(votes))
+            keys += [row_key(row) for row in votes.itertuples()]
             sentences.append(f"{words(name)}: {_sentence(axis, votes)}")
-    return Verdict(axis, combine(found, "better", "worse"), sentences or [NOTHING[axis]], rule(axis))
+    word = combine(found, "better", "worse")
+    return Verdict(axis, word, sentences or [NOTHING[axis]], rule(axis), keys)
 
 
 def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:

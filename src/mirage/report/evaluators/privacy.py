@@ -16,10 +16,12 @@ from mirage.report.evaluators.novelty_chapter import novelty_chapter
 from mirage.report.evaluators.privacy_chapter import privacy_chapter
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.numbers import estimate, number
-from mirage.report.summary import COLUMNS, pick, read_metrics
+from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
 from mirage.report.verdicts import Verdict, Word
 
 NOVELTY_LIMITS = ("exact copies", "copies flagged")
+DECIDE_NOVELTY = ("exact_copies", "flagged", "nearest")
+DECIDE_PRIVACY = ("exact_copies", "flagged", "auc", "dcr_share", "exact_duplicates", "reidentified")
 
 
 def summarise(name: str, config: PrivacyEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
@@ -41,14 +43,15 @@ def chapters(
 
 def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame) -> list[Verdict]:
     """Novelty and privacy of the synthetic data."""
-    return [novelty_verdict(own, summary), privacy_verdict(own)]
+    return [novelty_verdict(own, summary), privacy_verdict(own, summary)]
 
 
 def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
     """What the numbers cannot bear."""
     points = [
         "Searches for copies and membership attacks can find leaks; what these did not find may still be "
-        "found by stronger ones. That no leak was found does not show that the synthetic data are private."
+        "found by stronger ones. That no leak was found does not show that the synthetic data are private.",
+        "No differential privacy was used: there is no formal bound on what the synthetic data tell of a patient.",
     ]
     alone = [name for name in own if not len(pick(summary, name, metric="auc"))]
     if alone:
@@ -85,7 +88,13 @@ def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdi
         said = [*exact, *nearer, *_flagged(copied)]
         sentences.append(f"{words(name)}: {'; '.join(said) or 'only masks were compared, none is a copy'}.")
     word: Word = "fail" if "fail" in found else "pass" if set(found) == {"pass"} else "inconclusive"
-    return Verdict("Novelty", word, sentences, NOVELTY_RULE)
+    return Verdict("Novelty", word, sentences, NOVELTY_RULE, _keys(own, summary, DECIDE_NOVELTY))
+
+
+def _keys(own: Mapping[str, Finished], summary: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
+    """Keys of the numbers that decide."""
+    rows = summary[summary["evaluation"].isin(own) & (summary["arm"] == "synthetic")]
+    return [row_key(row) for row in rows[rows["metric"].isin(metrics)].itertuples()]
 
 
 def _exact(summary: pd.DataFrame, name: str) -> list[str]:
@@ -128,7 +137,7 @@ PRIVACY_RULE = (
 )
 
 
-def privacy_verdict(own: Mapping[str, Finished]) -> Verdict:
+def privacy_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict over the gates of all privacy evaluations."""
     found, sentences = [], []
     for name, (_, (folder,)) in own.items():
@@ -136,7 +145,7 @@ def privacy_verdict(own: Mapping[str, Finished]) -> Verdict:
         gate = pd.read_parquet(folder / "details/gate.parquet")
         sentences.append(f"{words(name)}: {_said(gate, found[-1])}.")
     word: Word = "fail" if "fail" in found else "pass" if set(found) == {"pass"} else "inconclusive"
-    return Verdict("Privacy", word, sentences, PRIVACY_RULE)
+    return Verdict("Privacy", word, sentences, PRIVACY_RULE, _keys(own, summary, DECIDE_PRIVACY))
 
 
 def _said(gate: pd.DataFrame, word: str) -> str:
