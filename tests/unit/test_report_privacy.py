@@ -37,7 +37,7 @@ def test_a_copied_set_fails_and_the_page_says_why(
     toy_dataset: Callable[..., Dataset],
     toy_volumes: Callable[..., Dataset],
 ) -> None:
-    """Gate, attacks, nearest pairs and the list of items; the words that no report may print are not there."""
+    """Gate, attacks, nearest pairs and the list of items; no words that a report may not print."""
     make = toy_dataset if kind == "image" else toy_volumes
     size = {} if kind == "image" else {"extent": (12, 16, 14)}
     real = make("real", splits={"train": 8, "test": 6}, **size)

@@ -11,6 +11,7 @@ Metrics, protocol ``detector``:
 - ``flagged``: share of items, of arm ``synthetic``, and of arm ``reference`` (held-out items, each half
   judged by the threshold of the other: the negative control). The synthetic interval counts in that the
   threshold is estimated.
+- ``rate_bound``: what share of new items the threshold surely (97.5 %) does not exceed, given how few set it.
 - ``memorised``: share of training subjects that some flagged synthetic item is nearest to.
 - ``threshold``: ratio at or below which an item is flagged.
 - ``recall``, arm ``control``, ``protocol`` ``injected_<share>``: share of the injected copies that are
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from mirage import seeds
 from mirage.evaluate.privacy.control import InjectedCopies
@@ -66,6 +68,7 @@ def detect(
     if not len(reference) or not np.isfinite(ratios).all():
         return None
     subjects = pd.factorize(found.reference["subject_id"])[0].astype(np.int64)
+    people = int(subjects.max()) + 1
     threshold = float(thresholds(reference, np.ones((1, len(reference))), rate)[0])
     flagged = _flags(ratios, threshold)
     count = len(table)
@@ -78,7 +81,7 @@ def detect(
             threshold,
             UNKNOWN,
             len(reference),
-            int(subjects.max()) + 1,
+            people,
         ),
         row(
             "synthetic",
@@ -89,6 +92,16 @@ def detect(
             _flagged_interval(ratios, reference, subjects, rate, draws, seed),
             count,
             count,
+        ),
+        row(
+            "reference",
+            "rate_bound",
+            name,
+            "detector",
+            rate_bound(people, rate),
+            UNKNOWN,
+            len(reference),
+            people,
         ),
         _memorised(found, flagged),
     ]
@@ -114,6 +127,15 @@ def thresholds(reference: np.ndarray, weights: np.ndarray, rate: float) -> np.nd
     cumulative = np.cumsum(weights[:, order], axis=1)
     wanted = np.maximum(np.floor(rate * (cumulative[:, -1:] + 1)), 1)
     return reference[order][np.argmax(cumulative >= wanted, axis=1)]
+
+
+def rate_bound(count: int, rate: float) -> float:
+    """Upper 97.5 % bound of the rate of false positives of a threshold that ``count`` subjects set.
+
+    The share of a continuous distribution below its k-th smallest of n draws is Beta(k, n + 1 - k).
+    """
+    k = max(int(rate * (count + 1)), 1)
+    return float(stats.beta.ppf(0.975, k, count + 1 - k))
 
 
 def _flags(ratios: np.ndarray, threshold: float) -> np.ndarray:

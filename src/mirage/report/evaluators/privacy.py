@@ -51,7 +51,7 @@ def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
     points = [
         "Searches for copies and membership attacks can find leaks; what these did not find may still be "
         "found by stronger ones. That no leak was found does not show that the synthetic data are private.",
-        "No differential privacy was used: there is no formal bound on what the synthetic data tell of a patient.",
+        "No differential privacy was used: nothing formally bounds what the data tell of a patient.",
     ]
     alone = [name for name in own if not len(pick(summary, name, metric="auc"))]
     if alone:
@@ -152,5 +152,8 @@ def _said(gate: pd.DataFrame, word: str) -> str:
     if word == "pass":
         return "no limit of the gate is broken; the attacks that were run found no leak"
     broken = gate[gate["word"] == word]
-    named = [f"{row.limit}{f' ({words(row.space)})' if row.space else ''}" for row in broken.itertuples()]
+    named = [
+        f"{row.limit} ({words(row.space)})" if isinstance(row.space, str) else row.limit
+        for row in broken.itertuples()
+    ]
     return f"{'broken' if word == 'fail' else 'not settled'}: {listing(list(dict.fromkeys(named)))}"

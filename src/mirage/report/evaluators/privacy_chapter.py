@@ -98,7 +98,7 @@ def _gate(name: str, folder: Path, book: Book) -> Exhibit:
     word = read_json(folder / "details/privacy.json")["gate"]
     rows = [
         [
-            Cell(row.limit, note=words(row.space) if row.space else ""),
+            Cell(row.limit, note=words(row.space) if isinstance(row.space, str) else ""),
             Cell(
                 DASH if pd.isna(row.value) else number(row.value), number=True, note=_ends(row.low, row.high)
             ),
