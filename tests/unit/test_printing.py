@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
+import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import typst
+import yaml
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from mirage.cli import app
+from mirage.config import load_config, slices
 from mirage.config.printing import PrintOptions
-from mirage.errors import ConfigError, DataError
+from mirage.errors import ConfigError, DataError, LedgerError
+from mirage.publish import past
+from mirage.publish.objects import Objects
+from mirage.publish.past import FILES
 from mirage.report import latex
 from mirage.report.book import Book, Cell
 from mirage.report.chapters.base import Block, Chapter
@@ -28,6 +36,7 @@ from mirage.report.printing import print_study
 from mirage.report.printing.checklists import CHECKLISTS
 from mirage.report.printing.study import write_source
 from mirage.report.printing.tables import place_table
+from mirage.report.printing.thesis import thesis
 from mirage.report.printing.typeset import DEJAVU
 from mirage.report.quotes import quotable, quoted, read_summary
 from mirage.report.record import Record, as_data, read_record, write_record
@@ -35,6 +44,7 @@ from mirage.report.summary import COLUMNS
 from mirage.report.verdicts import Verdict
 
 NASTY = r"#1 $x$ *b* _i_ @ref <a> \\ [b] ~ ^ % & {c} `code` “q” Zoë Жук" " \u22121.5 \u00d7 10⁻⁴"
+AUTHOR = ["-c", "user.name=A", "-c", "user.email=a@b"]
 KEY = "seg/both/f1/difference"
 
 
@@ -179,6 +189,16 @@ def test_a_deliverable_fills_its_forms(tiny: Path, tmp_path: Path) -> None:
     open_items = sum(answer == "OPEN" for answer in answers.values())
     assert f"{open_items} are open" in content["annexes"][0]["blocks"][0]["text"]
     assert len(CHECKLISTS[1].items) == 30
+
+
+def test_chapters_of_other_pages_stand_below(tiny: Path, tmp_path: Path) -> None:
+    """What is shown of a generator on a page of its own is a section of the chapter that leads to it."""
+    record = read_record(tiny)
+    trained = {"title": "Generators", "part": "training", "page": "report.html", "blocks": []}
+    own = {"title": "gan: training", "part": "training", "page": "models/gan.html", "blocks": []}
+    outline = thesis(replace(record, chapters=[*record.chapters, trained, own]), PrintOptions())
+    [section] = [one for one in outline.sections if one.title == "Generators"]
+    assert [one.title for one in section.sections] == ["gan: training"]
 
 
 def test_words_quote_the_summary(tiny: Path, tmp_path: Path) -> None:
@@ -337,3 +357,45 @@ def test_the_command_compares_folders(tiny: Path, tmp_path: Path) -> None:
     refused = run(app, ["report", "diff", "HEAD~1", other])
     assert refused.exit_code == 1
     assert "--study results/studies/<name>" in refused.stderr
+
+
+def test_a_commit_is_compared_as_it_was_published(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger of the commit names the folder's list in DVC's cache, and the list its files."""
+    monkeypatch.chdir(tmp_path)
+    objects = Objects(tmp_path / "cache")
+    listed = []
+    for name in FILES:
+        hashed = hashlib.md5((tiny / name).read_bytes()).hexdigest()
+        listed.append({"md5": hashed, "relpath": name})
+        objects.path(hashed).parent.mkdir(parents=True, exist_ok=True)
+        objects.path(hashed).write_bytes((tiny / name).read_bytes())
+    names = json.dumps(listed).encode()
+    folder = f"{hashlib.md5(names).hexdigest()}.dir"
+    objects.path(folder).parent.mkdir(parents=True, exist_ok=True)
+    objects.path(folder).write_bytes(names)
+    lock = {"stages": {"study-tiny": {"outs": [{"path": "results/studies/tiny", "md5": folder}]}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    for command in (["init", "-q"], ["add", "dvc.lock"], [*AUTHOR, "commit", "-qm", "published"]):
+        subprocess.run(["git", *command], check=True)
+    monkeypatch.setattr(past, "Dvc", lambda: SimpleNamespace(cache_folder=lambda: tmp_path / "cache"))
+    (tmp_path / "out").mkdir()
+    found = past.published_report("HEAD", "results/studies/tiny", tmp_path / "out")
+    assert compare(found, tiny).same
+    with pytest.raises(LedgerError, match="results/studies/other: not published at HEAD"):
+        past.published_report("HEAD", "results/studies/other", tmp_path / "out")
+    objects.path(listed[0]["md5"]).unlink()
+    with pytest.raises(LedgerError, match="dvc fetch study-tiny"):
+        past.published_report("HEAD", "results/studies/tiny", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("key", "value"), [("grant", "101"), ("authors", ["A. Author"])])
+def test_a_cover_block_remakes_the_print_alone(key: str, value: Any) -> None:
+    """It enters neither what the report is made from nor the digest of the results."""
+    folder = Path(__file__).parents[2] / "config"
+    study = {"studies": {"quickstart": {"print": {key: value}}}}
+    before, after = (load_config({"run": ["quickstart"], **own}, folder) for own in ({}, study))
+    assert slices.print_slice(before, "quickstart") != slices.print_slice(after, "quickstart")
+    for unchanged in (slices.report_slice, slices.study_digest):
+        assert unchanged(before, "quickstart") == unchanged(after, "quickstart")

@@ -19,6 +19,8 @@ from mirage.report.record import Record, read_record
 
 LINE = 459.0
 """Width of a line of text, points, by which columns that hold text get their shares."""
+SMALL = 8.5
+"""Size of the letters in print, points, below which LaTeX takes its smaller ones."""
 LONG = 30
 """Rows above which a table may break over pages."""
 SPECIAL = {
@@ -153,31 +155,28 @@ def table(exhibit: Mapping[str, Any]) -> str:
     """A table with booktabs; second lines of cells are rows of their own in small letters."""
     placed = place_table(exhibit, LINE)
     columns = [
-        "r"
-        if number
-        else "l"
-        if not share
-        else rf">{{\raggedright\arraybackslash}}p{{{share / LINE:.3f}\linewidth}}"
+        _column(number, share / LINE)
         for number, share in zip(placed["numbers"], placed["widths"], strict=True)
     ]
+    small = r"\small" if placed["size"] >= SMALL else r"\footnotesize"
     head = _row([rf"\textbf{{{escape(title)}}}" for title in exhibit["head"]])
     body = [line for row in exhibit["rows"] for line in _lines(row)]
     caption = [rf"\caption{{{prose(exhibit['caption'])}}}", rf"\label{{{exhibit['anchor']}}}"]
     rules = [r"\toprule", head, r"\midrule"]
     if len(exhibit["rows"]) > LONG:
         lines = [
-            rf"\begin{{longtable}}{{{''.join(columns)}}}",
+            rf"{{{small}\begin{{longtable}}{{{''.join(columns)}}}",
             rf"{''.join(caption)}\\",
             *rules,
             r"\endhead",
             *body,
             r"\bottomrule",
-            r"\end{longtable}",
+            r"\end{longtable}}",
         ]
     else:
         lines = [
             r"\begin{table}[htbp]",
-            r"\centering\small",
+            rf"\centering{small}",
             *caption,
             rf"\begin{{tabular}}{{{''.join(columns)}}}",
             *rules,
@@ -187,6 +186,14 @@ def table(exhibit: Mapping[str, Any]) -> str:
             r"\end{table}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _column(number: bool, share: float) -> str:
+    """A column of a table; one without a share of the line takes what it needs."""
+    if not share:
+        return "r" if number else "l"
+    side = r"\raggedleft" if number else r"\raggedright"
+    return rf">{{{side}\arraybackslash}}p{{\dimexpr {share:.3f}\linewidth-2\tabcolsep}}"
 
 
 def _lines(row: Sequence[Mapping[str, Any]]) -> Iterator[str]:
