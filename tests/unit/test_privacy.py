@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 
 from conftest import write_dataset
+from mirage.config.base import Runtime
+from mirage.config.encoders import PixelPcaEncoder
 from mirage.config.evaluations import PrivacyEvaluation
 from mirage.data import Dataset
 from mirage.data.dataset import write_info
 from mirage.errors import DataError, LeakError
 from mirage.evaluate import run_set
 from mirage.evaluate.features.bank import FeatureBank, write_features
+from mirage.evaluate.features.jobs import extract_features, fit_encoder
 from mirage.evaluate.privacy import detector
 from mirage.metrics import neighbours, patterns
 from mirage.simulate.cells import draw_mask, simulate_cell
@@ -209,6 +212,22 @@ def test_features_are_searched_and_attacked_too(drawn: Drawn, real: Dataset, tmp
     assert value(found, "authenticity", "tiny")["value"] == 0
     assert set(found["roc"]["space"]) == {"image", "tiny"}
     assert found["metrics"].query("label == 'tiny' and metric == 'exact_copies'").empty
+
+
+def test_a_detector_in_features_is_put_to_the_test_too(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """The encoder is applied to the injected copies; one that turning and light mislead has no say."""
+    synthetic = made(tmp_path / "made", drawn[-60:], real)
+    encoder, features = tmp_path / "encoders" / "pixpca", tmp_path / "features" / "pixpca"
+    entry, runtime = PixelPcaEncoder(encoder="pixpca"), Runtime()
+    fit_encoder(entry, real.folder, encoder, features / "real.parquet", runtime=runtime)
+    extract_features(encoder, synthetic.folder, features / "made.parquet", runtime=runtime)
+    bank = FeatureBank(features.glob("*.parquet"), [encoder / "encoder.json"])
+    found = run(real, synthetic, tmp_path / "out", bank, encoders=["pixpca"], compare="image")
+    recall = value(found, "recall", "pixpca", "control", protocol="injected_0.2")
+    assert recall["n_items"] == 12
+    assert recall["value"] < 0.9
+    judged = found["gate"].query("limit == 'copies flagged'")
+    assert judged["space"].tolist() == ["image"]
 
 
 def test_repetitions_within_the_set_are_counted(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
