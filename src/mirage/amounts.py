@@ -33,9 +33,9 @@ def emissions(kilograms: float) -> str:
     return f"{_three(1000 * kilograms)} g" if kilograms < 1 else f"{_three(kilograms)} kg"
 
 
-def several(number: int, noun: str) -> str:
-    """``1 job``, ``2 jobs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """``1 subject``, ``2 subjects``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _three(value: float) -> str:

@@ -200,10 +200,11 @@ def test_overview_names_the_report_that_is_missing(tmp_path: Path) -> None:
     ],
 )
 def test_evaluators_of_one_axis_share_its_verdict(words: list[Any], word: str) -> None:
-    """The worst answer stands; who did not test says nothing."""
+    """The worst answer stands, an untested one decides nothing; all sentences, rules and numbers are kept."""
     found = merged([Verdict("Novelty", one, [one], f"rule of {one}", [one]) for one in words])
     assert found.word == word
-    assert ("untested" in found.sentences) == (word == "untested")
+    assert found.sentences == found.decided_by == words
+    assert found.rule.splitlines() == [f"rule of {one}" for one in dict.fromkeys(words)]
 
 
 @pytest.fixture(scope="module")

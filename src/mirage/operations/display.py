@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mirage.amounts import duration, energy, several, size
+from mirage.amounts import count, duration, energy, size
 from mirage.operations.changes import ABSENT
 from mirage.operations.doctor import Diagnosis
 from mirage.operations.plan import Amount, Plan
@@ -79,7 +79,7 @@ def _(answer: Diagnosis) -> Iterator[RenderableType]:
         table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.topic), told)
     yield table
     bad = [level for level in ("problem", "warning") for found in answer.findings if found.level == level]
-    summary = ", ".join(several(bad.count(level), level) for level in dict.fromkeys(bad))
+    summary = ", ".join(count(bad.count(level), level) for level in dict.fromkeys(bad))
     yield Text(f"\n{summary or 'Everything is in place.'}", style=STYLES[answer.worst])
 
 
@@ -127,9 +127,9 @@ def _cells(amount: Amount) -> list[str]:
 
 def _machine(answer: Plan) -> Iterator[Text]:
     machine, sign = answer.machine, "at most " if answer.total.hours_at_most else "about "
-    gpus = "" if machine.gpus is None else f" and {several(machine.gpus, 'GPU')}"
+    gpus = "" if machine.gpus is None else f" and {count(machine.gpus, 'GPU')}"
     yield Text(
-        f"On {several(machine.cores, 'core')}{gpus}: {sign}{duration(3600 * machine.hours)}; on any number, "
+        f"On {count(machine.cores, 'core')}{gpus}: {sign}{duration(3600 * machine.hours)}; on any number, "
         f"no less than {duration(3600 * machine.critical_path_hours)}, since jobs wait for one another."
     )
     if answer.kilowatt_hours is not None:
@@ -140,10 +140,10 @@ def _machine(answer: Plan) -> Iterator[Text]:
 
 def _remarks(total: Amount) -> Iterator[Text]:
     if total.hours_at_most:
-        jobs = several(total.hours_at_most, "job")
+        jobs = count(total.hours_at_most, "job")
         yield Text(f"\u2264  nothing like {jobs} has run here yet: the time they ask for (runtime.minutes).")
     if total.hours_by_rule:
-        jobs = several(total.hours_by_rule, "job")
+        jobs = count(total.hours_by_rule, "job")
         yield Text(f"~  {jobs} as the same rule took for other entries, which may be far off.")
     if total.hours_unknown or total.bytes_unknown:
         yield Text("?  not known before such a job has run.")
@@ -228,7 +228,7 @@ def _(answer: Explanation) -> Iterator[RenderableType]:
             yield _indented(2, what + (f"; log {made.log}" if made.log else ""))
         return
     total = sum(answer.jobs.values())
-    yield _indented(2, f"{several(total, 'job')} would run: {_rules(answer.jobs)}")
+    yield _indented(2, f"{count(total, 'job')} would run: {_rules(answer.jobs)}")
     for cause in answer.causes:
         yield Text()
         yield _indented(2, Text("because of ").append(cause.job, style="bold"))

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 import mirage
-from mirage.amounts import several
+from mirage.amounts import count
 from mirage.config.publications import STATES, Publication
 from mirage.files import atomic_path
 from mirage.report.book import Book, Cell, Exhibit
@@ -25,6 +25,8 @@ from mirage.report.summary import row_key
 from mirage.report.verdicts import AXES, Verdict
 
 INDEX, CATALOGUE = "index.html", "catalogue.html"
+NAMES = ("evaluation", "arm", "metric", "label", "protocol", "kind")
+"""Columns of the summary that are text, even where it is all digits."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def build_overview(
 
 def _told(report: Path, out: Path) -> Told:
     record = read_record(report)
-    summary = pd.read_csv(report / "summary.csv")
+    summary = pd.read_csv(report / "summary.csv", dtype=dict.fromkeys(NAMES, str))
     rows = {row_key(row): row for row in summary.itertuples()}
     return Told(record, rows, Path(os.path.relpath(report, out)).as_posix())
 
@@ -156,7 +158,7 @@ def _verdict_table(told: Sequence[Told], book: Book) -> Exhibit:
             records.append({"study": one.record.study, "axis": axis, "verdict": word})
         rows.append(row)
     caption = (
-        f"Verdict of {several(len(told), 'report')} on each axis. A verdict follows the rule printed in the "
+        f"Verdict of {count(len(told), 'report')} on each axis. A verdict follows the rule printed in the "
         "study's findings, and is inconclusive unless a 95 % interval decides."
     )
     return book.table("verdicts", ["study", *axes], rows, caption=caption, data=pd.DataFrame(records))
@@ -196,7 +198,7 @@ def _study_table(told: Sequence[Told], book: Book) -> Exhibit:
     for one in told:
         record = one.record
         counts = pd.Series([shown["kind"] for shown in record.exhibits.values()]).value_counts()
-        shown = [several(int(counts.get(kind, 0)), kind.lower()) for kind in ("Figure", "Table")]
+        shown = [count(int(counts.get(kind, 0)), kind.lower()) for kind in ("Figure", "Table")]
         fact = {
             "study": record.study,
             "scale": record.scale,

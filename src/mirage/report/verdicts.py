@@ -51,12 +51,11 @@ def in_order(found: Sequence[Verdict]) -> list[Verdict]:
 def merged(found: Sequence[Verdict]) -> Verdict:
     """Verdicts of several evaluators on one axis: fail where one fails, pass where all who tested it pass."""
     words = {verdict.word for verdict in found}
-    tested = [verdict for verdict in found if verdict.word != "untested"] or list(found)
-    word: Word = "fail" if "fail" in words else "inconclusive" if "inconclusive" in words else tested[0].word
+    order: Sequence[Word] = ("fail", "inconclusive", "pass", "untested")
     return Verdict(
         found[0].axis,
-        word,
-        [sentence for verdict in tested for sentence in verdict.sentences],
-        "\n".join(dict.fromkeys(verdict.rule for verdict in tested if verdict.rule)),
-        [key for verdict in tested for key in verdict.decided_by],
+        next(word for word in order if word in words),
+        [sentence for verdict in found for sentence in verdict.sentences],
+        "\n".join(dict.fromkeys(verdict.rule for verdict in found if verdict.rule)),
+        [key for verdict in found for key in verdict.decided_by],
     )

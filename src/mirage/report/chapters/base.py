@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from mirage.amounts import count
 from mirage.report.book import MAIN_PAGE, Exhibit
+
+__all__ = ["PARTS", "Block", "Chapter", "count", "evenly", "listing", "words"]
 
 PARTS = (
     "findings",
@@ -108,11 +111,6 @@ def words(name: str) -> str:
 def listing(items: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """``1 subject``, ``2 subjects``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def evenly(total: int, wanted: int) -> list[int]:

@@ -7,7 +7,7 @@ fidelity stands there under the arms ``condition:<recipe>``, which are compared 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataF
         if (found := implausible(done.folders))
     ]
     fidelity = [sentence for name, done in own.items() for sentence in _fidelity(name, done.config, summary)]
-    cards = [Verdict(utility.axis, utility.word, [*doubts, *utility.sentences], utility.rule)]
+    cards = [replace(utility, sentences=[*doubts, *utility.sentences])]
     if fidelity:
         rule = (
             "label fidelity is reported and has no threshold: it says whether a judge that knows only real "
