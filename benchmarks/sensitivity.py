@@ -2,9 +2,9 @@
 
     python benchmarks/sensitivity.py [encoder ...]
 
-Simulates cells, spoils a fresh sample step by step, judges every step, and prints Markdown tables: the value of
-the fresh sample and, at the top of each ladder, how many times that it is. A dagger marks ladders on which the
-metric has to move one way, which tests/unit/test_sensitivity.py checks.
+Simulates cells, spoils a fresh sample step by step, judges every step, and prints a Markdown table: the value
+of the fresh sample and, at the top of each ladder, what became of it. An arrow marks ladders on which the
+metric has to go that way at every step, which tests/unit/test_sensitivity.py checks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mirage.evaluate.sensitivity import EXPECTED, LADDERS, measure_ladders
+from mirage.evaluate.sensitivity import ENCODER, EXPECTED, LADDERS, measure_ladders
 
+CHECKED = (ENCODER, "grey", "pixels")
+"""Labels of the rows that have arrows."""
 DEFAULT = ["pixpca", "randconv", "radiomics"]
 
 
@@ -31,8 +33,9 @@ def lines(measured: pd.DataFrame) -> Iterator[str]:
         cells = []
         for ladder in LADDERS:
             steps = own[own["ladder"] == ladder].sort_values("level")["value"].tolist()
-            mark = {1: " ↑", -1: " ↓"}.get(EXPECTED.get(metric, {}).get(ladder, 0), "")
-            cells.append("–" if len(steps) < 2 else f"{change(metric, steps)}{mark}")
+            asked = EXPECTED.get(metric, {}).get(ladder, 0) if label in CHECKED else 0
+            mark = {1: " ↑", -1: " ↓"}.get(asked, "")
+            cells.append("-" if len(steps) < 2 else f"{change(metric, steps)}{mark}")
         yield f"| {metric} | {label} | {fresh:.3g} | {' | '.join(cells)} |"
 
 
@@ -41,7 +44,7 @@ def change(metric: str, steps: list[float]) -> str:
     first, last = steps[0], steps[-1]
     if metric in ("kid", "frechet_infinity", "frd"):
         return f"{last - first:+.2g}"
-    return f"× {last / first:.2g}" if first else "–"
+    return f"x {last / first:.2g}" if first else "-"
 
 
 def main() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mirage.evaluate.sensitivity import EXPECTED, LADDERS, measure_ladders, moves
+from mirage.evaluate.sensitivity import ENCODER, EXPECTED, LADDERS, measure_ladders, moves
 
-ENCODER = "randconv"
 CASES = [
     (metric, ladder, direction)
     for metric, ladders in EXPECTED.items()

@@ -39,6 +39,8 @@ COUNT = 64
 """Phantoms of each side of a comparison."""
 MODES = 4
 """Parts of equal size, by brightness, that a fresh sample is made of."""
+ENCODER = "randconv"
+"""Encoder in whose feature space ``EXPECTED`` holds; others are blind to some faults."""
 CPU = Runtime(accelerator="cpu")
 
 

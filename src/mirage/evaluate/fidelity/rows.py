@@ -55,6 +55,8 @@ SCALES = {
     },
 }
 Rows = list[dict[str, Any]]
+NOTHING = 1e-9
+"""Distances and ratios below are rounding errors of 0."""
 
 
 def row(
@@ -137,7 +139,7 @@ def _rows(
     own, other = (float(np.median(column(equal, side, positive))) for side in (0, 1))
     if not scale.ratio:
         return found
-    if not other > 0:
+    if not other > NOTHING:
         absent[f"ratio of {metric}"] = f"it is {other:.3g} between real images"
         return found
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -185,7 +187,7 @@ def derived(
     """
     found = []
     for one in (one for one in rows if one["metric"] == metric and one["kind"] == kind):
-        if not one["value"] > 0:
+        if one["value"] < NOTHING:
             absent[name] = f"the {metric.replace('_', ' ')} of the {one['arm']} set is 0"
             continue
         value, *ends = (

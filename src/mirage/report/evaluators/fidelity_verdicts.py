@@ -23,6 +23,9 @@ ENOUGH = 50
 """Images a side from which an axis can pass."""
 FEWEST = 20
 """Images a side below which nothing is decided."""
+DISTANCES = ("frechet", "frechet_pca", "kid", "sliced_wasserstein")
+SUSPICIOUS = 0.5
+"""Ratio of distances below which a set lies closer to its training images than new images can."""
 Vote = Literal["worse", "better", "inconclusive"]
 
 
@@ -86,6 +89,8 @@ def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) 
             found.append(decide(votes))
             keys += [row_key(row) for row in votes.itertuples()]
             sentences.append(f"{words(name)}: {_sentence(axis, votes)}")
+        if axis == "Fidelity":
+            sentences += [f"{words(name)}: {told}" for told in suspicions(pick(summary, name, kind="ratio"))]
     word = combine(found, "better", "worse")
     return Verdict(axis, word, sentences or [NOTHING[axis]], rule(axis), keys)
 
@@ -105,6 +110,17 @@ def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:
     ]
     off = kept["estimate"].where(tolerated > 1, 1 / kept["estimate"].clip(lower=1e-9))
     return kept.assign(vote=votes, off=off)
+
+
+def suspicions(ratios: pd.DataFrame) -> list[str]:
+    """Whether distances are so small that training images must have been repeated."""
+    close = ratios[ratios["metric"].isin(DISTANCES) & (ratios["estimate"] < SUSPICIOUS)]
+    if close.empty:
+        return []
+    return [
+        "synthetic images are far nearer to the training images than other real images are "
+        f"({', '.join(dict.fromkeys(close['label'].astype(str)))}): look for copies under novelty."
+    ]
 
 
 def vote(value: float, low: float, high: float, tolerated: float) -> Vote:
