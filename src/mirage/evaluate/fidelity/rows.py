@@ -10,6 +10,7 @@ import numpy as np
 
 from mirage.evaluate.fidelity.draws import Draw, Floats, Plan, around
 from mirage.evaluate.fidelity.measures import Found, Measure
+from mirage.evaluate.statistics.rates import clopper_pearson
 
 ABOVE_ZERO = (0.0, float("inf"))
 SHARE = (0.0, 1.0)
@@ -135,6 +136,8 @@ def _rows(
         ends = around(
             value, column(spread, side, metric), plan.subjects[side], log=scale.log, bounds=scale.bounds
         )
+        if scale.bounds == SHARE and value in SHARE:
+            ends = _of_none_or_all(value, plan.subjects[side])
         found.append(planned(arm, metric, value, ends, plan, plan.subjects[side], label))
     own, other = (float(np.median(column(equal, side, positive))) for side in (0, 1))
     if not scale.ratio:
@@ -145,8 +148,16 @@ def _rows(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = column(spread, 0, positive) / column(spread, 1, positive)
     ends = around(own / other, ratios, fewest, log=True)
+    if own == 0 and not scale.log:
+        ends = 0.0, _of_none_or_all(0.0, plan.subjects[0])[1] / other
     found.append(planned("synthetic", metric, own / other, ends, plan, fewest, label, kind="ratio"))
     return found
+
+
+def _of_none_or_all(share: float, subjects: int) -> tuple[float, float]:
+    """Exact interval of a share that resampling cannot move."""
+    found = clopper_pearson(round(share) * subjects, subjects)
+    return found.low, found.high
 
 
 def planned(
