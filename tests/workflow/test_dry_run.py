@@ -10,7 +10,7 @@ import pytest
 from mirage.operations.work import Work
 from workflow.conftest import Project
 
-STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
+STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
 
 
 @pytest.mark.parametrize("study", STUDIES)
