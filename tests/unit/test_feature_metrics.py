@@ -116,6 +116,17 @@ def test_frechet_distance_does_not_depend_on_the_route(n: int, m: int) -> None:
     assert distances.frechet_distance(first, second) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("n", "m"), [(200, 150), (20, 200)])
+def test_frechet_distance_by_eigenvalues_is_that_by_singular_values(
+    n: int, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The route for many features gives the same."""
+    first, second = normal(n, 60, 1), normal(m, 60, 2, 0.3)
+    expected = distances.frechet_distance(first, second)
+    monkeypatch.setattr(distances, "SVD_SIDE", 0)
+    assert distances.frechet_distance(first, second) == pytest.approx(expected, rel=1e-7)
+
+
 @pytest.mark.parametrize("n", [5, 50, 500])
 def test_frechet_distance_of_a_set_from_itself_is_zero(n: int) -> None:
     """Also with singular covariances, where roots of products lose half of the digits."""

@@ -191,6 +191,19 @@ def test_a_deliverable_fills_its_forms(tiny: Path, tmp_path: Path) -> None:
     assert len(CHECKLISTS[1].items) == 30
 
 
+def test_an_axis_measured_in_another_chapter_is_not_called_untested(tiny: Path) -> None:
+    """Diversity is decided beside fidelity: its section has the verdict and says where the numbers are."""
+    record = read_record(tiny)
+    verdicts = [asdict(Verdict("Diversity", "fail", ["It varies less."], "a rule"))]
+    block = {"kind": "verdicts", "text": "", "items": verdicts}
+    fidelity = {"title": "Fidelity", "part": "fidelity", "page": "report.html", "blocks": [block]}
+    outline = thesis(replace(record, chapters=[fidelity]), PrintOptions())
+    told = {section.title: section.blocks for section in outline.sections}
+    assert "{ref:section-fidelity}" in told["Diversity"][0]["text"]
+    assert told["Diversity"][1]["items"] == verdicts
+    assert "nothing is claimed" in told["Privacy"][0]["text"]
+
+
 def test_chapters_of_other_pages_stand_below(tiny: Path, tmp_path: Path) -> None:
     """What is shown of a generator on a page of its own is a section of the chapter that leads to it."""
     record = read_record(tiny)

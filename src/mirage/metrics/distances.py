@@ -14,6 +14,8 @@ from scipy import linalg
 from mirage.metrics.points import Array, Floats, PrincipalAxes, check_points, moments, regular_dimension
 
 PROJECTIONS_AT_ONCE = 32
+SVD_SIDE = 512
+"""Smaller side of a matrix whose singular values are computed as such; see :func:`_nuclear_norm`."""
 
 
 def frechet_distance(first: Array, second: Array) -> float:
@@ -55,24 +57,37 @@ def _factor(points: Array) -> tuple[Floats, Floats]:
 
 
 def _root(covariance: Array) -> Floats:
-    """F (D, D) with F^T F the covariance; by Cholesky, or by eigenvalues where it is singular."""
+    """F (r, D) with F^T F the covariance of rank r; by Cholesky, or by eigenvalues where it is singular."""
     try:
         return linalg.cholesky(covariance)
     except linalg.LinAlgError:
         values, vectors = linalg.eigh(covariance)
-        return np.sqrt(values.clip(min=0))[:, None] * vectors.T
+        kept = values > values[-1] * len(values) * np.finfo(float).eps
+        return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
 
 
 def _distance(gap: Floats, first: Floats, second: Floats) -> float:
     """From factors (r, D) and (s, D) of the covariances.
 
     tr((C1 C2)^(1/2)) is the sum of the singular values of F1 F2^T: no root of a matrix that is not
-    symmetric, no complex numbers, no digits lost for singular covariances, and with few points n a matrix
-    of n x n only.
+    symmetric, no complex numbers, and with few points n a matrix of n x n only.
     """
-    shared = linalg.svdvals(first @ second.T, overwrite_a=True).sum()
+    shared = _nuclear_norm(first @ second.T)
     trace = np.square(first).sum() + np.square(second).sum() - 2 * shared
     return float(max(gap @ gap + trace, 0.0))
+
+
+def _nuclear_norm(matrix: Floats) -> float:
+    """Sum of the singular values of a matrix (r, s).
+
+    Of a large one they are roots of eigenvalues, four times faster, at the price that one that is 0 may come
+    out as 1e-8 of the largest. A small one has them exactly.
+    """
+    if min(matrix.shape) <= SVD_SIDE:
+        return float(linalg.svdvals(matrix, overwrite_a=True).sum())
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    values = linalg.eigvalsh(wide @ wide.T, overwrite_a=True)
+    return float(np.sqrt(values.clip(min=0)).sum())
 
 
 def frechet_pca(reference: Array, candidate: Array, dimension: int | None = None) -> float:

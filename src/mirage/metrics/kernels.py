@@ -13,6 +13,8 @@ import numpy.typing as npt
 from mirage.metrics.points import Array, Floats, check_points, row_blocks
 
 DEGREE = 3
+BLOCK = 512
+"""Rows and columns of the kernel that are held at once, in float64."""
 
 
 def kernel_distance(first: Array, second: Array, degree: int = DEGREE) -> float:
@@ -133,21 +135,21 @@ def _kernel(rows: Array, columns: Array, degree: int) -> Floats:
     values = (rows @ columns.T).astype(np.float64)
     values /= rows.shape[1]
     values += 1.0
-    result = values.copy()
+    power = values.copy()
     for _ in range(degree - 1):
-        result *= values
-    return result
+        power *= values
+    return power
 
 
 def _within(points: Array, weights: Array, degree: int) -> Floats:
     """Sum over i != j of w_i w_j k(x_i, x_j), for every draw; uses the symmetry of k."""
     total = np.zeros(len(weights))
-    for columns in row_blocks(len(points)):
+    for columns in row_blocks(len(points), BLOCK):
         right = weights[:, columns].astype(np.float64)
         inner = _kernel(points[columns], points[columns], degree)
         np.fill_diagonal(inner, 0.0)
         gathered = right @ inner
-        for rows in row_blocks(columns.start):
+        for rows in row_blocks(columns.start, BLOCK):
             left = weights[:, rows].astype(np.float64)
             gathered += 2 * (left @ _kernel(points[rows], points[columns], degree))
         total += np.einsum("dj,dj->d", gathered, right)
@@ -157,9 +159,9 @@ def _within(points: Array, weights: Array, degree: int) -> Floats:
 def _between(first: Array, second: Array, left: Array, right: Array, degree: int) -> Floats:
     """Sum over i and j of w_i v_j k(x_i, y_j), for every draw."""
     total = np.zeros(len(left))
-    for columns in row_blocks(len(second)):
+    for columns in row_blocks(len(second), BLOCK):
         gathered = np.zeros((len(left), columns.stop - columns.start))
-        for rows in row_blocks(len(first)):
+        for rows in row_blocks(len(first), BLOCK):
             gathered += left[:, rows].astype(np.float64) @ _kernel(first[rows], second[columns], degree)
         total += np.einsum("dj,dj->d", gathered, right[:, columns].astype(np.float64))
     return total

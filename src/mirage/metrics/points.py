@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import blas
 
 Array = np.ndarray
 Floats = npt.NDArray[np.float64]
@@ -45,11 +46,13 @@ def check_points(*sets: Array, least: int = 1) -> list[Array]:
 def moments(points: Array) -> tuple[Floats, Floats]:
     """Mean (D,) and unbiased covariance (D, D) of points (N, D), N >= 2, summed in float64 by blocks."""
     mean = points.mean(axis=0, dtype=np.float64)
-    total = np.zeros((points.shape[1],) * 2)
+    total = np.zeros((points.shape[1],) * 2, order="F")
     for rows in row_blocks(len(points)):
         centred = points[rows] - mean
-        total += centred.T @ centred
-    return mean, total / (len(points) - 1)
+        total = blas.dsyrk(1 / (len(points) - 1), centred.T, 1.0, total, overwrite_c=True)
+    # Only the upper triangle is filled so far.
+    total += np.triu(total, 1).T
+    return mean, total
 
 
 def regular_dimension(*counts: int, features: int) -> int:

@@ -15,6 +15,8 @@ from mirage.report.quotes import read_summary
 from mirage.report.record import Record, read_record
 from mirage.report.summary import row_key
 
+MANY = 40
+"""Names that are listed for people; figures and tables come before numbers."""
 SAME = 1e-9
 """Relative difference up to which two numbers are the same."""
 
@@ -155,6 +157,8 @@ def told(comparison: Comparison) -> Iterator[str]:
     for title, names in (("Appeared", comparison.appeared), ("Vanished", comparison.vanished)):
         if names:
             yield f"{title} ({len(names)})"
-            yield from (f"  {name}" for name in names)
+            yield from (f"  {name}" for name in names[:MANY])
+            if len(names) > MANY:
+                yield f"  and {len(names) - MANY} more, which --json lists"
     if comparison.same:
         yield "Both reports say the same."

@@ -12,10 +12,10 @@ from mirage.report.chapters.base import PARTS
 from mirage.report.record import Record
 
 Blocks = list[dict[str, Any]]
-MEASURED = ("fidelity", "diversity", "novelty", "privacy", "utility")
-"""Parts that a reader looks for; where a study has none of one, its section says so."""
-FAILURES = ("failed", "predictions", "worst")
+FAILURES = ("failed", "filtered", "predictions")
 """First part of the ids of exhibits that show what went wrong."""
+WITH = {"diversity": "fidelity"}
+"""Part -> the part whose chapter has its measurements, where it has none of its own."""
 TITLES = {part: part.capitalize() for part in PARTS}
 
 
@@ -100,16 +100,23 @@ def _together(items: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
 
 
 def measured(record: Record, *parts: str) -> list[Section]:
-    """Chapters of what was measured; a part that the study has nothing of is a section that says so."""
+    """Chapters of what was measured; a part without one is a section that says what is known of it."""
     found: list[Section] = []
     for part in parts:
-        found += chapters_of(record, part) or [_missing(part)]
+        found += chapters_of(record, part) or [_without_chapter(record, part)]
     return found
 
 
-def _missing(part: str) -> Section:
-    untested = f"No evaluation of this study measures {part}; nothing is claimed of it."
-    return Section(TITLES[part], f"no-{part}", [remark(untested)])
+def _without_chapter(record: Record, part: str) -> Section:
+    """The verdict on an axis that is measured in another chapter, or that nothing measures it."""
+    tested = [v for v in record.verdicts if v.axis.lower() == part and v.word != "untested"]
+    if not tested:
+        untested = remark(f"No evaluation of this study measures {part}; nothing is claimed of it.")
+        return Section(TITLES[part], f"no-{part}", [untested])
+    verdicts = {"kind": "verdicts", "text": "", "items": [asdict(verdict) for verdict in tested]}
+    there = places(record, [WITH[part]]) if part in WITH else ""
+    blocks = [text(f"The measurements stand in {there}; this is what they say.")] if there else []
+    return Section(TITLES[part], f"verdict-{part}", [*blocks, verdicts])
 
 
 def failures(record: Record) -> Section:
