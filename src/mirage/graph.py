@@ -14,7 +14,13 @@ from typing import Any
 
 from mirage.benchmarks import FOLDER
 from mirage.config.base import ModelRef, models_of
-from mirage.config.evaluations import OBSERVER_ARM, ArmsEvaluation, SegmentationEvaluation, SetEvaluation
+from mirage.config.evaluations import (
+    OBSERVER_ARM,
+    ArmsEvaluation,
+    PrivacyEvaluation,
+    SegmentationEvaluation,
+    SetEvaluation,
+)
 from mirage.config.model import Config, data_of
 from mirage.data.names import shard_name
 from mirage.sources import open_source
@@ -142,6 +148,14 @@ class Graph:
             return []
         encoders = self.config.encoders_of(evaluation)
         return [self.features(entry.real, encoder, name) for encoder in encoders for name in data_of(entry)]
+
+    def set_encoders(self, evaluation: str) -> list[str]:
+        """Encoders that an evaluation of whole datasets applies itself, to copies that it injects."""
+        entry = self.config.evaluations[evaluation]
+        if not isinstance(entry, PrivacyEvaluation):
+            return []
+        encoders = self.config.encoders_of(evaluation)
+        return [f"{self.encoder_folder(entry.real, encoder)}/encoder.json" for encoder in encoders]
 
     def has_second_observer(self, evaluation: str) -> bool:
         """Whether the test set of an evaluation was also drawn by a second observer."""

@@ -18,7 +18,7 @@ from mirage.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
-STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
+STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
 
 
 def load(**overrides: Any) -> Config:

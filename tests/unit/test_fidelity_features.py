@@ -303,10 +303,14 @@ def test_a_ratio_votes(ratio: tuple[float, float, float], tolerated: float, said
         ("bbbw", "kid frechet c2st precision", 200, "inconclusive"),
         ("www", "kid frechet c2st", 15, "inconclusive"),
         ("w", "js_robust", 200, "inconclusive"),
+        ("wwbbbbb", "kid:b c2st:b kid c2st precision density frechet", 200, "worse"),
+        ("wbwbb", "kid:b c2st:b kid c2st precision", 200, "inconclusive"),
     ],
 )
 def test_an_axis_needs_several_measures(votes: str, metrics: str, n: int, word: str) -> None:
-    """One measure, grey values alone, or few images decide nothing."""
+    """One measure, grey values alone, or few images decide nothing; one feature space can condemn."""
     said = {"w": "worse", "b": "better", "i": "inconclusive"}
-    table = pd.DataFrame({"vote": [said[one] for one in votes], "metric": metrics.split(), "n_items": n})
+    named = [f"{one}:a".split(":")[:2] for one in metrics.split()]
+    table = pd.DataFrame(named, columns=["metric", "label"])
+    table = table.assign(vote=[said[one] for one in votes], n_items=n)
     assert decide(table) == word

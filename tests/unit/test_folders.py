@@ -149,14 +149,14 @@ def test_other_files_are_left_out_and_bad_ones_are_remarked(folders: dict[str, s
 
 
 def test_names_of_other_systems_and_languages_are_kept(tmp_path: Path) -> None:
-    """Spaces, umlauts, braces and backslashes in folders and files."""
+    """Spaces, umlauts, brackets and backslashes in folders and files."""
     made = {}
     for seed, key in enumerate(("real_train", "real_holdout", "synthetic")):
-        folder = fill(tmp_path / f"Bilder für {{{key}}}", seed)
+        folder = fill(tmp_path / f"Bilder für [{key}]", seed)
         save(folder / "C:\\scans\\käse 1.png", noise(9 + seed, 32, 40))
         made[key] = str(folder)
     path = study_of(made).config["datasets"]["heldout"]["source"]["path"]
-    assert path == str((tmp_path / "Bilder für {real_holdout}").resolve())
+    assert path == str((tmp_path / "Bilder für [real_holdout]").resolve())
 
 
 def nothing(folders: dict[str, str]) -> dict[str, Any]:
@@ -212,6 +212,11 @@ def floats(folders: dict[str, str]) -> dict[str, Any]:
     return {}
 
 
+def braces(folders: dict[str, str]) -> dict[str, Any]:
+    renamed = Path(folders["synthetic"]).with_name("made {1}")
+    return {"synthetic": str(Path(folders["synthetic"]).rename(renamed))}
+
+
 def tiny(folders: dict[str, str]) -> dict[str, Any]:
     save(Path(folders["synthetic"]) / "tiny.png", noise(0, 5, 5))
     return {}
@@ -229,6 +234,7 @@ def tiny(folders: dict[str, str]) -> dict[str, Any]:
         (volumes, "made holds volumes, .*train 2D images"),
         (mixture, "made: mixes integers and signed or float values, such as a.tif and 00.png"),
         (floats, r"made holds signed or float values \(.* to .*\), .*train unsigned integers"),
+        (braces, r"made \{1\}' holds a brace, .* rename the folder"),
         (tiny, "the smallest image is 5 x 5; .*Give --size"),
         (lambda f: {"real_holdout": f["real_train"]}, "--real-train and --real-holdout are one folder"),
         (lambda f: {"synthetic": f["real_holdout"]}, "--real-?[a-z]* and --synthetic are one folder"),
@@ -243,6 +249,7 @@ def tiny(folders: dict[str, str]) -> dict[str, Any]:
         (lambda f: {"masks": ["a", "b"]}, "found 2, expected a pattern"),
         (lambda f: {"masks": ["masks/{stem}.png"]}, "no mask of 00.png; by the pattern"),
         (lambda f: {"masks": [*[*f.values()][:2], "none"]}, "none: is no folder of masks"),
+        (lambda f: {"masks": ["{stm}.png"]}, r"holds \['stm'\]; known are stem, parent and name"),
         (lambda f: {"utility": True}, "--utility needs label masks"),
     ],
 )

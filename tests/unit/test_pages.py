@@ -127,6 +127,7 @@ def report(folder: Path, study: str, verdicts: list[dict[str, Any]], exhibits: d
     blocks = [{"kind": "verdicts", "text": "", "items": verdicts}]
     chapters = [{"title": "Findings", "part": "findings", "blocks": blocks}]
     fields = {"study": study, "scale": "full", "chapters": chapters, "exhibits": exhibits, **facts}
+    fields["fingerprints"] = {"dataset real": "1", "dataset made": "2", "model gan seed-0": "2"}
     write_json(folder / study / FILE, {"format": FORMAT, **fields})
     row = summary_row(kind="difference", estimate=-0.25, low=-0.5, high=-0.125, verdict="worse")
     pd.DataFrame([row]).to_csv(folder / study / "summary.csv", index=False)
@@ -168,6 +169,8 @@ def test_overview_sets_studies_side_by_side(overview: Path) -> None:
     assert verdicts.loc[("two", "Privacy"), "verdict"] == "untested"
     links = {attributes["href"] for _, attributes, _, _ in Outline(text).of("a")}
     assert {"../studies/one/report.html", "../studies/two/report.html", "catalogue.html"} <= links
+    studies = pd.read_csv(next((overview / "tables").glob("*studies.csv")))
+    assert studies["datasets"].tolist() == [2, 2]
     assert "\u22120.250 [\u22120.500, \u22120.125]" in text
     assert "Good." in text
 

@@ -10,7 +10,7 @@ import pytest
 from mirage.operations.work import Work
 from workflow.conftest import Project
 
-STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
+STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -119,7 +119,9 @@ def test_wrong_layout_names_the_missing_piece(project: Project, present: list[st
 def test_only_features_that_evaluations_name_are_made(project: Project) -> None:
     """A fit brings the features of the dataset it is fitted on; nothing is made where masks are compared."""
     quick: dict[str, Any] = {"quick_fidelity": {"encoders": ["pixpca", "randconv"]}}
-    quick["quick_fidelity_single"] = {"encoders": []}
+    quick |= {
+        name: {"encoders": []} for name in ("quick_fidelity_single", "quick_privacy", "quick_privacy_single")
+    }
     project.set_config(run=["quickstart"], evaluations=quick)
     planned = project.planned()
     assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (2, 2, 2)

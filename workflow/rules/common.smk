@@ -209,6 +209,11 @@ def set_features(wildcards):
     return GRAPH.set_features(wildcards.evaluation)
 
 
+def set_encoders(wildcards):
+    """Encoders that are applied to injected copies."""
+    return GRAPH.set_encoders(wildcards.evaluation)
+
+
 def test_manifest(wildcards):
     """Manifest of the dataset that is scored."""
     return GRAPH.manifest(CONFIG.evaluations[wildcards.evaluation].test)

@@ -86,6 +86,7 @@ rule evaluate_set:
     input:
         manifests=set_manifests,
         features=set_features,
+        encoders=set_encoders,
     output:
         metrics="<results>/evaluations/{evaluation}/metrics.parquet",
         details=directory("<results>/evaluations/{evaluation}/details"),

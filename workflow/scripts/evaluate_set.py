@@ -15,6 +15,6 @@ with log_to(snakemake.log[0]):
         TypeAdapter(EvaluationConfig).validate_python(snakemake.params.options["options"]),
         snakemake.wildcards.evaluation,
         {Path(path).parent.name: Dataset(Path(path).parent) for path in snakemake.input.manifests},
-        FeatureBank(snakemake.input.features),
+        FeatureBank(snakemake.input.features, snakemake.input.encoders),
         Path(snakemake.output.metrics).parent,
     )

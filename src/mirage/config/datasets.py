@@ -27,6 +27,15 @@ class SourceEntry(Options):
     reader: str
     path: str
 
+    @model_validator(mode="after")
+    def _path_is_no_pattern(self) -> Self:
+        if re.search("[{}]", self.path):
+            raise ValueError(
+                f"path: {self.path!r} holds a brace, which Snakemake takes for a wildcard; rename the "
+                "folder, or link to it under another name"
+            )
+        return self
+
     @property
     def label_table(self) -> dict[int, str] | None:
         """Stored value -> name of the labels; empty where there are none, None if only the reader knows."""

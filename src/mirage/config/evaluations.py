@@ -10,6 +10,7 @@ from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, R
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
 from mirage.config.printing import PrintOptions
+from mirage.config.privacy import CopyControl, Gate
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 OBSERVER_ARM = "observer2"
@@ -208,6 +209,28 @@ class PrivacyEvaluation(SetEvaluation):
     """Whether synthetic images are new, and what they tell of the patients behind them."""
 
     evaluator: Literal["privacy"]
+    compare: Literal["both", "image", "mask"] = Field(
+        "both", description="what is searched for; both: whichever of images and masks both sides have"
+    )
+    near: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="a near copy is closer than this share of the median distance between a held-out real "
+        "item and its nearest training item",
+    )
+    false_positives: float = Field(
+        0.05, gt=0, lt=0.5, description="share of new real items that the copy detector may flag"
+    )
+    same_mask: float = Field(
+        0.95, gt=0, lt=1, description="masks of a higher Dice count as one patient's, in any orientation"
+    )
+    control: CopyControl = Field(default_factory=CopyControl, description="copies that are injected")
+    gate: Gate = Field(default_factory=Gate, description="limits of the release gate")
+
+    @property
+    def compares_images(self) -> bool:
+        return self.compare != "mask"
 
 
 EvaluationConfig = Annotated[

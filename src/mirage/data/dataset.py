@@ -5,6 +5,7 @@ Real, simulated, synthetic and mixed data are all the same kind of folder, so wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,6 +117,11 @@ class Dataset(Items):
     def labelled(self) -> Dataset:
         """The same dataset without the items that have no label mask."""
         return self._view(self.items[self.items["mask_origin"].notna()])
+
+    def of_subjects(self, subjects: Collection[str]) -> Dataset:
+        """The same dataset restricted to some namespaced subjects."""
+        own = f"{self.info.namespace}/" + self.items["subject_id"]
+        return self._view(self.items[own.isin(subjects)])
 
     def _view(self, items: pd.DataFrame) -> Dataset:
         view = object.__new__(Dataset)

@@ -15,6 +15,7 @@ EVALUATORS = {
     "segmentation": "mirage.evaluate.segmentation:run_arm",
     "volume_segmentation": "mirage.evaluate.volume_segmentation:run_arm",
     "fidelity": "mirage.evaluate.fidelity:run",
+    "privacy": "mirage.evaluate.privacy:run",
 }
 """Evaluator -> its function: with the signature of :func:`run_arm` where it judges arms, else of
 :func:`run_set`."""

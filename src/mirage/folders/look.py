@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from pydantic import ValidationError
 
 from mirage.config.datasets import FolderSource
-from mirage.errors import DataError, LayoutError
+from mirage.errors import ConfigError, DataError, LayoutError
 from mirage.preprocess.volumes import oriented
 from mirage.sources.base import RawImage
 from mirage.sources.folder import Folder
@@ -73,6 +74,7 @@ def look(folder: str, masks: str | None = None, exclude: Sequence[str] = ()) -> 
 
     Raises:
         LayoutError: there is no such folder, or no image in it.
+        ConfigError: the reader does not take the path or the pattern.
         DataError: no opened file can be read, or they do not go together: volumes and 2D images, integers and
             floats.
     """
@@ -147,7 +149,11 @@ def _listed(folder: str, masks: str | None, exclude: Sequence[str]) -> tuple[lis
     if not Path(folder).is_dir():
         found = "is no folder" if Path(folder).exists() else "is missing"
         raise LayoutError(f"{folder} {found}; expected a folder of images")
-    source = Folder(FolderSource(reader="folder", path=folder, masks=masks, exclude=list(exclude)))
+    try:
+        options = FolderSource(reader="folder", path=folder, masks=masks, exclude=list(exclude))
+    except ValidationError as error:
+        raise ConfigError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    source = Folder(options)
     images, others = [], Counter[str]()
     for file in _files(source):
         suffix = _suffix(file)

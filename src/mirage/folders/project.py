@@ -160,7 +160,7 @@ def _why(folder: Path, printed: Path) -> str:
     """The messages of the jobs that failed, or the end of what Snakemake said."""
     lines = printed.read_text(encoding="utf-8").splitlines()
     logs = dict.fromkeys(found[1] for line in lines if (found := LOG.match(line)))
-    reasons = [_message(folder / log) for log in logs]
+    reasons = dict.fromkeys(_message(folder / log) for log in logs)
     return "\n".join(reasons) or "\n".join([*lines[-5:], f"(all of it: {printed})"])
 
 

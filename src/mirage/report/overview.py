@@ -205,7 +205,7 @@ def _study_table(told: Sequence[Told], book: Book) -> Exhibit:
             "commit": record.commit[:COMMIT_DIGITS],
             "configuration": record.configuration,
             "simulated": "; ".join(record.simulated),
-            "datasets": len(record.fingerprints),
+            "datasets": sum(name.startswith("dataset ") for name in record.fingerprints),
         }
         records.append(fact)
         rows.append(

@@ -67,10 +67,15 @@ class FeatureBank:
 
     Args:
         files: ``.../{encoder}/{dataset}.parquet``.
+        encoders: ``.../{encoder}/encoder.json`` of those that the evaluation applies itself.
+
+    Attributes:
+        encoders: folder of each of these encoders, by its name.
     """
 
-    def __init__(self, files: Iterable[Path | str] = ()) -> None:
+    def __init__(self, files: Iterable[Path | str] = (), encoders: Iterable[Path | str] = ()) -> None:
         self._files = {(Path(file).parent.name, Path(file).stem): Path(file) for file in files}
+        self.encoders = {Path(file).parent.name: Path(file).parent for file in encoders}
 
     def __call__(self, encoder: str, dataset: str) -> FeatureTable:
         """Features of a dataset by an encoder.

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from mirage.config.base import Runtime
 from mirage.config.encoders import EncoderConfig
 from mirage.config.slices import normalise
-from mirage.data import Dataset
+from mirage.data import Dataset, Items
 from mirage.errors import DataError, LeakError
 from mirage.evaluate.features import ENCODERS
 from mirage.evaluate.features.bank import Floats, write_features
@@ -105,14 +105,24 @@ def extract_features(encoder: Path, folder: Path, features: Path, *, runtime: Ru
         DataError: images of another kind than the encoder was fitted on, or a feature is not finite.
     """
     data = Dataset(folder)
+    values, names = encode_items(encoder, data, runtime)
+    write_features(features, data, values, names, _info(encoder))
+
+
+def encode_items(encoder: Path, data: Items, runtime: Runtime) -> tuple[Floats, tuple[str, ...]]:
+    """Features (len(data), D) of items by a fitted encoder, and their names.
+
+    Raises:
+        CheckpointError: the encoder's folder is damaged.
+        DataError: images of another kind than the encoder was fitted on.
+    """
     facts, space, weights = read_folder(encoder)
     entry: Any = TypeAdapter(EncoderConfig).validate_python(facts["options"])
     kind = resolve(ENCODERS, entry.encoder, "encoder")
     fitted: Encoder = kind(entry, space, weights)
     fitted.check(data)
     with _device(kind, runtime):
-        values = _scaled(fitted, _encode(fitted, data, runtime))
-    write_features(features, data, values, fitted.names, _info(encoder))
+        return _scaled(fitted, _encode(fitted, data, runtime)), fitted.names
 
 
 @contextmanager
@@ -130,7 +140,7 @@ def _device(kind: type[Encoder], runtime: Runtime) -> Iterator[None]:
         yield
 
 
-def _encode(encoder: Encoder, data: Dataset, runtime: Runtime) -> Floats:
+def _encode(encoder: Encoder, data: Items, runtime: Runtime) -> Floats:
     values = np.empty((len(data), len(encoder.names)), np.float32)
     for start in range(0, len(data), BATCH):
         stop = min(start + BATCH, len(data))

@@ -10,6 +10,7 @@ import numpy as np
 
 from mirage.evaluate.fidelity.draws import Draw, Floats, Plan, around
 from mirage.evaluate.fidelity.measures import Found, Measure
+from mirage.evaluate.statistics.rates import clopper_pearson
 
 ABOVE_ZERO = (0.0, float("inf"))
 SHARE = (0.0, 1.0)
@@ -55,6 +56,8 @@ SCALES = {
     },
 }
 Rows = list[dict[str, Any]]
+NOTHING = 1e-9
+"""Distances and ratios below are rounding errors of 0."""
 
 
 def row(
@@ -133,18 +136,28 @@ def _rows(
         ends = around(
             value, column(spread, side, metric), plan.subjects[side], log=scale.log, bounds=scale.bounds
         )
+        if scale.bounds == SHARE and value in SHARE:
+            ends = _of_none_or_all(value, plan.subjects[side])
         found.append(planned(arm, metric, value, ends, plan, plan.subjects[side], label))
     own, other = (float(np.median(column(equal, side, positive))) for side in (0, 1))
     if not scale.ratio:
         return found
-    if not other > 0:
+    if not other > NOTHING:
         absent[f"ratio of {metric}"] = f"it is {other:.3g} between real images"
         return found
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = column(spread, 0, positive) / column(spread, 1, positive)
     ends = around(own / other, ratios, fewest, log=True)
+    if own == 0 and not scale.log:
+        ends = 0.0, _of_none_or_all(0.0, plan.subjects[0])[1] / other
     found.append(planned("synthetic", metric, own / other, ends, plan, fewest, label, kind="ratio"))
     return found
+
+
+def _of_none_or_all(share: float, subjects: int) -> tuple[float, float]:
+    """Exact interval of a share that resampling cannot move."""
+    found = clopper_pearson(round(share) * subjects, subjects)
+    return found.low, found.high
 
 
 def planned(
@@ -185,7 +198,7 @@ def derived(
     """
     found = []
     for one in (one for one in rows if one["metric"] == metric and one["kind"] == kind):
-        if not one["value"] > 0:
+        if one["value"] < NOTHING:
             absent[name] = f"the {metric.replace('_', ' ')} of the {one['arm']} set is 0"
             continue
         value, *ends = (

@@ -23,6 +23,7 @@ from mirage.report.inputs import Finished, ReportInputs
 
 EVALUATORS = {
     "fidelity": "mirage.report.evaluators.fidelity",
+    "privacy": "mirage.report.evaluators.privacy",
     "segmentation": "mirage.report.evaluators.segmentation",
     "volume_segmentation": "mirage.report.evaluators.volume_segmentation",
 }

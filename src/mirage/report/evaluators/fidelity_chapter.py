@@ -17,7 +17,7 @@ from mirage.report.chapters.data import origin
 from mirage.report.evaluators.fidelity_features import READING, feature_exhibits
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import Finished
-from mirage.report.numbers import DASH, grouped, range_of, significant
+from mirage.report.numbers import DASH, range_of, significant
 from mirage.report.summary import row_key
 from mirage.report.volumes import centre_of, has_label, is_volume, label_tile, sequence_tile
 
@@ -31,20 +31,6 @@ TITLES = {
     "kl_published_real_synthetic": "KL(real ‖ synthetic) (nats)",
     "mask_foreground": "share of foreground",
     "mask_contrast": "distance of contrasts at the label (SD)",
-    "image_nearest": "distance to nearest training image",
-    "image_nndr": "nearest over second nearest distance",
-    "image_exact_copies": "exact copies of training images",
-    "image_near_copies": "near copies of training images",
-    "image_distinct": "distinct images",
-    "image_exact_duplicates": "exact duplicates within the set",
-    "image_near_duplicates": "near duplicates within the set",
-    "mask_nearest": "distance to nearest training mask",
-    "mask_nndr": "nearest over second nearest distance",
-    "mask_exact_copies": "exact copies of training masks",
-    "mask_near_copies": "near copies of training masks",
-    "mask_distinct": "distinct masks",
-    "mask_exact_duplicates": "exact duplicates within the set",
-    "mask_near_duplicates": "near duplicates within the set",
 }
 Column = tuple[str, str, str, str]
 """Heading, arm, protocol, kind."""
@@ -228,7 +214,5 @@ def table_of(
 def _cell(row: Any) -> Cell:
     if row is None:
         return Cell(DASH, number=True)
-    whole = float(row.estimate).is_integer() and row.metric.endswith("_distinct")
-    text = grouped(int(row.estimate)) if whole else significant(row.estimate)
     note = "" if np.isnan(row.low) else range_of(row.low, row.high)
-    return Cell(text, True, key=row_key(row), note=note)
+    return Cell(significant(row.estimate), True, key=row_key(row), note=note)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from mirage.report.chapters.base import count, words
 from mirage.report.inputs import Finished
-from mirage.report.numbers import estimate, significant
+from mirage.report.numbers import estimate, number
 from mirage.report.summary import pick, row_key
 from mirage.report.verdicts import Verdict, combine
 
@@ -23,6 +23,9 @@ ENOUGH = 50
 """Images a side from which an axis can pass."""
 FEWEST = 20
 """Images a side below which nothing is decided."""
+DISTANCES = ("frechet", "frechet_pca", "kid", "sliced_wasserstein")
+SUSPICIOUS = 0.5
+"""Ratio of distances below which a set lies closer to its training images than new images can."""
 Vote = Literal["worse", "better", "inconclusive"]
 
 
@@ -64,14 +67,14 @@ NOTHING = {
 
 def rule(axis: str) -> str:
     """The rule of an axis in words."""
-    told = dict.fromkeys(f"{one.name} {significant(one.tolerated)}" for one in CRITERIA[axis].values())
+    told = dict.fromkeys(f"{one.name} {number(one.tolerated, 2)}" for one in CRITERIA[axis].values())
     return (
         "every measure, in every feature space, is divided by the same of other real images at equal "
         "numbers. Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
-        f"whole interval is within the tolerated ratio. Tolerated: {', '.join(told)}. Fail: half of the "
-        "measures or more, of two kinds at least, are worse. Pass: more than half are good, none is worse, "
-        f"and n is {ENOUGH} a side or more. Otherwise, and always when n is below {FEWEST}, inconclusive; "
-        "grey values alone never decide."
+        f"whole interval is within the tolerated ratio. Tolerated: {', '.join(told)}. Fail: in any one "
+        "feature space half of the measures or more, of two kinds at least, are worse. Pass: more than half "
+        f"of all are good, none is worse, and n is {ENOUGH} a side or more. Otherwise, and always when n is "
+        f"below {FEWEST}, inconclusive; grey values alone never decide."
         if axis == "Fidelity"
         else "as for fidelity, by measures of variety. Tolerated ratios: " + ", ".join(told) + "."
     )
@@ -86,6 +89,8 @@ def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) 
             found.append(decide(votes))
             keys += [row_key(row) for row in votes.itertuples()]
             sentences.append(f"{words(name)}: {_sentence(axis, votes)}")
+        if axis == "Fidelity":
+            sentences += [f"{words(name)}: {told}" for told in suspicions(pick(summary, name, kind="ratio"))]
     word = combine(found, "better", "worse")
     return Verdict(axis, word, sentences or [NOTHING[axis]], rule(axis), keys)
 
@@ -107,6 +112,17 @@ def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(vote=votes, off=off)
 
 
+def suspicions(ratios: pd.DataFrame) -> list[str]:
+    """Whether distances are so small that training images must have been repeated."""
+    close = ratios[ratios["metric"].isin(DISTANCES) & (ratios["estimate"] < SUSPICIOUS)]
+    if close.empty:
+        return []
+    return [
+        "synthetic images are far nearer to the training images than other real images are "
+        f"({', '.join(dict.fromkeys(close['label'].astype(str)))}): look for copies under novelty."
+    ]
+
+
 def vote(value: float, low: float, high: float, tolerated: float) -> Vote:
     """What one ratio says."""
     if tolerated < 1:
@@ -118,15 +134,20 @@ def vote(value: float, low: float, high: float, tolerated: float) -> Vote:
 
 def decide(votes: pd.DataFrame) -> Vote:
     """The word of one evaluation."""
-    cast, kinds = votes["vote"], votes.loc[votes["vote"] == "worse", "metric"].nunique()
-    items = votes["n_items"].min()
+    cast, items = votes["vote"], votes["n_items"].min()
     if items < FEWEST or set(votes["metric"]) == {"js_robust"}:
         return "inconclusive"
-    if (cast == "worse").mean() >= 0.5 and kinds >= 2:
+    if any(_fails(space) for _, space in votes.groupby("label", dropna=False)):
         return "worse"
     if (cast == "better").mean() > 0.5 and not (cast == "worse").any() and items >= ENOUGH:
         return "better"
     return "inconclusive"
+
+
+def _fails(space: pd.DataFrame) -> bool:
+    """Whether half or more of the measures in one feature space vote worse, of two kinds at least."""
+    worse = space[space["vote"] == "worse"]
+    return len(worse) * 2 >= len(space) and worse["metric"].nunique() > 1
 
 
 def _sentence(axis: str, votes: pd.DataFrame) -> str:

@@ -1,0 +1,159 @@
+"""Novelty and privacy in the report: verdicts by the release gate, and what no number of it can bear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mirage.config.evaluations import PrivacyEvaluation
+from mirage.data import Dataset
+from mirage.files import read_json
+from mirage.report.book import Book
+from mirage.report.chapters.base import Chapter, listing, words
+from mirage.report.evaluators.novelty_chapter import novelty_chapter
+from mirage.report.evaluators.privacy_chapter import privacy_chapter
+from mirage.report.inputs import Finished, ReportInputs
+from mirage.report.numbers import estimate, number
+from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
+from mirage.report.verdicts import Verdict, Word
+
+NOVELTY_LIMITS = ("exact copies", "copies flagged")
+DECIDE_NOVELTY = ("exact_copies", "flagged", "nearest")
+DECIDE_PRIVACY = ("exact_copies", "flagged", "auc", "dcr_share", "exact_duplicates", "reidentified")
+
+
+def summarise(name: str, config: PrivacyEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
+    """Rows of the evaluation, which come with their intervals, under the summary's columns."""
+    renamed = read_metrics(folders).rename(columns={"value": "estimate"}).assign(evaluation=name)
+    return renamed.reindex(columns=list(COLUMNS))
+
+
+def chapters(
+    own: Mapping[str, Finished],
+    inputs: ReportInputs,
+    data: Mapping[str, Dataset],
+    summary: pd.DataFrame,
+    book: Book,
+) -> list[Chapter]:
+    """Novelty, then privacy."""
+    return [novelty_chapter(own, data, summary, book), privacy_chapter(own, data, summary, book)]
+
+
+def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame) -> list[Verdict]:
+    """Novelty and privacy of the synthetic data."""
+    return [novelty_verdict(own, summary), privacy_verdict(own, summary)]
+
+
+def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
+    """What the numbers cannot bear."""
+    points = [
+        "Searches for copies and membership attacks can find leaks; what these did not find may still be "
+        "found by stronger ones. That no leak was found does not show that the synthetic data are private.",
+        "No differential privacy was used: nothing formally bounds what the data tell of a patient.",
+    ]
+    alone = [name for name in own if not len(pick(summary, name, metric="auc"))]
+    if alone:
+        points.append(
+            f"{listing([words(name) for name in alone])}: too few held-out subjects, so no membership attack "
+            "was measured."
+        )
+    return points
+
+
+NOVELTY_RULE = (
+    "synthetic items are searched for their nearest training item, and so are held-out real ones. Fail: an "
+    "image or a mask is an exact copy, or the copy detector flags surely more than the gate's limit, or the "
+    "whole 95 % interval of the ratio of the two median distances lies below 1. Pass: none of these, and a "
+    "detector that found the injected copies flags surely no more than the limit. Otherwise inconclusive. "
+    "Unrealistic images are also new, so read this with fidelity."
+)
+
+
+def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
+    """Verdict over all spaces of all privacy evaluations."""
+    found, sentences = [], []
+    for name, (_, (folder,)) in own.items():
+        gate = pd.read_parquet(folder / "details/gate.parquet")
+        copied = gate[gate["limit"].isin(NOVELTY_LIMITS)]
+        nearer = _nearer(summary, name)
+        exact = _exact(summary, name)
+        if nearer or exact or "fail" in set(copied["word"]):
+            found.append("fail")
+        elif set(copied["word"]) == {"pass"}:
+            found.append("pass")
+        else:
+            found.append("inconclusive")
+        said = [*exact, *nearer, *_flagged(copied)]
+        sentences.append(f"{words(name)}: {'; '.join(said) or 'only masks were compared, none is a copy'}.")
+    word: Word = "fail" if "fail" in found else "pass" if set(found) == {"pass"} else "inconclusive"
+    return Verdict("Novelty", word, sentences, NOVELTY_RULE, _keys(own, summary, DECIDE_NOVELTY))
+
+
+def _keys(own: Mapping[str, Finished], summary: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
+    """Keys of the numbers that decide."""
+    rows = summary[summary["evaluation"].isin(own) & (summary["arm"] == "synthetic")]
+    return [row_key(row) for row in rows[rows["metric"].isin(metrics)].itertuples()]
+
+
+def _exact(summary: pd.DataFrame, name: str) -> list[str]:
+    rows = pick(summary, name, metric="exact_copies", arm="synthetic")
+    return [
+        f"exact copies of training {row.label}s {estimate(row.estimate, row.low, row.high)} of "
+        f"{row.n_items} items"
+        for row in rows.itertuples()
+        if row.estimate > 0
+    ]
+
+
+def _nearer(summary: pd.DataFrame, name: str) -> list[str]:
+    """Images or masks that lie surely nearer to training ones than held-out ones do."""
+    rows = pick(summary, name, metric="nearest", kind="ratio")
+    return [
+        f"{row.label}s lie nearer to training {row.label}s than held-out ones do, ratio "
+        f"{estimate(row.estimate, row.low, row.high, 2)}"
+        for row in rows[rows["label"].isin(("image", "mask"))].itertuples()
+        if row.high < 1
+    ]
+
+
+def _flagged(copied: pd.DataFrame) -> list[str]:
+    rows = copied[copied["limit"] == "copies flagged"]
+    return [
+        row.reason
+        if pd.isna(row.value)
+        else f"the copy detector ({words(row.space)}) flags {estimate(row.value, row.low, row.high)}, limit "
+        f"{number(row.bound, 2)}"
+        for row in rows.itertuples()
+    ]
+
+
+PRIVACY_RULE = (
+    "the release gate of each evaluation, whose limits its chapter prints. Fail: a limit is surely broken. "
+    "Pass: every limit that can pass is surely kept; the distances to training items alone can never pass a "
+    "release. Otherwise inconclusive. A pass means that the attacks which were run found nothing: it is no "
+    "guarantee, and no substitute for differential privacy or for a review of what is released."
+)
+
+
+def privacy_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
+    """Verdict over the gates of all privacy evaluations."""
+    found, sentences = [], []
+    for name, (_, (folder,)) in own.items():
+        found.append(read_json(folder / "details/privacy.json")["gate"])
+        gate = pd.read_parquet(folder / "details/gate.parquet")
+        sentences.append(f"{words(name)}: {_said(gate, found[-1])}.")
+    word: Word = "fail" if "fail" in found else "pass" if set(found) == {"pass"} else "inconclusive"
+    return Verdict("Privacy", word, sentences, PRIVACY_RULE, _keys(own, summary, DECIDE_PRIVACY))
+
+
+def _said(gate: pd.DataFrame, word: str) -> str:
+    if word == "pass":
+        return "no limit of the gate is broken; the attacks that were run found no leak"
+    broken = gate[gate["word"] == word]
+    named = [
+        f"{row.limit} ({words(row.space)})" if isinstance(row.space, str) else row.limit
+        for row in broken.itertuples()
+    ]
+    return f"{'broken' if word == 'fail' else 'not settled'}: {listing(list(dict.fromkeys(named)))}"

@@ -1,0 +1,186 @@
+"""Privacy: the threat model, the attacks that were run, what the condition discloses, and the release
+gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from mirage.config.evaluations import PrivacyEvaluation
+from mirage.data import Dataset
+from mirage.files import read_json
+from mirage.report.book import Book, Cell, Exhibit
+from mirage.report.chapters.base import Chapter, words
+from mirage.report.evaluators.privacy_tables import Column, cell, table_of
+from mirage.report.inputs import Finished
+from mirage.report.numbers import DASH, interval, number, setting
+from mirage.report.roc import attack_rocs
+
+ARMS: list[Column] = [("synthetic", "synthetic", "absolute"), ("held-out real", "reference", "absolute")]
+ATTACKS = {
+    "distance": "distance to the nearest synthetic item",
+    "calibrated": "the same, less the distance to a reference set",
+    "domias": "density ratio to a reference set (DOMIAS)",
+    "members_only": "control: two halves of the members",
+    "no_synthetic": "control: without the synthetic set",
+}
+REASONS = {
+    "exact_copy": "exact copy of a training item",
+    "near_copy": "near copy of a training item",
+    "flagged_copy": "flagged by the copy detector; some new items are, look at them",
+    "reidentified_mask": "has a training patient's mask",
+    "exact_duplicate": "repeats an earlier synthetic item exactly",
+    "near_duplicate": "nearly repeats an earlier synthetic item",
+}
+NOT_TESTED = (
+    "attacks on the generator's weights, such as scores by its discriminator, which training does not keep, "
+    "and reconstruction of records by inversion",
+    "attacks with shadow models, and attackers who know the seeds or ask the generator for more items",
+    "canaries: no marked records were put into the training data to measure their exposure",
+    "inference of attributes, and linkage with other data",
+    "records outside the search: the nearest training item is sought by what a small picture or an encoder "
+    "shows, so that a detail of a patient in an otherwise new image can be missed",
+)
+
+
+def privacy_chapter(
+    own: Mapping[str, Finished], data: Mapping[str, Dataset], summary: pd.DataFrame, book: Book
+) -> Chapter:
+    """Attacks, leakage through the condition and the gate of every privacy evaluation."""
+    chapter = Chapter("Privacy", "privacy")
+    chapter.text(
+        "Threat model: the synthetic items are released, the generator is not. The attacker has all of "
+        "them, an image of a person, and for some attacks other images of the same kind. A breach is to "
+        "learn that the person was among the training patients (membership), to find an image or a shape of "
+        "the person in the set (singling out), or to link an item to its patient. Members are training "
+        "patients, non-members held-out ones; a patient is accused by the most telling of all images."
+    )
+    for name, (config, (folder,)) in own.items():
+        chapter.heading(words(name))
+        rows = summary[summary["evaluation"] == name]
+        chapter.show(_gate(name, folder, book))
+        chapter.remark(residual_risk(config, read_json(folder / "details/privacy.json")["gate"]))
+        curves = pd.read_parquet(folder / "details/roc.parquet")
+        if len(curves):
+            chapter.show(_attacks(name, rows, book))
+            chapter.show(_roc(name, curves, book))
+        condition = rows[rows["protocol"] == "condition"]
+        if len(condition):
+            chapter.show(_condition(name, config, condition, book))
+        chapter.show(_filtered(name, config, folder, book))
+    chapter.heading("What was not tested")
+    chapter.points(
+        [*NOT_TESTED, "no differential privacy was used, so there is no formal guarantee (no finite epsilon)"]
+    )
+    return chapter
+
+
+def residual_risk(config: PrivacyEvaluation, word: str) -> str:
+    """One sentence for those who answer for a release."""
+    found = {
+        "fail": "at least one limit of the gate is broken: as it is, the set discloses training patients or "
+        "cannot be told from one that does, and should not be released",
+        "inconclusive": "the attacks that were run do not settle whether training patients can be singled "
+        "out "
+        "or recognised as members, so treat the set as personal data",
+        "pass": "the attacks that were run neither singled out training patients nor recognised them as "
+        "members beyond the gate's limits; stronger attacks may, and attributes were not tested, so a "
+        "residual risk "
+        "of singling out, linkage and inference remains and has to be weighed",
+    }[word]
+    return f"Residual risk of releasing {words(config.synthetic)}: {found}."
+
+
+def _gate(name: str, folder: Path, book: Book) -> Exhibit:
+    limits = pd.read_parquet(folder / "details/gate.parquet")
+    word = read_json(folder / "details/privacy.json")["gate"]
+    rows = [
+        [
+            Cell(row.limit, note=words(row.space) if isinstance(row.space, str) else ""),
+            Cell(
+                DASH if pd.isna(row.value) else number(row.value), number=True, note=_ends(row.low, row.high)
+            ),
+            Cell(number(row.bound, 2), number=True),
+            Cell("no objection" if row.word == "silent" else row.word, strong=row.word == "fail"),
+            Cell(row.reason),
+        ]
+        for row in limits.itertuples()
+    ]
+    caption = (
+        f"Release gate: {word}. A limit fails or passes only where the whole 95 % interval lies beyond or "
+        "within it. The gate fails if one limit fails and passes if all pass; distances to training items "
+        "may fail a release and never pass it."
+    )
+    head = ["limit", "found", "bound", "word", "rule"]
+    return book.table(f"gate/{name}", head, rows, caption=caption, data=limits)
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if pd.isna(low) else interval(low, high)
+
+
+def _attacks(name: str, own: pd.DataFrame, book: Book) -> Exhibit:
+    found = own[own["metric"].isin(("auc", "tpr_at_fpr_1"))]
+    by_key = {(row.protocol, row.label, row.metric): row for row in found.itertuples()}
+    rows = []
+    for protocol, title in ATTACKS.items():
+        for space in dict.fromkeys(found.loc[found["protocol"] == protocol, "label"]):
+            values = [by_key.get((protocol, space, metric)) for metric in ("auc", "tpr_at_fpr_1")]
+            rows.append([Cell(title, note=words(space)), *(cell(value) for value in values)])
+    unseen = found.loc[found["metric"] == "tpr_at_fpr_1", "estimate"].isna().any()
+    caption = (
+        "Membership attacks. AUC: how often a training patient is more suspect than a held-out one, one "
+        "half by guessing, with DeLong's 95 % interval. Second column: training patients accused when 1 % of "
+        "held-out ones are, with the exact binomial "
+        f"interval{'; a dash: fewer than 100 held-out patients cannot show such a rate' if unseen else ''}. "
+        "Without the synthetic set an AUC above one half is a bias of the split, and attacks that do not "
+        f"exceed it show no leak. n = {int(found['n_subjects'].max())} patients at most."
+    )
+    head = ["attack", "AUC", "found at 1 % false accusations"]
+    return book.table(f"attacks/{name}", head, rows, caption=caption, data=found)
+
+
+def _roc(name: str, curves: pd.DataFrame, book: Book) -> Exhibit:
+    panels = {
+        words(str(space)): {
+            str(attack): (line["fpr"].to_numpy(), line["tpr"].to_numpy())
+            for attack, line in own.groupby("attack", sort=False)
+        }
+        for space, own in curves.groupby("space", sort=False)
+    }
+    caption = (
+        "Operating points of the attacks, both axes logarithmic. Look at the left: an attack that names a "
+        "few members and almost nobody else is a leak, whatever its AUC. The line is guessing; steps near "
+        "the left end are single patients."
+    )
+    alt = f"Attack ROC curves on logarithmic axes in the spaces {', '.join(panels)}"
+    return book.chart(f"roc/{name}", attack_rocs(panels), curves, caption=caption, alt=alt)
+
+
+def _condition(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Book) -> Exhibit:
+    caption = (
+        f"Leakage through the condition: masks of {words(config.synthetic)} whose Dice with a training "
+        f"patient's, in some orientation, exceeds {setting(config.same_mask)}, beside held-out masks. Such "
+        "an item discloses the patient's shape, however new its image is. In brackets 95 % intervals, of "
+        "shares exact binomial."
+    )
+    return table_of(f"condition/{name}", own, ARMS, caption, book, own)
+
+
+def _filtered(name: str, config: PrivacyEvaluation, folder: Path, book: Book) -> Exhibit:
+    listed = pd.read_parquet(folder / "details/filtered.parquet")
+    counts = listed.groupby(["reason", "space"]).size() if len(listed) else {}
+    rows = [
+        [Cell(REASONS[reason], note=words(space)), Cell(str(counts[reason, space]), number=True)]
+        for reason in REASONS
+        for space in dict.fromkeys(listed["space"])
+        if (reason, space) in counts
+    ]
+    rows.append([Cell("any of these"), Cell(str(listed["item_id"].nunique()), number=True)])
+    caption = (
+        f"Items of {words(config.synthetic)} that should be looked at or left out before a release; the CSV "
+        "names each with its reason, its neighbour and the score."
+    )
+    return book.table(f"filtered/{name}", ["reason", "items"], rows, caption=caption, data=listed)

@@ -1,0 +1,335 @@
+"""Privacy: copies that are found, new images that are not, attacks that see members, a gate that says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import write_dataset
+from mirage.config.base import Runtime
+from mirage.config.encoders import PixelPcaEncoder
+from mirage.config.evaluations import PrivacyEvaluation
+from mirage.data import Dataset
+from mirage.data.dataset import write_info
+from mirage.errors import DataError, LeakError
+from mirage.evaluate import run_set
+from mirage.evaluate.features.bank import FeatureBank, write_features
+from mirage.evaluate.features.jobs import extract_features, fit_encoder
+from mirage.evaluate.privacy import detector
+from mirage.metrics import neighbours, patterns
+from mirage.simulate.cells import draw_mask, simulate_cell
+
+SIDE = 40
+TRAINING, HELDOUT, FRESH = 100, 100, 400
+Drawn = list[tuple[np.ndarray, np.ndarray]]
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    """Simulated microscopy of one cell each (H, W), and its outline."""
+    found = []
+    for cell in range(TRAINING + HELDOUT + FRESH):
+        image, outline = simulate_cell(5, cell, SIDE, SIDE)
+        found.append((image, draw_mask(outline, SIDE, SIDE)))
+    return found
+
+
+def stored(folder: Path, pairs: Drawn, splits: dict[str, int], lineage: list[str] | None = None) -> Dataset:
+    """A dataset of given images and masks, in order; a synthetic one where it has a lineage."""
+    left = iter(pairs)
+
+    def item(_: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = next(left)
+        return image[None], mask[None]
+
+    return write_dataset(
+        folder,
+        item,
+        splits=splits,
+        shards=1,
+        seed=0 if lineage is None else 1,
+        origin="simulated" if lineage is None else "synthetic",
+        mask_origin="simulated" if lineage is None else "synthetic",
+        modality="cells",
+        image_shape=(1, *pairs[0][0].shape),
+        image_dtype="uint8",
+        channel_names=["grey"],
+        mask_channels=["label"],
+        labels={1: "cell"},
+        spacing_mm=None,
+        lineage=lineage or [],
+    )
+
+
+@pytest.fixture(scope="module")
+def real(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Cells to learn from, and as many held out."""
+    folder = tmp_path_factory.mktemp("cells") / "real"
+    return stored(folder, drawn, {"train": TRAINING, "test": HELDOUT})
+
+
+def made(folder: Path, pairs: Drawn, real: Dataset) -> Dataset:
+    """A synthetic set that has learnt from the training split."""
+    return stored(folder, pairs, {"train": len(pairs)}, sorted(real.select("train").subjects()))
+
+
+def run(real: Dataset, synthetic: Dataset, out: Path, bank: FeatureBank, **keys: Any) -> dict[str, Any]:
+    """Run the evaluation with few resamples and read what it writes."""
+    given = {"real": "real", "synthetic": "made", "bootstrap": 100, "encoders": [], **keys}
+    config = PrivacyEvaluation.model_validate({"evaluator": "privacy", **given})
+    run_set(config, "private", {"real": real, "made": synthetic}, bank, out)
+    tables = {path.stem: pd.read_parquet(path) for path in (out / "details").glob("*.parquet")}
+    facts = json.loads((out / "details" / "privacy.json").read_text())
+    return {"metrics": pd.read_parquet(out / "metrics.parquet"), "facts": facts, **tables}
+
+
+def value(
+    found: dict[str, Any], metric: str, space: str = "image", arm: str = "synthetic", **more: str
+) -> Any:
+    """The one row of a metric."""
+    metrics = found["metrics"]
+    keep = (metrics["metric"] == metric) & (metrics["label"] == space) & (metrics["arm"] == arm)
+    for column, wanted in {"kind": "absolute", **more}.items():
+        keep &= metrics[column] == wanted
+    assert keep.sum() == 1, f"{metric} {space} {arm} {more}: {keep.sum()} rows"
+    return metrics[keep].iloc[0]
+
+
+def word(found: dict[str, Any], limit: str, space: str) -> str:
+    """What the gate says of a limit."""
+    own = found["gate"].query("limit == @limit and space == @space")
+    assert len(own) == 1
+    return str(own["word"].iloc[0])
+
+
+def noised(pairs: Drawn) -> Drawn:
+    """Turned, darker or brighter, and noised images, with their masks."""
+    changed = []
+    for number, (image, mask) in enumerate(pairs):
+        rng, turn = np.random.default_rng(number), 1 + number % 7
+        image = neighbours.orient(image[None], turn)[0] * rng.uniform(0.75, 1.2) + rng.normal(
+            0, 12, image.shape
+        )
+        changed.append(
+            (np.clip(image, 0, 255).astype(np.uint8), neighbours.orient(mask[None], turn)[0].copy())
+        )
+    return changed
+
+
+def test_a_fresh_sample_of_the_same_simulator_passes(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """New cells are no copies, betray nobody, and what is injected among them is found."""
+    fresh = drawn[TRAINING + HELDOUT :]
+    found = run(real, made(tmp_path / "made", fresh, real), tmp_path / "out", FeatureBank())
+    for share, least in (("0.01", 0.9), ("0.05", 0.9), ("0.2", 0.9)):
+        recall = value(found, "recall", arm="control", protocol=f"injected_{share}")
+        assert recall["value"] >= least
+        assert recall["low"] < recall["value"] or recall["value"] == recall["high"]
+        assert value(found, "named", arm="control", protocol=f"injected_{share}")["value"] > 0.95
+    assert recall["low"] > 0.9
+    assert value(found, "flagged", arm="reference")["low"] <= 0.05
+    assert value(found, "flagged")["low"] <= 0.05
+    assert value(found, "exact_copies")["value"] == 0
+    assert value(found, "dcr_share")["low"] < 0.5 < value(found, "dcr_share")["high"]
+    assert abs(value(found, "c_t")["value"]) < 3
+    assert 0.9 < value(found, "nearest", kind="ratio")["value"] < 1.1
+    for attack in ("distance", "calibrated", "members_only", "no_synthetic"):
+        arm = "reference" if attack in ("members_only", "no_synthetic") else "synthetic"
+        row = value(found, "auc", arm=arm, protocol=attack)
+        assert row["low"] < 0.55, attack
+    assert "fail" not in set(found["gate"]["word"])
+    assert found["facts"]["gate"] != "fail"
+    assert word(found, "nearer to training", "image") == "silent"
+    filtered = found["filtered"].query("space == 'image' and reason == 'flagged_copy'")
+    assert len(filtered) == round(value(found, "flagged")["value"] * FRESH)
+
+
+def test_held_out_images_are_not_flagged(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """Real images that no generator has seen, handed in as the synthetic set, are not called copies."""
+    others = drawn[TRAINING + HELDOUT : TRAINING + HELDOUT + 100]
+    found = run(real, made(tmp_path / "made", others, real), tmp_path / "out", FeatureBank())
+    assert value(found, "flagged")["value"] <= 0.1
+    assert found["facts"]["gate"] != "fail"
+    assert value(found, "exact_duplicates")["value"] == 0
+
+
+@pytest.mark.parametrize("change", [list, noised])
+def test_a_copied_training_set_fails_the_gate(
+    drawn: Drawn, real: Dataset, tmp_path: Path, change: Callable[[Drawn], Drawn]
+) -> None:
+    """Whether as they are, or turned, lit otherwise and noised: copies break the gate and betray members."""
+    found = run(
+        real, made(tmp_path / "made", change(drawn[:TRAINING]), real), tmp_path / "out", FeatureBank()
+    )
+    assert found["facts"]["gate"] == "fail"
+    assert value(found, "flagged")["value"] >= 0.9
+    assert word(found, "copies flagged", "image") == "fail"
+    assert word(found, "membership attack: distance", "image") == "fail"
+    assert word(found, "reidentified masks", "mask") == "fail"
+    assert word(found, "nearer to training", "image") == "fail"
+    assert value(found, "auc", protocol="calibrated")["low"] > 0.55
+    assert value(found, "tpr_at_fpr_1", protocol="distance")["value"] > 0.5
+    assert value(found, "memorised")["value"] >= 0.9
+    assert value(found, "c_t")["value"] < -5
+    assert value(found, "reidentified", "mask")["value"] == 1
+    assert value(found, "reidentified", "mask", "reference")["value"] < 0.1
+    exact = change is list
+    assert value(found, "exact_copies")["value"] == exact
+    listed = set(found["filtered"].query("space == 'image'")["reason"])
+    assert {"flagged_copy"} | ({"exact_copy"} if exact else set()) <= listed
+    named = found["filtered"].query("reason == 'flagged_copy' and space == 'image'")
+    assert (named["item_id"] == named["neighbour"]).mean() > 0.95
+
+
+def test_few_copies_among_many_new_items_are_listed(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """Five noised copies among 200 items break no limit of a share, but stand in the list by name."""
+    fresh, few = drawn[TRAINING + HELDOUT : TRAINING + HELDOUT + 195], noised(drawn[:5])
+    found = run(real, made(tmp_path / "made", [*few, *fresh], real), tmp_path / "out", FeatureBank())
+    listed = found["filtered"].query("reason == 'flagged_copy' and space == 'image'").set_index("item_id")
+    for number in range(5):
+        assert listed.loc[f"train_{number}", "neighbour"] == f"train_{number}"
+
+
+def test_features_are_searched_and_attacked_too(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """An encoder's space has distances, attacks with a density ratio, and a likelihood; copies stand out."""
+    synthetic = made(tmp_path / "made", drawn[: TRAINING // 2], real)
+    paths = []
+    for name, data in (("real", real), ("made", synthetic)):
+        small = [neighbours.shrink(data.image(i), 4).ravel() for i in range(len(data))]
+        paths.append(tmp_path / "features" / "tiny" / f"{name}.parquet")
+        info = {"encoder": "tiny", "options": {}, "version": 1, "protocol": {}, "fitted_on": {}}
+        write_features(paths[-1], data, np.stack(small), [f"f{i}" for i in range(16)], info)
+    found = run(real, synthetic, tmp_path / "out", FeatureBank(paths), encoders=["tiny"], compare="image")
+    assert value(found, "nearest", "tiny")["value"] == pytest.approx(0, abs=1e-6)
+    assert value(found, "auc", "tiny", protocol="domias")["value"] > 0.6
+    assert value(found, "fld_gap", "tiny")["value"] < 0
+    assert value(found, "authenticity", "tiny")["value"] == 0
+    assert set(found["roc"]["space"]) == {"image", "tiny"}
+    assert found["metrics"].query("label == 'tiny' and metric == 'exact_copies'").empty
+
+
+def test_a_detector_in_features_is_put_to_the_test_too(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """The encoder is applied to the injected copies; one that turning and light mislead has no say."""
+    synthetic = made(tmp_path / "made", drawn[-60:], real)
+    encoder, features = tmp_path / "encoders" / "pixpca", tmp_path / "features" / "pixpca"
+    entry, runtime = PixelPcaEncoder(encoder="pixpca"), Runtime()
+    fit_encoder(entry, real.folder, encoder, features / "real.parquet", runtime=runtime)
+    extract_features(encoder, synthetic.folder, features / "made.parquet", runtime=runtime)
+    bank = FeatureBank(features.glob("*.parquet"), [encoder / "encoder.json"])
+    found = run(real, synthetic, tmp_path / "out", bank, encoders=["pixpca"], compare="image")
+    recall = value(found, "recall", "pixpca", "control", protocol="injected_0.2")
+    assert recall["n_items"] == 12
+    assert recall["value"] < 0.9
+    judged = found["gate"].query("limit == 'copies flagged'")
+    assert judged["space"].tolist() == ["image"]
+
+
+def test_repetitions_within_the_set_are_counted(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """A mode that is drawn again and again fails the gate though it is nobody's copy."""
+    fresh = drawn[TRAINING + HELDOUT : TRAINING + HELDOUT + 20]
+    found = run(real, made(tmp_path / "made", fresh * 3, real), tmp_path / "out", FeatureBank())
+    assert value(found, "distinct")["value"] == 20
+    assert value(found, "exact_duplicates")["value"] == pytest.approx(2 / 3)
+    assert word(found, "duplicates", "image") == "fail"
+
+
+def test_without_held_out_images_nothing_passes(drawn: Drawn, tmp_path: Path) -> None:
+    """Copies are sought by the distances of training items; attacks are not measured, and that is said."""
+    alone = stored(tmp_path / "real", drawn, {"train": TRAINING})
+    fresh = made(tmp_path / "made", drawn[TRAINING + HELDOUT :][:60], alone)
+    found = run(alone, fresh, tmp_path / "out", FeatureBank())
+    assert found["facts"]["gate"] == "inconclusive"
+    assert "no held-out subjects" in " ".join(found["gate"]["reason"])
+    assert value(found, "recall", arm="control", protocol="injected_0.2")["value"] >= 0.9
+    assert found["roc"].empty
+
+
+def test_only_subjects_that_were_learnt_from_are_members(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
+    """A generator of half of the patients can copy only those; the others are not searched."""
+    some = sorted(real.select("train").subjects())[:40]
+    synthetic = stored(tmp_path / "made", drawn[-30:], {"train": 30}, some)
+    found = run(real, synthetic, tmp_path / "out", FeatureBank())
+    assert found["facts"]["items"]["training"] == {"searched": 40, "of": 40}
+    assert {f"{real.info.namespace}/{name}" for name in found["neighbours"]["neighbour_subject_id"]} <= set(
+        some
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_sets_from_other_data_or_held_out_subjects_are_refused(
+    drawn: Drawn, real: Dataset, tmp_path: Path, split: str
+) -> None:
+    """Copies cannot be sought where no generator has looked, nor newness measured by what one has seen."""
+    synthetic = made(tmp_path / "made", drawn[-5:], real)
+    lineage = [] if split == "train" else [*synthetic.info.lineage, *real.select("test").subjects()]
+    write_info(synthetic.folder, synthetic.info.model_copy(update={"lineage": lineage}))
+    error, message = (
+        (DataError, "none of the training") if split == "train" else (LeakError, "held-out subjects")
+    )
+    with pytest.raises(error, match=message):
+        run(real, Dataset(synthetic.folder), tmp_path / "out", FeatureBank())
+
+
+def test_volumes_are_searched_over_their_flips(toy_volumes: Any, tmp_path: Path) -> None:
+    """A mirrored training volume is an exact copy, and its brain names the patient."""
+    real = toy_volumes("real", splits={"train": 6, "test": 5}, extent=(16, 20, 18))
+    made = toy_volumes("made", splits={"train": 6}, extent=(16, 20, 18), origin="synthetic")
+    write_info(made.folder, made.info.model_copy(update={"lineage": sorted(real.select("train").subjects())}))
+    found = run(real, Dataset(made.folder), tmp_path / "out", FeatureBank())
+    assert set(found["metrics"]["label"]) == {"image", "mask", "brain"}
+    assert value(found, "exact_copies")["value"] == 1
+    assert value(found, "reidentified", "mask")["value"] == 1
+    assert value(found, "reidentified", "brain", "reference")["value"] == 1  # all toy brains are one egg
+    volume = real.image(0)
+    turned = [neighbours.flip(volume, orientation) for orientation in range(8)]
+    assert len({array.tobytes() for array in turned}) == 8
+    assert len({neighbours.canonical_hash(np.ascontiguousarray(array)) for array in turned}) == 1
+
+
+def test_brightness_and_contrast_do_not_change_a_pattern() -> None:
+    """What all images share is taken out; a darker copy is at distance 0, a constant image nowhere."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(2, 8, 8))
+    shared = np.mean(neighbours.views(shared), axis=0) * 5
+    images = [(shared + rng.normal(size=shared.shape)).astype(np.float32) for _ in range(40)]
+    common = patterns.template(images)
+    first, darker, other = (
+        patterns.pattern(image, common) for image in (images[0], images[0] * 0.4 - 3, images[1])
+    )
+    assert np.sqrt(np.mean((first - darker) ** 2)) < 1e-3
+    assert np.sqrt(np.mean((first - other) ** 2)) > 1
+    assert abs((first * common).mean()) < 1e-4
+    assert np.square(first).mean() == pytest.approx(1, abs=1e-4)
+    assert not patterns.pattern(np.full((2, 8, 8), 7, np.float32), common).any()
+    assert patterns.similarity(np.array([0.0, np.sqrt(2)])) == pytest.approx([1, 0])
+
+
+def test_threshold_keeps_its_rate_on_new_items() -> None:
+    """At most 5 % of new draws undercut it on average, from 19 references on."""
+    rng = np.random.default_rng(1)
+    for count in (19, 60, 200):
+        reference = rng.random((2000, count))
+        found = [detector.thresholds(own, np.ones((1, count)), 0.05)[0] for own in reference]
+        assert 0.02 < np.mean(found) <= 0.052
+
+
+def test_the_second_neighbour_is_of_another_subject() -> None:
+    """Two images of one patient do not hide that the patient stands out, whatever their order and block."""
+    rng = np.random.default_rng(3)
+    references = rng.normal(size=(70, 12)).astype(np.float32)
+    groups = rng.integers(0, 9, 70)
+    queries = rng.normal(size=(20, 12)).astype(np.float32)
+    found = neighbours.nearest(queries, iter(references), "rms", groups=groups)
+    table = np.sqrt(((queries[:, None].astype(float) - references[None]) ** 2).mean(axis=2))
+    for place, distances in enumerate(table):
+        first = distances.argmin()
+        assert found.index[place] == first
+        others = distances[groups != groups[first]]
+        assert found.second_distance[place] == pytest.approx(others.min())
+    assert np.allclose(neighbours.pairwise(queries, iter(references), "rms"), table, atol=1e-3)
