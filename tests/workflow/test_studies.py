@@ -14,7 +14,7 @@ import pytest
 from mirage.data import Dataset
 from workflow.conftest import Project, make_project
 
-STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain"]
+STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain"]
 pytestmark = pytest.mark.timeout(2400)
 
 
