@@ -14,6 +14,7 @@ from typing import Any
 
 from mirage.benchmarks import FOLDER
 from mirage.config.base import ModelRef, models_of
+from mirage.config.encoders import PretrainedEncoder
 from mirage.config.evaluations import (
     OBSERVER_ARM,
     ArmsEvaluation,
@@ -23,6 +24,7 @@ from mirage.config.evaluations import (
 )
 from mirage.config.model import Config, data_of
 from mirage.data.names import shard_name
+from mirage.errors import LayoutError
 from mirage.sources import open_source
 from mirage.sources.base import Source
 from mirage.sources.contents import contents_digest
@@ -136,6 +138,11 @@ class Graph:
     def encoder_folder(self, real: str, encoder: str) -> str:
         """Folder of an encoder fitted on the training split of a real dataset."""
         return f"{self.root}/encoders/{real}/{encoder}"
+
+    def encoder_weights(self, encoder: str) -> list[str]:
+        """The user's file of weights that an encoder reads, where it is one of the published networks."""
+        entry = self.config.encoders[encoder]
+        return [entry.weights] if isinstance(entry, PretrainedEncoder) else []
 
     def features(self, real: str, encoder: str, data: str) -> str:
         """Table of the features of a dataset, by an encoder fitted on the training split of ``real``."""
@@ -293,11 +300,19 @@ class Graph:
                 yield from ((data_id(used), node) for used in data_of(self.config.evaluations[name]))
 
     def check_layouts(self) -> None:
-        """Check the raw data of every dataset that the studies to be run need.
+        """Check the raw data and the weights of encoders that the studies to be run need.
 
         Raises:
             LayoutError: names the missing piece.
         """
+        encoders = {encoder for study in self.config.run for _, encoder in self.config.study_encoders(study)}
+        for encoder in sorted(encoders):
+            for path in self.encoder_weights(encoder):
+                if not os.path.isfile(path):
+                    raise LayoutError(
+                        f"encoders.{encoder}.weights: no file {path}; download it (docs/encoders.md says "
+                        "from where) and name it, or leave the encoder out of the evaluations"
+                    )
         needed = {name for study in self.config.run for name in self.config.study_data(study)}
         for name in sorted(needed & self.config.datasets.keys()):
             if not self.config.datasets[name].simulate:

@@ -25,7 +25,7 @@ from mirage.evaluate.features.pixpca import principal_components
 
 SPLITS = {"train": 12, "val": 3, "test": 3}
 CPU = Runtime(accelerator="cpu")
-OFFLINE = ["pixpca", "randconv"]
+OFFLINE = ["pixpca", "randconv", "radiomics"]
 
 
 def fit(data: Dataset, tmp_path: Path, encoder: str, name: str = "", **keys: Any) -> FeatureTable:

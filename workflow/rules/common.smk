@@ -174,6 +174,11 @@ def encoder_options(wildcards):
     return slices.encoder_slice(CONFIG, wildcards.encoder)
 
 
+def encoder_weights(wildcards):
+    """The user's file of weights, for a published network."""
+    return GRAPH.encoder_weights(wildcards.encoder)
+
+
 def real_manifest(wildcards):
     """Manifest of the dataset whose training split an encoder is fitted on."""
     return GRAPH.manifest(wildcards.real)

@@ -32,6 +32,7 @@ rule fit_encoder:
     input:
         config="<results>/encoders/{encoder}.yaml",
         manifest=real_manifest,
+        pretrained=encoder_weights,
     output:
         encoder="<results>/encoders/{real}/{encoder}/encoder.json",
         weights="<results>/encoders/{real}/{encoder}/weights.safetensors",
@@ -68,6 +69,7 @@ rule extract_features:
         encoder="<results>/encoders/{real}/{encoder}/encoder.json",
         weights="<results>/encoders/{real}/{encoder}/weights.safetensors",
         manifest=data_manifest,
+        pretrained=encoder_weights,
     output:
         features="<results>/features/{real}/{encoder}/{data}.parquet",
     log:

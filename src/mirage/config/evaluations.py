@@ -169,7 +169,7 @@ class SetEvaluation(Entry):
     )
     synthetic: DataName = Field(description="recipe, or dataset of synthetic images, that is judged")
     encoders: Annotated[list[str], Refers("encoder")] = Field(
-        ["pixpca", "randconv"],
+        ["pixpca", "randconv", "radiomics"],
         description="names under `encoders`; each is fitted on the training split of `real` alone. `pixpca`, "
         "`randconv`, `radiomics` and `ssl` are there unwritten",
     )

@@ -107,6 +107,19 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
+    def _encoders_fit(self) -> Config:
+        for name, entry in self.evaluations.items():
+            if not isinstance(entry, SetEvaluation):
+                continue
+            for encoder in entry.encoders:
+                if self.encoders[encoder].only_volumes and not self._holds_volumes(entry.real):
+                    raise ValueError(
+                        f"evaluations.{name}.encoders: {encoder!r} is for volumes, {entry.real!r} holds 2D "
+                        "images; name another encoder"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _masks_are_there(self) -> Config:
         for name, generator in self.generators.items():
             wanted = {"label"} if "mask" in (generator.needs, generator.makes) else set()

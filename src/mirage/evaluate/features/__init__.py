@@ -7,6 +7,9 @@ line here and one in :mod:`mirage.versions`. Nothing here imports PyTorch before
 
 ENCODERS = {
     "pixpca": "mirage.evaluate.features.pixpca:PixelPca",
+    "radiomics": "mirage.evaluate.features.radiomics:Radiomics",
+    "pretrained": "mirage.evaluate.features.pretrained:Pretrained",
+    "ssl": "mirage.evaluate.features.ssl:SelfSupervised",
     "randconv": "mirage.evaluate.features.randconv:RandomConv",
 }
 """`encoder` of an entry -> its class."""

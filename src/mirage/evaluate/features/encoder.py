@@ -72,6 +72,7 @@ class Encoder(ABC):
 
     Class attributes:
         on_device: whether it computes on a GPU where there is one.
+        parallel: whether several processes encode batches side by side; for encoders that keep one core busy.
         scaling: what is done to its features; see :data:`SCALINGS`. Decided by the training split of the real
             dataset, and the same for all tables.
         region: what of an image it looks at, in words.
@@ -83,6 +84,7 @@ class Encoder(ABC):
     """
 
     on_device: ClassVar[bool] = False
+    parallel: ClassVar[bool] = False
     scaling: ClassVar[Scaling] = "none"
     region: ClassVar[str] = "whole image"
 

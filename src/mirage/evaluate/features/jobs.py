@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,7 @@ def fit_encoder(
         },
     )
     write_features(features, data, values, encoder.names, _info(out))
+    shutil.rmtree(out / "state", ignore_errors=True)
 
 
 def extract_features(encoder: Path, folder: Path, features: Path, *, runtime: Runtime) -> None:
@@ -142,9 +146,15 @@ def _device(kind: type[Encoder], runtime: Runtime) -> Iterator[None]:
 
 def _encode(encoder: Encoder, data: Items, runtime: Runtime) -> Floats:
     values = np.empty((len(data), len(encoder.names)), np.float32)
-    for start in range(0, len(data), BATCH):
-        stop = min(start + BATCH, len(data))
-        values[start:stop] = encoder.encode(data, range(start, stop), runtime)
+    batches = [range(start, min(start + BATCH, len(data))) for start in range(0, len(data), BATCH)]
+    encode = partial(encoder.encode, data, runtime=runtime)
+    with ExitStack() as stack:
+        found: Iterator[Floats] = map(encode, batches)
+        if encoder.parallel and runtime.threads > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(min(runtime.threads, len(batches))))
+            found = pool.map(encode, batches)
+        for batch, features in zip(batches, found, strict=True):
+            values[batch.start : batch.stop] = features
     logger.info("%s: %d items, %d features each", data.info.name, *values.shape)
     return values
 
