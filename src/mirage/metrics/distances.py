@@ -1,7 +1,7 @@
 """Distances between two sets of points that compare means and covariances, or projections.
 
-The Fréchet distance grows by about c / n with fewer points, c depending on the encoder: 18 of the same
-distribution on either side have a distance too. Quote it beside that of real from real at the same n.
+The Fréchet distance grows by about c / n with fewer points, c depending on the encoder: two samples of one
+distribution have a distance too. Quote it beside that of real from real at the same n.
 """
 
 from __future__ import annotations
