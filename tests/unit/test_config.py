@@ -13,7 +13,8 @@ from mirage.config import Config, load_config, slices
 from mirage.config.datasets import DatasetConfig
 from mirage.config.document import reference, schema_text
 from mirage.config.load import merge, read_yaml
-from mirage.errors import ConfigError
+from mirage.errors import ConfigError, LayoutError
+from mirage.graph import Graph
 from mirage.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -424,3 +425,27 @@ def test_every_config_key_has_a_description() -> None:
             if not (field.get("description") or "$ref" in field or "const" in field):
                 silent.append(f"{name}.{key}")
     assert silent == []
+
+
+def published(network: str, weights: str) -> dict[str, Any]:
+    """Overrides by which the quick start reads a published encoder."""
+    entry = {"encoder": "pretrained", "network": network, "weights": weights, "sha256": "0" * 64}
+    return {"encoders": {"net": entry}, "evaluations": {"quick_fidelity": {"encoders": ["net"]}}}
+
+
+def test_weights_that_are_not_there_are_missed_before_anything_runs(tmp_path: Path) -> None:
+    """Where an evaluation of a study to be run names the encoder, and only there."""
+    file = tmp_path / "inception.pth"
+    graph = Graph(load(**published("inception_fid", str(file))))
+    with pytest.raises(LayoutError, match=r"encoders.net.weights: no file .*inception.pth; download it"):
+        graph.check_layouts()
+    file.touch()
+    graph.check_layouts()
+    assert graph.encoder_weights("net") == [str(file)]
+    Graph(load(encoders=published("inception_fid", "nowhere.pth")["encoders"])).check_layouts()
+
+
+def test_encoders_of_volumes_are_refused_for_images() -> None:
+    """At parse time, by name."""
+    with pytest.raises(ConfigError, match=r"quick_fidelity.encoders: 'net' is for volumes, 'quick_fundus'"):
+        load(**published("medicalnet_resnet10", "m.pth"))

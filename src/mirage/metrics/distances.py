@@ -1,7 +1,7 @@
 """Distances between two sets of points that compare means and covariances, or projections.
 
-The Fréchet distance grows by about c / n with fewer points, c depending on the encoder: 18 of the same
-distribution on either side have a distance too. Quote it beside that of real from real at the same n.
+The Fréchet distance grows by about c / n with fewer points, c depending on the encoder: two samples of one
+distribution have a distance too. Quote it beside that of real from real at the same n.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ def frechet_distance(first: Array, second: Array) -> float:
         ValueError: fewer than 2 points, different dimensions, or values that are not finite.
     """
     first, second = check_points(first, second, least=2)
-    (one, left), (other, right) = _factor(first), _factor(second)
-    return _distance(one - other, left, right)
+    one, left = _factor(first)
+    other, right = _factor(second)
+    gap, spread, cross = one - other, _squares(left) + _squares(right), left @ right.T
+    del left, right  # with thousands of features each is as large as all that follows
+    return _distance(gap, spread, cross)
 
 
 def gaussian_distance(gap: Array, first: Array, second: Array) -> float:
@@ -44,7 +47,8 @@ def gaussian_distance(gap: Array, first: Array, second: Array) -> float:
         first: (D, D) covariance.
         second: (D, D) covariance.
     """
-    return _distance(np.asarray(gap, np.float64), _root(first), _root(second))
+    left, right = _root(np.array(first, np.float64)), _root(np.array(second, np.float64))
+    return _distance(np.asarray(gap, np.float64), _squares(left) + _squares(right), left @ right.T)
 
 
 def _factor(points: Array) -> tuple[Floats, Floats]:
@@ -66,15 +70,18 @@ def _root(covariance: Array) -> Floats:
         return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
 
 
-def _distance(gap: Floats, first: Floats, second: Floats) -> float:
-    """From factors (r, D) and (s, D) of the covariances.
+def _squares(factor: Floats) -> float:
+    """Trace of the covariance that a factor (r, D) belongs to."""
+    return float(np.vdot(factor, factor))
+
+
+def _distance(gap: Floats, spread: float, cross: Floats) -> float:
+    """From the gap of the means, the traces of the covariances, and F1 F2^T of their factors.
 
     tr((C1 C2)^(1/2)) is the sum of the singular values of F1 F2^T: no root of a matrix that is not
     symmetric, no complex numbers, and with few points n a matrix of n x n only.
     """
-    shared = _nuclear_norm(first @ second.T)
-    trace = np.square(first).sum() + np.square(second).sum() - 2 * shared
-    return float(max(gap @ gap + trace, 0.0))
+    return max(float(gap @ gap) + spread - 2 * _nuclear_norm(cross), 0.0)
 
 
 def _nuclear_norm(matrix: Floats) -> float:
@@ -84,9 +91,10 @@ def _nuclear_norm(matrix: Floats) -> float:
     out as 1e-8 of the largest. A small one has them exactly.
     """
     if min(matrix.shape) <= SVD_SIDE:
-        return float(linalg.svdvals(matrix, overwrite_a=True).sum())
+        return float(linalg.svdvals(matrix).sum())
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    values = linalg.eigvalsh(wide @ wide.T, overwrite_a=True)
+    # The transpose of a symmetric matrix is the same one, in the order that needs no copy.
+    values = linalg.eigvalsh((wide @ wide.T).T, overwrite_a=True)
     return float(np.sqrt(values.clip(min=0)).sum())
 
 

@@ -47,11 +47,12 @@ def moments(points: Array) -> tuple[Floats, Floats]:
     """Mean (D,) and unbiased covariance (D, D) of points (N, D), N >= 2, summed in float64 by blocks."""
     mean = points.mean(axis=0, dtype=np.float64)
     total = np.zeros((points.shape[1],) * 2, order="F")
-    for rows in row_blocks(len(points)):
+    for rows in row_blocks(len(points), BLOCK // 4):
         centred = points[rows] - mean
         total = blas.dsyrk(1 / (len(points) - 1), centred.T, 1.0, total, overwrite_c=True)
-    # Only the upper triangle is filled so far.
-    total += np.triu(total, 1).T
+    # Only the upper triangle is filled so far; a transposed copy of it would take as much memory again.
+    for row in range(len(total)):
+        total[row + 1 :, row] = total[row, row + 1 :]
     return mean, total
 
 
