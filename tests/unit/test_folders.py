@@ -298,6 +298,12 @@ def test_a_pattern_of_masks_is_that_of_every_folder(folders: dict[str, str]) -> 
     assert "labels" not in config["datasets"]["training"]["source"]
     assert look(folders["synthetic"], "{stem}_mask.png").opened == 9
     assert config["evaluations"]["utility"]["test"] == "heldout"
+    with pytest.raises(MirageError, match="give --real-holdout"):
+        study_of(
+            {"real_train": folders["real_train"], "synthetic": folders["synthetic"]},
+            masks=["{stem}_mask.png"],
+            utility=True,
+        )
     assert list(config["evaluations"]["utility"]["arms"]) == ["real", "synthetic", "real_and_synthetic"]
 
 

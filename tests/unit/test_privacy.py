@@ -15,6 +15,7 @@ from conftest import write_dataset
 from mirage.config.base import Runtime
 from mirage.config.encoders import PixelPcaEncoder
 from mirage.config.evaluations import PrivacyEvaluation
+from mirage.config.privacy import Gate
 from mirage.data import Dataset
 from mirage.data.dataset import write_info
 from mirage.errors import DataError, LeakError
@@ -22,6 +23,8 @@ from mirage.evaluate import run_set
 from mirage.evaluate.features.bank import FeatureBank, write_features
 from mirage.evaluate.features.jobs import extract_features, fit_encoder
 from mirage.evaluate.privacy import detector
+from mirage.evaluate.privacy.gate import gate
+from mirage.evaluate.privacy.rows import exact_interval, row
 from mirage.metrics import neighbours, patterns
 from mirage.simulate.cells import draw_mask, simulate_cell
 
@@ -228,6 +231,18 @@ def test_a_detector_in_features_is_put_to_the_test_too(drawn: Drawn, real: Datas
     assert recall["value"] < 0.9
     judged = found["gate"].query("limit == 'copies flagged'")
     assert judged["space"].tolist() == ["image"]
+
+
+def test_a_leak_of_a_few_members_fails_whatever_the_area() -> None:
+    """Members that are told at 1 % false positives, more of them than without the synthetic set."""
+    measure = "tpr_at_fpr_1"
+    control = row("reference", measure, "image", "no_synthetic", 0.005, exact_interval(2, 400), 800, 400)
+    for found, expected in ((26, "fail"), (5, "silent")):
+        told = row("synthetic", measure, "image", "domias", found / 400, exact_interval(found, 400), 800, 400)
+        area = row("synthetic", "auc", "image", "domias", 0.52, (0.48, 0.56), 800, 800)
+        limits = gate([control, told, area], Gate()).set_index("limit")["word"]
+        assert limits["members told surely: domias"] == expected
+        assert limits["membership attack: domias"] == "pass"
 
 
 def test_repetitions_within_the_set_are_counted(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:

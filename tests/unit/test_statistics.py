@@ -221,6 +221,9 @@ def test_delong_without_overlap_or_scores_claims_little() -> None:
     assert (perfect.estimate, perfect.high) == (1.0, 1.0)
     assert perfect.low == pytest.approx(0.158, abs=1e-3)
     assert np.isnan(statistics.delong([2.0], [0.0, 1.0]).low)
+    tied = statistics.delong([1.0, 1.0, 1.0], [1.0, 1.0])
+    assert tied.estimate == 0.5
+    assert np.isnan(tied.low)
     same = statistics.delong_difference([2.0, 3.0], [0.0, 2.5], [2.0, 3.0], [0.0, 2.5])
     assert same == (0, 0, 0, 1)
     with pytest.raises(ValueError, match="same subjects"):

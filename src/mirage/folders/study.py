@@ -231,6 +231,11 @@ def _evaluations(request: Request, volumes: bool) -> dict[str, Any]:
         evaluations["privacy"] = {"evaluator": "privacy", **sides}
     if not request.utility:
         return evaluations
+    if request.real_holdout is None:
+        raise DataError(
+            "--utility scores on real images that the generator has not learnt from; give --real-holdout "
+            "with such images"
+        )
     if volumes:
         raise DataError(
             "--utility is for 2D images; write an evaluation `volume_segmentation` into the study that was "
@@ -238,8 +243,8 @@ def _evaluations(request: Request, volumes: bool) -> dict[str, Any]:
         )
     sets = {"real": ["training"], "synthetic": ["synthetic"], "real_and_synthetic": ["training", "synthetic"]}
     arms = {arm: {"train": names, "augment": True} for arm, names in sets.items()}
-    test = "training" if request.real_holdout is None else "heldout"
-    return {**evaluations, "utility": {"evaluator": "segmentation", "test": test, "arms": arms, **UTILITY}}
+    judged = {"evaluator": "segmentation", "test": "heldout", "arms": arms, **UTILITY}
+    return {**evaluations, "utility": judged}
 
 
 def _remarks(request: Request, looks: Mapping[str, Look]) -> list[str]:

@@ -37,7 +37,7 @@ def summarise(inputs: ReportInputs) -> pd.DataFrame:
 
     Returns:
         Columns ``COLUMNS``. ``label`` is the channel and ``protocol`` how a fidelity metric was measured
-        (see :mod:`mirage.evaluate.intensity`), both null where there is none. ``kind`` is absolute,
+        (see :mod:`mirage.evaluate.fidelity.intensity`), both null where there is none. ``kind`` is absolute,
         difference (to the baseline arm) or ratio (to the baseline arm; of a fidelity metric, to its
         real-against-real reference). ``low`` and ``high`` are ends of the 95 % interval, NaN where there is
         none. On differences ``p`` is the two-sided sign-flip p value, ``p_holm`` the same adjusted over the

@@ -2,7 +2,8 @@
 
 ``fail``: what was found lies surely beyond the limit. ``pass``: surely within. Else ``inconclusive``, as is
 what could not be measured. The gate fails if one limit fails, and passes only if all pass that can pass: the
-share of items nearer to training than to held-out items may fail a release, but never pass it (Yao 2025).
+share of items nearer to training than to held-out items may fail a release, but never pass it (Yao 2025), and
+so may members that an attack is sure of at 1 % false positives, a leak of a few that no AUC shows.
 ``silent`` is what has no say. A detector has one only where it found the copies that were injected to test
 it, an attack only where members cannot be told without the synthetic set.
 """
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from mirage.config.privacy import Gate
-from mirage.evaluate.privacy.attacks import CONTROLS
+from mirage.evaluate.privacy.attacks import CONTROLS, FPR
 
 Word = Literal["pass", "fail", "inconclusive", "silent"]
 COLUMNS = ("limit", "space", "value", "low", "high", "bound", "word", "reason")
@@ -33,6 +34,7 @@ def gate(rows: Sequence[dict[str, Any]], limits: Gate) -> pd.DataFrame:
         *_exact(table),
         *_copies(table, limits),
         *_attacks(table, limits),
+        *_sure_members(table),
         *_nearer(table, limits),
         *_duplicates(table, limits),
         *_masks(table, limits),
@@ -111,6 +113,15 @@ def _attacks(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:
         why = "no held-out subjects: no attack could be measured"
         reason = "no attack that the split does not spoil" if control else why
         yield _unmeasured("membership attack", limits.attack_auc, reason)
+
+
+def _sure_members(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """More members are told at 1 % false positives than without the synthetic set."""
+    control = _pick(table, "tpr_at_fpr_1", "reference").groupby("label")["high"].max()
+    for own in _pick(table, "tpr_at_fpr_1").dropna(subset=["low"]).itertuples():
+        bound = max(FPR, control.get(own.label, 1.0))
+        word: Word = "fail" if own.low > bound else "silent"
+        yield _line(f"members told surely: {own.protocol}", own, bound, word, "can only fail")
 
 
 def _nearer(table: pd.DataFrame, limits: Gate) -> Iterator[tuple[Any, ...]]:

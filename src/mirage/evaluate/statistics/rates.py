@@ -46,7 +46,7 @@ def delong(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Interval:
         negatives: scores (m,).
 
     Returns:
-        NaN for the interval with fewer than two scores on a side.
+        NaN for the interval with fewer than two scores on a side, and where all scores are equal.
     """
     (area,), variance = _areas([positives], [negatives])
     nan = float("nan")
@@ -55,6 +55,8 @@ def delong(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Interval:
         return Interval(area, nan, nan)
     if area in (0.0, 1.0):
         return Interval(area, *clopper_pearson(round(area * fewest), fewest)[1:])
+    if variance[0, 0] == 0:
+        return Interval(area, nan, nan)
     error = math.sqrt(variance[0, 0]) / (area * (1 - area))
     centre, reach = math.log(area / (1 - area)), _normal() * error
     return Interval(area, 1 / (1 + math.exp(reach - centre)), 1 / (1 + math.exp(-reach - centre)))
