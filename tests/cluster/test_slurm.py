@@ -118,7 +118,7 @@ def test_jobs_of_a_drained_node_wait(finished: Finished) -> None:
 
 def test_every_job_asks_for_what_its_entry_says(finished: Finished) -> None:
     """CPUs, memory, time, GPUs and the partition that has them; no GPU where none is asked for."""
-    light = Asked("cpu", 1, 4000, 60, 0)
+    light, brief = Asked("cpu", 1, 4000, 60, 0), Asked("cpu", 1, 4000, 10, 0)
     default = Asked("cpu", 1, 4000, 240, 0)
     on_gpu = Asked("gpu", 2, 3000, 30, 1)
     assert by_rule(finished.jobs) == {
@@ -130,8 +130,12 @@ def test_every_job_asks_for_what_its_entry_says(finished: Finished) -> None:
         "gather_synthetic": {light},
         "evaluate_arm": {on_gpu},
         "evaluate_observer": {light},
+        "fit_encoder": {default},
+        "extract_features": {default},
         "evaluate_set": {default},
         "report_study": {light},
+        "print_study": {brief},
+        "export_latex": {brief},
     }
 
 
