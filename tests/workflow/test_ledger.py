@@ -114,11 +114,11 @@ def test_a_fresh_clone_has_nothing_to_do_and_notices_edits(ledger: Ledger, fresh
     assert len(Dataset(fresh.folder / "results/synthetic/drawn")) == 8
     assert not (fresh.folder / "results/simulated").exists()
     with fresh.edited(STUDY, lambda text: text.replace("steps: 6, batch", "steps: 7, batch")):
-        assert fresh.rules_pending() == {*TRAINED, "report_study"}
+        assert fresh.rules_pending() == {*TRAINED, "report_study", "print_study", "export_latex"}
     with fresh.edited(STUDY, lambda text: text.replace("subjects: 12", "subjects: 14")):
         assert fresh.rules_pending() >= {"simulate_raw", "prepare_shard", *TRAINED - {"freeze_training"}}
     with fresh.edited("workflow/scripts/evaluate_set.py", lambda text: text + "\n# edited\n"):
-        assert fresh.rules_pending() == {"evaluate_set", "report_study"}
+        assert fresh.rules_pending() == {"evaluate_set", "report_study", "print_study", "export_latex"}
 
 
 def test_a_script_that_differs_from_the_published_one_is_noticed(fresh: LedgerProject) -> None:
