@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from mirage.cli import app
 from mirage.config import load_config
 from mirage.errors import MirageError
 from mirage.folders.look import look
-from mirage.folders.project import check_free, write_project
+from mirage.folders.project import check_free, started, write_project
 from mirage.folders.study import Request, Study, make_study
 
 
@@ -331,6 +333,16 @@ def test_the_written_project_is_the_study_and_can_be_written_again(
     assert "mirage evaluate 'a b'" in text
     assert all(remark in text for remark in study.remarks)
     assert "Snakefile" in (out / "Snakefile").read_text(encoding="utf-8")
+
+
+def test_a_command_that_is_stopped_stops_its_jobs(tmp_path: Path) -> None:
+    """The workflow does not go on without the command that waits for it."""
+    with (
+        pytest.raises(KeyboardInterrupt),
+        started([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path) as process,
+    ):
+        raise KeyboardInterrupt
+    assert process.returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("place", ["train/out", "full", "file"])

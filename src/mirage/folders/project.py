@@ -6,10 +6,13 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -128,17 +131,7 @@ def run_project(folder: Path, name: str, cores: int, say: Callable[[str], None])
     printed = folder / "logs" / "snakemake.log"
     printed.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--rerun-incomplete"]
-    with (
-        open(printed, "w", encoding="utf-8") as log,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env=_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process,
-    ):
+    with open(printed, "w", encoding="utf-8") as log, started(command, folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
             log.write(line)
@@ -149,6 +142,22 @@ def run_project(folder: Path, name: str, cores: int, say: Callable[[str], None])
         raise EvaluationError(_why(folder, printed))
     page = folder / Graph(load_config({"run": [name]}, folder / "config")).report(name)
     return [page, *sorted(page.parent.glob("*.pdf"))]
+
+
+@contextmanager
+def started(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the block, also when this one is told to stop; what it prints is text."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    try:
+        with subprocess.Popen(command, cwd=folder, env=_environment(), **pipes) as process:
+            try:
+                yield process
+            except BaseException:
+                process.terminate()
+                raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _environment() -> dict[str, str]:
