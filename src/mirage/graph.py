@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mirage.benchmarks import FOLDER
 from mirage.config.base import ModelRef, models_of
 from mirage.config.evaluations import OBSERVER_ARM, ArmsEvaluation, SegmentationEvaluation
 from mirage.config.model import Config, data_of
@@ -159,10 +160,31 @@ class Graph:
             },
             "datasets": {name: self.data_folder(name) for name in data},
             "models": models,
-            "benchmarks": f"{self.root}/benchmarks",
+            "benchmarks": [f"{self.root}/{FOLDER}/{job}.tsv" for job in self.study_jobs(study)],
             "nodes": self._nodes(study),
             "edges": sorted(self._edges(study)),
         }
+
+    def study_jobs(self, study: str) -> list[str]:
+        """Jobs behind a study's report that Snakemake measures, each as its benchmark file is named."""
+        config, data = self.config, sorted(self.config.study_data(study))
+        jobs = [f"simulate_raw/{name}" for name in data if self._kind(name) == "simulated"]
+        for name in data:
+            prepare, gather = ("synthesise_shard", "gather_synthetic")
+            if name in config.datasets:
+                prepare, gather = ("prepare_shard", "gather_dataset")
+            jobs += [f"{prepare}/{name}/{Path(stem).name}" for stem in self.shards(name)]
+            jobs.append(f"{gather}/{name}")
+        jobs += [f"train_generator/{name}/seed-{seed}" for name, seed in sorted(config.study_models(study))]
+        for name in config.studies[study].evaluations:
+            folders = [Path(folder) for folder in self.evaluation_folders(name)]
+            if not isinstance(config.evaluations[name], ArmsEvaluation):
+                jobs.append(f"evaluate_set/{name}")
+                continue
+            arms = [folder for folder in folders if folder.name != OBSERVER_ARM]
+            jobs += [f"evaluate_arm/{name}/{folder.parent.name}/{folder.name}" for folder in arms]
+            jobs += [f"evaluate_observer/{name}"] * (len(folders) - len(arms))
+        return jobs
 
     def report_inputs(self, study: str) -> dict[str, list[str]]:
         """Files that a study's report depends on, by kind."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mirage.amounts import duration, emissions, energy, size
 from mirage.benchmarks import Measurement, read_measurements
 from mirage.config import load_config
 from mirage.config.cost import Cost
@@ -33,7 +34,6 @@ from mirage.operations.schedule import critical_path, wall_time
 from mirage.operations.status import job_status
 from mirage.operations.trainings import file_system_time, training_at
 from mirage.operations.why import explain
-from mirage.operations.words import duration, size
 from mirage.operations.work import Work
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -487,3 +487,6 @@ def test_amounts_are_short() -> None:
     """As people read them."""
     assert [duration(value) for value in (42, 720, 12600, 300000)] == ["42 s", "12 min", "3.5 h", "3.5 d"]
     assert [size(value) for value in (12, 3400, 12e6, 2e12)] == ["12 B", "3.4 kB", "12 MB", "2.0 TB"]
+    watt_hours = [energy(value) for value in (2.2e-4, 0.5, 1.34, 12345)]
+    assert watt_hours == ["0.220 Wh", "500 Wh", "1.34 kWh", "12345 kWh"]
+    assert [emissions(value) for value in (0.25, 2)] == ["250 g", "2.00 kg"]

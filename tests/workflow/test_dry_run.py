@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mirage.operations.work import Work
 from workflow.conftest import Project
 
 STUDIES = ["quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
@@ -18,6 +19,19 @@ def test_every_study_plans_at_demo_scale(project: Project, study: str) -> None:
     planned = project.planned()
     assert planned["report_study"] == 1
     assert planned["simulate_raw"] >= 1
+
+
+def test_report_counts_the_jobs_that_snakemake_would_measure(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark files that a report reads are those of its jobs: none is missed, no other is counted."""
+    chosen = {"run": ["quickstart", "brain-small"], "scale": "demo"}
+    project.set_config(**chosen)
+    monkeypatch.chdir(project.folder)
+    work = Work.planned({})
+    for study in chosen["run"]:
+        measured = {job.benchmark for job in work.of_study(study) if job.stage != "report"} - {None}
+        assert set(work.graph.report_plan(study)["benchmarks"]) == measured
 
 
 def test_profiles_are_found(project: Project) -> None:

@@ -15,7 +15,6 @@ with log_to(snakemake.log[0]):
     inputs = ReportInputs.from_plan(
         snakemake.params.plan,
         TypeAdapter(dict[str, EvaluationConfig]).validate_python(options["evaluations"]),
-        benchmarks=Path(snakemake.params.plan["benchmarks"]),
         config_hash=snakemake.params.digest,
         commit=provenance.code_version()["commit"] or "",
         scale=options["scale"],

@@ -16,13 +16,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mirage.amounts import duration, energy, several, size
 from mirage.operations.changes import ABSENT
 from mirage.operations.doctor import Diagnosis
 from mirage.operations.plan import Amount, Plan
 from mirage.operations.status import STATES, JobStatus, Status
 from mirage.operations.trainings import Training
 from mirage.operations.why import Explanation, Made
-from mirage.operations.words import duration, energy, several, size
 
 DASH = "\u2013"
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}

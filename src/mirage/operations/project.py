@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mirage.amounts import size
 from mirage.config.model import Config
 from mirage.errors import LayoutError
 from mirage.files import existing_folder
@@ -15,7 +16,6 @@ from mirage.graph import Graph
 from mirage.operations.controller import LOCKS, Controller
 from mirage.operations.finding import Finding
 from mirage.operations.plan import Plan
-from mirage.operations.words import size
 
 LITTLE = 5e9
 """Free bytes below which a warning is due where the need is not known."""

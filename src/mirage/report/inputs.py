@@ -49,8 +49,8 @@ class ReportInputs:
         datasets: name -> dataset folder, in the order they should be listed; every dataset and recipe that
             an evaluation names must be among them for its pictures to be shown.
         models: generator name -> model folders, one a training seed.
-        benchmarks: Snakemake benchmark files (tab-separated ``s``, ``h:m:s``, ``max_rss`` ...); the path
-            below the last folder named ``benchmarks`` names the job.
+        benchmarks: Snakemake benchmark files of the study's jobs (tab-separated ``s``, ``h:m:s``,
+            ``max_rss`` ...); the path below the last folder named ``benchmarks`` names the job.
         config_hash: digest of the study's slice of the configuration.
         commit: version-control commit of the code, empty when unknown.
         scale: ``full``, or ``demo`` for a run whose numbers mean nothing.
@@ -74,7 +74,6 @@ class ReportInputs:
         plan: Mapping[str, Any],
         evaluations: Mapping[str, Any],
         *,
-        benchmarks: Path,
         config_hash: str,
         commit: str,
         scale: str,
@@ -85,10 +84,8 @@ class ReportInputs:
         Args:
             plan: what :meth:`mirage.graph.Graph.report_plan` gives.
             evaluations: name -> configuration of the plan's evaluations.
-            benchmarks: folder of all benchmark files; those of the study's own entries are taken.
             config_hash, commit, scale, cost: see the attributes.
         """
-        names = {*plan["evaluations"], *plan["datasets"], *plan["models"]}
         return cls(
             evaluations={
                 name: Finished(evaluations[name], [Path(folder) for folder in folders])
@@ -96,9 +93,7 @@ class ReportInputs:
             },
             datasets={name: Path(folder) for name, folder in plan["datasets"].items()},
             models={name: [Path(folder) for folder in folders] for name, folders in plan["models"].items()},
-            benchmarks=[
-                path for path in sorted(benchmarks.rglob("*.tsv")) if names & {path.stem, *path.parts}
-            ],
+            benchmarks=[path for file in plan["benchmarks"] if (path := Path(file)).is_file()],
             config_hash=config_hash,
             commit=commit,
             scale=scale,

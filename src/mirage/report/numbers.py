@@ -54,10 +54,3 @@ def estimate(value: float, low: float, high: float, digits: int = 3, *, sign: bo
 def grouped(value: int) -> str:
     """A count with narrow blanks between thousands."""
     return f"{value:,}".replace(",", NARROW)
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

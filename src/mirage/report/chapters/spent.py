@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from mirage.amounts import duration, emissions, energy
 from mirage.benchmarks import read_measurements
 from mirage.config.cost import Cost
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import count, listing, words
-from mirage.report.numbers import DASH, duration, significant
+from mirage.report.numbers import DASH
 
 COLUMNS = ["rule", "entry", "job", "seconds", "cpu_seconds", "max_rss_mb", "threads", "gpus"]
 
@@ -57,17 +58,6 @@ def _columns(cost: Cost) -> dict[str, Callable[[pd.DataFrame], str]]:
             lambda price: f"{price:.2f} {cost.currency}" if price >= 0.005 else f"< 0.01 {cost.currency}",
         )
     return columns
-
-
-def energy(kilowatt_hours: float) -> str:
-    """``0.220 Wh`` or ``1.34 kWh``."""
-    small = kilowatt_hours < 1
-    return f"{significant(1000 * kilowatt_hours)} Wh" if small else f"{significant(kilowatt_hours)} kWh"
-
-
-def emissions(kilograms: float) -> str:
-    """Mass of CO2 equivalent, in grams below a kilogram."""
-    return f"{significant(1000 * kilograms)} g" if kilograms < 1 else f"{significant(kilograms)} kg"
 
 
 def _energy(jobs: pd.DataFrame, cost: Cost) -> float | None:

@@ -1,6 +1,8 @@
-"""Amounts as people read them."""
+"""Amounts as people read them: time, bytes, energy, mass, and how many of what."""
 
 from __future__ import annotations
+
+import math
 
 
 def duration(seconds: float) -> str:
@@ -21,10 +23,22 @@ def size(amount: float) -> str:
 
 
 def energy(kilowatt_hours: float) -> str:
-    """``0.13 Wh`` or ``1.3 kWh``."""
-    return f"{1000 * kilowatt_hours:.2g} Wh" if kilowatt_hours < 0.1 else f"{kilowatt_hours:.3g} kWh"
+    """``0.220 Wh`` or ``1.34 kWh``: three significant digits."""
+    small = kilowatt_hours < 1
+    return f"{_three(1000 * kilowatt_hours)} Wh" if small else f"{_three(kilowatt_hours)} kWh"
+
+
+def emissions(kilograms: float) -> str:
+    """Mass of CO2 equivalent, in grams below a kilogram: three significant digits."""
+    return f"{_three(1000 * kilograms)} g" if kilograms < 1 else f"{_three(kilograms)} kg"
 
 
 def several(number: int, noun: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, all digits from a thousand up."""
+    places = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(0, places)}f}"
