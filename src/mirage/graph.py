@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mirage.benchmarks import FOLDER
@@ -163,6 +163,13 @@ class Graph:
             return []
         encoders = self.config.encoders_of(evaluation)
         return [f"{self.encoder_folder(entry.real, encoder)}/encoder.json" for encoder in encoders]
+
+    def set_encoder_weights(self, evaluation: str) -> list[str]:
+        """Weights of :meth:`set_encoders`: those that were fitted, then the user's files."""
+        folders = [str(PurePosixPath(file).parent) for file in self.set_encoders(evaluation)]
+        fitted = [f"{folder}/weights.safetensors" for folder in folders]
+        names = [PurePosixPath(folder).name for folder in folders]
+        return [*fitted, *dict.fromkeys(file for name in names for file in self.encoder_weights(name))]
 
     def has_second_observer(self, evaluation: str) -> bool:
         """Whether the test set of an evaluation was also drawn by a second observer."""

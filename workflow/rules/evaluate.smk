@@ -87,6 +87,7 @@ rule evaluate_set:
         manifests=set_manifests,
         features=set_features,
         encoders=set_encoders,
+        weights=set_encoder_weights,
     output:
         metrics="<results>/evaluations/{evaluation}/metrics.parquet",
         details=directory("<results>/evaluations/{evaluation}/details"),
@@ -98,8 +99,10 @@ rule evaluate_set:
         "../../envs/mirage.yaml"
     threads: threads_of
     resources:
+        gpu=gpus_of,
         mem_mb=memory_of,
         runtime=minutes_of,
+        accelerator=accelerator_of,
     params:
         options=set_options,
     message:
