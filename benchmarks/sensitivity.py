@@ -46,7 +46,7 @@ def change(metric: str, steps: list[float]) -> str:
     first, last = steps[0], steps[-1]
     if metric in DIFFERENCES:
         return f"{last - first:+.2g}"
-    return f"x {last / first:.2g}" if first else "-"
+    return f"x {round(last / first, 9):.2g}" if first else "-"
 
 
 def main() -> None:
