@@ -171,6 +171,14 @@ class Graph:
         names = [PurePosixPath(folder).name for folder in folders]
         return [*fitted, *dict.fromkeys(file for name in names for file in self.encoder_weights(name))]
 
+    def set_discriminators(self, evaluation: str) -> list[str]:
+        """Discriminators with which an evaluation of privacy attacks: those of the recipe it judges."""
+        entry = self.config.evaluations[evaluation]
+        if not isinstance(entry, PrivacyEvaluation) or entry.synthetic not in self.config.recipes:
+            return []
+        models = models_of(self.config.recipes[entry.synthetic])
+        return [f"{self.model_folder(ref)}/discriminator.safetensors" for ref in models]
+
     def has_second_observer(self, evaluation: str) -> bool:
         """Whether the test set of an evaluation was also drawn by a second observer."""
         entry = self.config.evaluations[evaluation]

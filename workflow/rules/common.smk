@@ -224,6 +224,11 @@ def set_encoder_weights(wildcards):
     return GRAPH.set_encoder_weights(wildcards.evaluation)
 
 
+def set_discriminators(wildcards):
+    """Discriminators of the generators that made the dataset which is attacked."""
+    return GRAPH.set_discriminators(wildcards.evaluation)
+
+
 def test_manifest(wildcards):
     """Manifest of the dataset that is scored."""
     return GRAPH.manifest(CONFIG.evaluations[wildcards.evaluation].test)

@@ -24,4 +24,5 @@ with log_to(snakemake.log[0]):
         {Path(path).parent.name: Dataset(Path(path).parent) for path in snakemake.input.manifests},
         FeatureBank(snakemake.input.features, snakemake.input.encoders),
         Path(snakemake.output.metrics).parent,
+        [Path(path).parent for path in snakemake.input.discriminators],
     )
