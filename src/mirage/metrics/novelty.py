@@ -172,7 +172,7 @@ def feature_likelihood(
     half = np.isin(subjects, rng.permutation(names)[: len(names) // 2])
     found = []
     for own in (half, ~half):
-        count = min(np.count_nonzero(own), len(made))
+        count = min(int(own.sum()), len(made))
         seen, real = _losses(known[~own], _some(known[own], count, rng), held)
         fitted, unseen = _losses(known[~own], _some(made, count, rng), held)
         found.append((unseen - real, fitted - unseen, seen - real))
