@@ -150,6 +150,17 @@ def test_other_files_are_left_out_and_bad_ones_are_remarked(folders: dict[str, s
     assert any("1 of 40 opened images cannot be used" in remark for remark in study.remarks)
 
 
+def test_a_look_at_some_of_the_files_says_so(tmp_path: Path) -> None:
+    """Of many volumes a few are opened, and the user reads how many of how many."""
+    folders = {
+        key: str(fill(tmp_path / key, seed, count, shape=(8, 8, 8), suffix=".nii.gz"))
+        for seed, (key, count) in enumerate({"real_train": 9, "real_holdout": 8, "synthetic": 8}.items())
+    }
+    said = [remark for remark in study_of(folders).remarks if "were opened" in remark]
+    assert len(said) == 1
+    assert "real_train: 8 of 9 files were opened" in said[0]
+
+
 def test_names_of_other_systems_and_languages_are_kept(tmp_path: Path) -> None:
     """Spaces, umlauts, brackets and backslashes in folders and files."""
     made = {}

@@ -266,6 +266,11 @@ def _remarks(request: Request, looks: Mapping[str, Look]) -> list[str]:
         if found.left_out:
             listed = ", ".join(f"{count} {glob}" for glob, count in sorted(found.left_out.items()))
             remarks.append(f"{found.folder}: files that are no images were left out ({listed}).")
+        if found.opened < len(found.files):
+            remarks.append(
+                f"{found.folder}: {found.opened} of {len(found.files)} files were opened to choose size and "
+                "grey values; all of them are prepared and compared."
+            )
         if found.failed:
             remarks.append(
                 f"{found.folder}: {len(found.failed)} of {found.opened} opened images cannot be used and are "
