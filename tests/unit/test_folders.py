@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mirage.cli import app
 from mirage.config import load_config
-from mirage.errors import MirageError
+from mirage.errors import LeakError, MirageError
 from mirage.folders.look import look
 from mirage.folders.project import check_free, started, write_project
 from mirage.folders.study import Request, Study, make_study
@@ -90,8 +90,13 @@ def test_without_a_holdout_subjects_are_set_aside_and_privacy_is_not_judged(fold
 
 
 def test_subjects_are_one_namespace_of_both_real_folders(folders: dict[str, str]) -> None:
-    """A patient with images in both is found by his name."""
-    datasets = study_of(folders, subjects=r"(\d)\d\.png").config["datasets"]
+    """What a person calls a patient is one in both; one who has images in both is refused at once."""
+    held = Path(folders["real_holdout"])
+    for file in held.iterdir():
+        file.rename(held / f"9{file.name}")
+    with pytest.raises(LeakError, match="9 of 9 subjects are in .*train too: 00, 01.* and 1 more"):
+        study_of(folders, subjects=r"(\d\d)\.png")
+    datasets = study_of(folders, subjects=r"(\d+)\.png").config["datasets"]
     spaces = [datasets[name]["source"].get("namespace") for name in datasets]
     assert spaces == ["judged", "judged", None]
 
