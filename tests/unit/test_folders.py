@@ -94,7 +94,7 @@ def test_subjects_are_one_namespace_of_both_real_folders(folders: dict[str, str]
     held = Path(folders["real_holdout"])
     for file in held.iterdir():
         file.rename(held / f"9{file.name}")
-    with pytest.raises(LeakError, match="9 of 9 subjects are in .*train too: 00, 01.* and 1 more"):
+    with pytest.raises(LeakError, match=r"9 of 9 subjects are in .*train too: 00, 01.* and 1 more"):
         study_of(folders, subjects=r"(\d\d)\.png")
     datasets = study_of(folders, subjects=r"(\d+)\.png").config["datasets"]
     spaces = [datasets[name]["source"].get("namespace") for name in datasets]

@@ -157,7 +157,8 @@ def _refuse_shared_subjects(request: Request, looks: Mapping[str, Look]) -> None
     ]
     shared = sorted(set.intersection(*people))
     if shared:
-        named = ", ".join(shared[:NAMED]) + (f" and {len(shared) - NAMED} more" if len(shared) > NAMED else "")
+        more = f" and {len(shared) - NAMED} more" if len(shared) > NAMED else ""
+        named = f"{', '.join(shared[:NAMED])}{more}"
         raise LeakError(
             f"--real-holdout {request.real_holdout}: {len(shared)} of {len(people[1])} subjects are in "
             f"--real-train {request.real_train} too: {named}; images of one patient belong into one folder"
