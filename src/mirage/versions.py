@@ -16,7 +16,7 @@ STAGES: dict[str, int] = {
     "encode_ssl": 1,
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
-    "evaluate_fidelity": 2,
+    "evaluate_fidelity": 3,
     "evaluate_privacy": 2,
     "report": 5,
     "overview": 2,

@@ -486,6 +486,20 @@ def test_novelty_metrics_tell_copies_from_a_fresh_sample() -> None:
     assert near / total == pytest.approx(0.5, abs=0.1)
 
 
+def test_feature_likelihood_does_not_reward_a_larger_set() -> None:
+    """A poor set of four times as many points is as poor, and copies are found in it as before."""
+    training, heldout, copied, _ = copies_and_fresh()
+    poor, many = (normal(count, 6, 8, 0.7) for count in (300, 1200))
+    subjects = np.arange(300)
+    few, more = (
+        novelty.feature_likelihood(training, heldout, one, subjects, rng()).divergence for one in (poor, many)
+    )
+    assert few > 10
+    assert more == pytest.approx(few, rel=0.3)
+    repeated = np.tile(copied, (4, 1))
+    assert novelty.feature_likelihood(training, heldout, repeated, subjects, rng()).gap < -100
+
+
 def test_authenticity_by_hand_and_by_subject() -> None:
     """Compared with the nearest training point of another subject; a copy is never authentic."""
     training = np.array([[0.0], [1.0], [10.0]])
