@@ -18,8 +18,8 @@ STAGES: dict[str, int] = {
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 3,
     "evaluate_privacy": 2,
-    "report": 4,
-    "overview": 1,
+    "report": 5,
+    "overview": 2,
     "print": 1,
     "latex": 1,
 }
