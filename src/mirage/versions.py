@@ -17,7 +17,7 @@ STAGES: dict[str, int] = {
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
     "evaluate_fidelity": 2,
-    "evaluate_privacy": 1,
+    "evaluate_privacy": 2,
     "report": 4,
     "overview": 1,
     "print": 1,
