@@ -18,8 +18,10 @@ import pandas as pd
 
 from mirage.evaluate.sensitivity import ENCODER, EXPECTED, LADDERS, measure_ladders
 
-CHECKED = (ENCODER, "grey", "pixels")
+CHECKED = (ENCODER, "grey", "pixels", "image")
 """Labels of the rows that have arrows."""
+DIFFERENCES = {"kid", "frechet_infinity", "frd", "fld", "fld_gap", "c_t", "exact_copies", "near_copies"}
+"""Metrics that may be 0 or below."""
 DEFAULT = ["pixpca", "randconv", "radiomics"]
 
 
@@ -42,9 +44,9 @@ def lines(measured: pd.DataFrame) -> Iterator[str]:
 def change(metric: str, steps: list[float]) -> str:
     """From the fresh sample to the top of the ladder: a factor, or a difference of what may be 0 or below."""
     first, last = steps[0], steps[-1]
-    if metric in ("kid", "frechet_infinity", "frd"):
+    if metric in DIFFERENCES:
         return f"{last - first:+.2g}"
-    return f"x {last / first:.2g}" if first else "-"
+    return f"x {round(last / first, 9):.2g}" if first else "-"
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mirage.benchmarks import FOLDER
@@ -163,6 +163,21 @@ class Graph:
             return []
         encoders = self.config.encoders_of(evaluation)
         return [f"{self.encoder_folder(entry.real, encoder)}/encoder.json" for encoder in encoders]
+
+    def set_encoder_weights(self, evaluation: str) -> list[str]:
+        """Weights of :meth:`set_encoders`: those that were fitted, then the user's files."""
+        folders = [str(PurePosixPath(file).parent) for file in self.set_encoders(evaluation)]
+        fitted = [f"{folder}/weights.safetensors" for folder in folders]
+        names = [PurePosixPath(folder).name for folder in folders]
+        return [*fitted, *dict.fromkeys(file for name in names for file in self.encoder_weights(name))]
+
+    def set_discriminators(self, evaluation: str) -> list[str]:
+        """Discriminators with which an evaluation of privacy attacks: those of the recipe it judges."""
+        entry = self.config.evaluations[evaluation]
+        if not isinstance(entry, PrivacyEvaluation) or entry.synthetic not in self.config.recipes:
+            return []
+        models = models_of(self.config.recipes[entry.synthetic])
+        return [f"{self.model_folder(ref)}/discriminator.safetensors" for ref in models]
 
     def has_second_observer(self, evaluation: str) -> bool:
         """Whether the test set of an evaluation was also drawn by a second observer."""

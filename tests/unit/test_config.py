@@ -445,6 +445,18 @@ def test_weights_that_are_not_there_are_missed_before_anything_runs(tmp_path: Pa
     Graph(load(encoders=published("inception_fid", "nowhere.pth")["encoders"])).check_layouts()
 
 
+def test_an_evaluation_reads_the_weights_of_the_encoders_that_it_applies(tmp_path: Path) -> None:
+    """Fitted ones and the user's file, which are inputs of its job; one that applies none reads none."""
+    file = tmp_path / "inception.pth"
+    overrides = published("inception_fid", str(file))
+    overrides["evaluations"]["quick_privacy"] = {"encoders": ["pixpca", "net"]}
+    graph = Graph(load(**overrides))
+    real = graph.config.evaluations["quick_privacy"].real
+    fitted = [f"{graph.encoder_folder(real, name)}/weights.safetensors" for name in ("pixpca", "net")]
+    assert graph.set_encoder_weights("quick_privacy") == [*fitted, str(file)]
+    assert graph.set_encoder_weights("quick_fidelity") == []
+
+
 def test_encoders_of_volumes_are_refused_for_images() -> None:
     """At parse time, by name."""
     with pytest.raises(ConfigError, match=r"quick_fidelity.encoders: 'net' is for volumes, 'quick_fundus'"):

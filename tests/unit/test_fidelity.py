@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -212,6 +214,28 @@ def test_all_options_are_written_down(toy_dataset: Any, tmp_path: Path) -> None:
     made = facts(tmp_path / "out")["provenance"]
     assert made["config"]["neighbours"] == 5
     assert made["config"]["bootstrap"] == 60
+
+
+def test_the_job_hands_on_the_resources_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`runtime` decides no result and is no option of the job, so it comes from its threads and resources."""
+    seen: list[Any] = []
+    monkeypatch.setattr("mirage.evaluate.run_set", lambda *arguments: seen.append(arguments))
+    options = {"evaluator": "fidelity", "real": "toy", "synthetic": "made"}
+    job = SimpleNamespace(
+        params=SimpleNamespace(options={"options": options}),
+        wildcards=SimpleNamespace(evaluation="likeness"),
+        input=SimpleNamespace(manifests=[], features=[], encoders=[], discriminators=[]),
+        output=SimpleNamespace(metrics=tmp_path / "metrics.parquet"),
+        resources=SimpleNamespace(gpu=1, accelerator="gpu"),
+        threads=3,
+        log=[tmp_path / "log"],
+    )
+    script = Path(__file__).resolve().parents[2] / "workflow/scripts/evaluate_set.py"
+    runpy.run_path(str(script), init_globals={"snakemake": job})
+    runtime = seen[0][0].runtime
+    assert (runtime.threads, runtime.gpus, runtime.accelerator) == (3, 1, "gpu")
 
 
 def test_histograms_add_up(toy_dataset: Any, tmp_path: Path) -> None:

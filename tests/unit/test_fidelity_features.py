@@ -32,7 +32,8 @@ from mirage.evaluate.fidelity.single_features import single_features
 from mirage.metrics.distances import frechet_distance, frechet_pca
 from mirage.metrics.kernels import kernel_distance
 from mirage.metrics.manifold import prdc
-from mirage.report.evaluators.fidelity_verdicts import decide, vote
+from mirage.report.evaluators.fidelity_verdicts import axis_verdict, decide, vote
+from mirage.report.summary import COLUMNS
 
 ENCODERS = ("pixpca", "randconv")
 SPLITS = {"train": 24, "test": 24}
@@ -291,6 +292,38 @@ def test_other_data_can_be_held_out(toy_dataset: Any, tmp_path: Path) -> None:
 def test_a_ratio_votes(ratio: tuple[float, float, float], tolerated: float, said: str) -> None:
     """Beyond what is tolerated and decidedly off 1; wholly within; else it abstains."""
     assert vote(*ratio, tolerated) == said
+
+
+RATIOS = {
+    "bounded": [(1.0, 0.9, 1.1)] * 3,
+    "without an interval": [(1.0, np.nan, np.nan)] * 3,
+    "partly without": [(2.0, 1.8, 2.2), (2.0, 1.8, 2.2), (1.0, np.nan, np.nan)],
+    "no ratio": [],
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "word", "told"),
+    [
+        ("bounded", "pass", "0 cannot tell. Farthest"),
+        ("without an interval", "inconclusive", "3 cannot tell (3 of them without an interval"),
+        ("partly without", "fail", "1 cannot tell (1 of them without an interval"),
+        ("no ratio", "inconclusive", "no measure has a ratio"),
+        ("nothing", "untested", "No evaluation of this study compares images"),
+    ],
+)
+def test_what_was_measured_is_not_called_untested(ratios: str, word: str, told: str) -> None:
+    """A ratio that has no interval abstains, and the sentence says so."""
+    metrics, found = ("kid", "c2st", "precision"), RATIOS[ratios]
+    rows = [] if found is None else [("kid", "absolute", 0.1, 0.0, 0.2)]
+    rows += [(metric, "ratio", *ends) for metric, ends in zip(metrics, found or [], strict=False)]
+    summary = pd.DataFrame(rows, columns=["metric", "kind", "estimate", "low", "high"]).assign(
+        evaluation="likeness", arm="synthetic", label="pixpca", protocol="heldout", n_items=60
+    )
+    verdict = axis_verdict("Fidelity", {"likeness": None}, summary.reindex(columns=list(COLUMNS)))
+    assert verdict.word == word
+    assert told in " ".join(verdict.sentences)
 
 
 @pytest.mark.parametrize(

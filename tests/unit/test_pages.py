@@ -17,7 +17,7 @@ from mirage.config.model import Config
 from mirage.config.publications import Publication, PublishedItem
 from mirage.errors import ConfigError, DataError
 from mirage.files import write_json
-from mirage.report import build_overview
+from mirage.report import build_overview, verdicts
 from mirage.report.book import Book, Cell
 from mirage.report.chapters.base import Block, Chapter
 from mirage.report.html import MARKS, Page, render
@@ -208,6 +208,7 @@ def test_evaluators_of_one_axis_share_its_verdict(words: list[Any], word: str) -
     assert found.word == word
     assert found.sentences == found.decided_by == words
     assert found.rule.splitlines() == [f"rule of {one}" for one in dict.fromkeys(words)]
+    assert verdicts.worst(words) == word
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,6 +109,39 @@ def test_every_kind_of_bad_file_fails_alone_with_its_reason(tmp_path):
     np.testing.assert_array_equal(stored("deeptiff")[0], np.rint(deep / 257))
     label = reader.tensor(int(rows.loc["images/colour", "row"]), "mask")[0]
     np.testing.assert_array_equal(label, mask // 255)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nii.gz"])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_no_number_fails_its_image_or_mask_alone(tmp_path, suffix, odd):
+    """Of a folder of float images and float masks, one pixel of one file each."""
+    raw, rng = tmp_path / "raw", np.random.default_rng(0)
+
+    def write(path: Path, values: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix == ".tif":
+            tifffile.imwrite(path, values)
+        else:
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+    for name in ("good", "image", "mask"):
+        image, mask = rng.random((32, 32), np.float32), (rng.random((32, 32)) < 0.3).astype(np.float32)
+        if name != "good":
+            {"image": image, "mask": mask}[name][3, 4] = odd
+        write(raw / "images" / f"{name}{suffix}", image)
+        write(raw / "masks" / f"{name}{suffix}", mask)
+    source = {
+        "reader": "folder",
+        "path": str(raw),
+        "images": "images/*",
+        "masks": f"masks/{{stem}}{suffix}",
+        "channels": "grey",
+    }
+    window = {"kind": "window", "low": 0, "high": 1}
+    _, rows, _ = prepare(tmp_path / "out", source, fov="none", intensity=window)
+    assert rows.index[rows["status"] == "ok"].tolist() == ["images/good"]
+    for name in ("images/image", "images/mask"):
+        assert "NaN or infinite" in rows.loc[name, "reason"]
 
 
 def test_sixteen_bit_storage_loses_nothing(tmp_path):

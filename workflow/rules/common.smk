@@ -219,6 +219,16 @@ def set_encoders(wildcards):
     return GRAPH.set_encoders(wildcards.evaluation)
 
 
+def set_encoder_weights(wildcards):
+    """Weights of these encoders, the user's files among them."""
+    return GRAPH.set_encoder_weights(wildcards.evaluation)
+
+
+def set_discriminators(wildcards):
+    """Discriminators of the generators that made the dataset which is attacked."""
+    return GRAPH.set_discriminators(wildcards.evaluation)
+
+
 def test_manifest(wildcards):
     """Manifest of the dataset that is scored."""
     return GRAPH.manifest(CONFIG.evaluations[wildcards.evaluation].test)

@@ -3,7 +3,8 @@
 An evaluator judges arms (one job an arm and seed) or whole datasets (one job). Which code does it is looked
 up by the evaluation's `evaluator`, so a new one needs no rule.
 
-Input: the datasets that the evaluation names, and the features of their images.
+Input: the datasets that the evaluation names, the features of their images, and, where privacy is judged,
+the discriminators of the generators behind them.
 Output: results/evaluations/{evaluation}/.../{metrics.parquet,details/}
 """
 
@@ -87,6 +88,8 @@ rule evaluate_set:
         manifests=set_manifests,
         features=set_features,
         encoders=set_encoders,
+        weights=set_encoder_weights,
+        discriminators=set_discriminators,
     output:
         metrics="<results>/evaluations/{evaluation}/metrics.parquet",
         details=directory("<results>/evaluations/{evaluation}/details"),
@@ -98,8 +101,10 @@ rule evaluate_set:
         "../../envs/mirage.yaml"
     threads: threads_of
     resources:
+        gpu=gpus_of,
         mem_mb=memory_of,
         runtime=minutes_of,
+        accelerator=accelerator_of,
     params:
         options=set_options,
     message:

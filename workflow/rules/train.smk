@@ -1,7 +1,8 @@
 """Training of generators.
 
 Input: the dataset that the generator's entry names.
-Output: results/models/{generator}/seed-{seed}/{weights.safetensors,model.json,history.parquet,provenance.json}
+Output: results/models/{generator}/seed-{seed}/{weights.safetensors,discriminator.safetensors,model.json,history.parquet,
+provenance.json}
 The resumable `state/` lies beside them and is never an output: it must survive a failed job.
 """
 
@@ -28,6 +29,7 @@ rule train_generator:
         manifest=training_manifest,
     output:
         weights="<results>/models/{generator}/seed-{seed}/weights.safetensors",
+        discriminator="<results>/models/{generator}/seed-{seed}/discriminator.safetensors",
         model="<results>/models/{generator}/seed-{seed}/model.json",
         history="<results>/models/{generator}/seed-{seed}/history.parquet",
         provenance="<results>/models/{generator}/seed-{seed}/provenance.json",

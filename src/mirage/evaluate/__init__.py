@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mirage.config.base import Runtime
@@ -53,7 +53,12 @@ def run_arm(
 
 
 def run_set(
-    config: EvaluationConfig, evaluation: str, datasets: Mapping[str, Dataset], bank: FeatureBank, out: Path
+    config: EvaluationConfig,
+    evaluation: str,
+    datasets: Mapping[str, Dataset],
+    bank: FeatureBank,
+    out: Path,
+    models: Sequence[Path] = (),
 ) -> None:
     """Measure whole datasets.
 
@@ -63,8 +68,9 @@ def run_set(
         datasets: whole datasets by name, all that the evaluation names.
         bank: features of their images by the evaluation's encoders.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
+        models: folders of the generators behind the synthetic set, which only `privacy` looks at.
 
     Raises:
         ConfigError: no such evaluator.
     """
-    resolve(EVALUATORS, config.evaluator, "evaluator")(config, evaluation, datasets, bank, out)
+    resolve(EVALUATORS, config.evaluator, "evaluator")(config, evaluation, datasets, bank, out, models)

@@ -21,12 +21,12 @@ from scipy import ndimage
 from mirage import seeds
 from mirage.config.base import Runtime
 from mirage.config.encoders import EncoderConfig
-from mirage.config.evaluations import FidelityEvaluation
+from mirage.config.evaluations import FidelityEvaluation, PrivacyEvaluation
 from mirage.data import Dataset, DatasetInfo, ItemRow, ShardWriter, shard_name
 from mirage.data.dataset import write_info
 from mirage.data.manifest import to_table, write_manifest
 from mirage.data.shards import content_hash
-from mirage.evaluate import fidelity
+from mirage.evaluate import fidelity, privacy
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.features.jobs import extract_features, fit_encoder
 from mirage.evaluate.sides import sides
@@ -147,6 +147,8 @@ LADDERS: Mapping[str, tuple[Callable[[Sets, float], Images], tuple[float, ...]]]
     "copies": (copied, (0.3, 0.6, 1.0)),
 }
 """Ladder -> what spoils the images, and its levels; every one begins with the fresh sample at 0."""
+WITH_PRIVACY = ("copies",)
+"""Ladders on which novelty and privacy are measured as well: what else is spoilt is new all the same."""
 _SPOILT = {"blur": 1, "noise": 1, "modes": 1}
 EXPECTED: Mapping[str, Mapping[str, int]] = {
     "frechet_pca": {**_SPOILT, "copies": -1},
@@ -163,6 +165,18 @@ EXPECTED: Mapping[str, Mapping[str, int]] = {
     "js_robust": {"modes": 1},
     "wasserstein1_robust": {"modes": 1},
     "mask_contrast": {"labels": 1},
+    "nearest": {"copies": -1},
+    "nndr": {"copies": -1},
+    "exact_copies": {"copies": 1},
+    "near_copies": {"copies": 1},
+    "authenticity": {"copies": -1},
+    "c_t": {"copies": -1},
+    "dcr_share": {"copies": 1},
+    "fld": {"copies": 1},
+    "fld_gap": {"copies": -1},
+    "auc_distance": {"copies": 1},
+    "auc_calibrated": {"copies": 1},
+    "auc_domias": {"copies": 1},
 }
 """Metric -> ladder -> 1 where it is to rise, -1 where it is to fall. What is not named is not asked for."""
 
@@ -184,7 +198,7 @@ def measure_ladders(
         ladders: some of ``LADDERS``.
 
     Returns:
-        ladder, level, metric, label (encoder, channel or none) and value of the synthetic side.
+        ladder, level, metric, label (encoder, channel, ``image`` or none) and value of the synthetic side.
     """
     sets = Sets(phantoms(1, COUNT), phantoms(2, COUNT), phantoms(3, COUNT * MODES))
     real = write_images(folder / "real", {"train": sets.training, "test": sets.heldout})
@@ -202,7 +216,11 @@ def measure_ladders(
         own = [folder / "features" / kind / f"{data.info.name}.parquet" for kind in encoders]
         for kind, file in zip(encoders, own, strict=True):
             extract_features(folder / "encoders" / kind, data.folder, file, runtime=CPU)
-        found = _judge(real, data, FeatureBank([*files, *own]), encoders)
+        bank = FeatureBank([*files, *own])
+        found = _judge(real, data, bank, encoders)
+        if name in ("", *WITH_PRIVACY):
+            searched = _search(real, data, bank, encoders, folder / f"privacy_{data.info.name}")
+            found = pd.concat([found, searched], ignore_index=True)
         at = [name] if name else list(ladders)
         tables += [found.assign(ladder=ladder, level=level) for ladder in at]
     return pd.concat(tables, ignore_index=True)[["ladder", "level", "metric", "label", "value"]]
@@ -216,6 +234,26 @@ def _judge(real: Dataset, made: Dataset, bank: FeatureBank, encoders: Sequence[s
     rows = pd.DataFrame(fidelity.measure(config, compared, bank).rows)
     kept = (rows["arm"] == "synthetic") & (rows["kind"] == "absolute") & ~rows["protocol"].eq("halves")
     return rows[kept].drop_duplicates(["metric", "label"], keep="last")
+
+
+def _search(
+    real: Dataset, made: Dataset, bank: FeatureBank, encoders: Sequence[str], out: Path
+) -> pd.DataFrame:
+    """Novelty and membership; the area under the curve of every attack is a metric of its own."""
+    name = made.info.name
+    config = PrivacyEvaluation(
+        evaluator="privacy",
+        real="real",
+        synthetic=name,
+        encoders=list(encoders),
+        compare="image",
+        bootstrap=50,
+    )
+    privacy.run(config, name, {"real": real, name: made}, bank, out)
+    rows = pd.read_parquet(out / "metrics.parquet")
+    attacks = rows["metric"] == "auc"
+    rows["metric"] = rows["metric"].where(~attacks, "auc_" + rows["protocol"])
+    return rows[(rows["arm"] == "synthetic") & (rows["kind"] == "absolute") & rows["metric"].isin(EXPECTED)]
 
 
 def write_images(folder: Path, splits: Mapping[str, Images], lineage: Sequence[str] = ()) -> Dataset:

@@ -216,6 +216,14 @@ class Generator(Trainable):
     def draw(self, conditions: Tensor | None, seeds: Sequence[int]) -> Tensor:
         """One batch of samples, (N, C, ...) in model range, in evaluation mode."""
 
+    def judge(self, batch: dict[str, Tensor]) -> Tensor:
+        """How real the discriminators find items: sums of their mean logits (N,), in evaluation mode.
+
+        Args:
+            batch: as from ``example``, with a batch axis, on the device of the weights.
+        """
+        raise ValueError(f"{self.arch} has no discriminator")
+
     def condition(self, item: Item) -> Tensor:
         """A stored item to the condition of one sample; the same in training and sampling."""
         raise ValueError(f"{self.arch} takes no conditions")
@@ -243,6 +251,11 @@ def square_side(arch: str, spec: ImageSpec) -> int:
     if len(extent) != 2 or extent[0] != extent[1]:
         raise ConfigError(f"arch: {arch} needs square 2D images, the data are {spec.image_shape}")
     return extent[0]
+
+
+def mean_logits(logits: Tensor) -> Tensor:
+    """Mean (N,) over all that a discriminator says of each item: one logit, or one a patch."""
+    return logits.reshape(len(logits), -1).mean(dim=1)
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:

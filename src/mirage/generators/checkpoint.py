@@ -1,8 +1,10 @@
-"""Model folders: `weights.safetensors`, `model.json`, `history.parquet`, `provenance.json`."""
+"""Model folders: `weights.safetensors`, `discriminator.safetensors`, `model.json`, `history.parquet`,
+`provenance.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from mirage.errors import CheckpointError, MirageError
 from mirage.files import atomic_path, file_digest, read_json, write_json
 from mirage.generators import build, generator_class
 from mirage.generators.base import Generator, ImageSpec
-from mirage.training.learner import load_sampling_weights, sampling_weights
+from mirage.training.learner import discriminator_weights, load_weights, sampling_weights
 from mirage.training.loop import TrainingResult
 
 FORMAT_VERSION = 1
@@ -38,16 +40,22 @@ def save_model(
 
     Args:
         folder: made when absent.
-        generator: its sampling modules are stored, nothing else.
+        generator: its sampling modules are stored with the chosen weights, and, in a file of their own,
+            its discriminators with their last ones, which is how an attack on membership would find them.
+            Nobody needs that file to sample, and whoever has it can tell who was trained on.
         result: of the training.
         data: the training view, from which name, fingerprint and lineage are taken.
         seed: the training seed.
         provenance: versions, machine and times; free form.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in sampling_weights(generator).items()}
-    with atomic_path(folder / "weights.safetensors") as temporary:
-        save_file(weights, temporary)
+    for name, weights in (
+        ("discriminator", discriminator_weights(generator)),
+        ("weights", sampling_weights(generator)),
+    ):
+        stored = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+        with atomic_path(folder / f"{name}.safetensors") as temporary:
+            save_file(stored, temporary)
     steps, metrics, values = zip(*result.history, strict=True) if result.history else ((), (), ())
     history = {
         "step": pa.array(steps, pa.int64()),
@@ -97,22 +105,54 @@ def load_generator(folder: Path | str, device: torch.device | str = "cpu") -> Ge
         CheckpointError: a file is missing, damaged, or of another version.
     """
     folder = Path(folder)
-    try:
-        model = read_json(folder / "model.json")
-        if model["format_version"] != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{folder / 'model.json'}: format version {model['format_version']}, this Mirage reads "
-                f"{FORMAT_VERSION}; train the model again or use the Mirage that wrote it"
-            )
-        if file_digest(folder / "weights.safetensors") != model["weights_sha256"]:
+    with _readable(folder):
+        generator = _described(folder)
+        if file_digest(folder / "weights.safetensors") != read_json(folder / "model.json")["weights_sha256"]:
             raise CheckpointError(
                 f"{folder / 'weights.safetensors'}: not the weights that model.json describes"
             )
-        options = generator_class(model["arch"]).options_class.model_validate(model["options"])
-        generator = build(model["arch"], options, ImageSpec.from_json(model["spec"]))
-        for name in set(generator.phases) - set(generator.sampling_modules):
+        for name in generator.discriminators:
             delattr(generator, name)
-        load_sampling_weights(generator, load_file(folder / "weights.safetensors"))
+        load_weights(sampling_weights(generator), load_file(folder / "weights.safetensors"))
+    generator.requires_grad_(False)
+    return generator.to(device).eval()
+
+
+def load_discriminator(folder: Path | str, device: torch.device | str = "cpu") -> Generator:
+    """A model in evaluation mode with its discriminators, and without what only sampling needs.
+
+    Reads ``model.json`` and ``discriminator.safetensors``.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another version.
+    """
+    folder = Path(folder)
+    with _readable(folder):
+        generator = _described(folder)
+        load_weights(discriminator_weights(generator), load_file(folder / "discriminator.safetensors"))
+        for name in generator.sampling_modules:
+            delattr(generator, name)
+    generator.requires_grad_(False)
+    return generator.to(device).eval()
+
+
+def _described(folder: Path) -> Generator:
+    """The generator that ``model.json`` describes, untrained."""
+    model = read_json(folder / "model.json")
+    if model["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder / 'model.json'}: format version {model['format_version']}, this Mirage reads "
+            f"{FORMAT_VERSION}; train the model again or use the Mirage that wrote it"
+        )
+    options = generator_class(model["arch"]).options_class.model_validate(model["options"])
+    return build(model["arch"], options, ImageSpec.from_json(model["spec"]))
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Whatever goes wrong while a model folder is read says which folder, and how to mend it."""
+    try:
+        yield
     except CheckpointError:
         raise
     except (OSError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, MirageError) as error:
@@ -120,5 +160,3 @@ def load_generator(folder: Path | str, device: torch.device | str = "cpu") -> Ge
             f"{folder}: not a readable model ({type(error).__name__}: {error}); "
             "delete the folder and train again, or restore it"
         ) from error
-    generator.requires_grad_(False)
-    return generator.to(device).eval()

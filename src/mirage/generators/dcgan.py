@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from mirage.config.generators import Augment, DCGANOptions
 from mirage.data import Item, Items
 from mirage.errors import ConfigError
-from mirage.generators.base import Generator, ImageSpec, adam, noise_generators, square_side
+from mirage.generators.base import Generator, ImageSpec, adam, mean_logits, noise_generators, square_side
 from mirage.generators.labels import LabelCode
 from mirage.metrics.distances import frechet_distance
 from mirage.networks.dcgan import SIZES, DCGANDiscriminator, DCGANGenerator
@@ -129,6 +129,10 @@ class DCGAN(Generator):
         if penalised:
             losses["r1"] = self.options.r1_gamma / R1_SHARE * r1_penalty(logits, real)
         return losses
+
+    def judge(self, batch: dict[str, Tensor]) -> Tensor:
+        critics = (self.get_submodule(name) for name in self.discriminators)
+        return torch.stack([mean_logits(critic(batch["real"])) for critic in critics]).sum(dim=0)
 
     def _noisy(self, images: Tensor) -> Tensor:
         """Images as the critics see them: with instance noise (Sønderby 2017) where asked for."""

@@ -14,7 +14,7 @@ from mirage.config.generators import Augment, LabelToBrainOptions
 from mirage.data import Item, Items
 from mirage.data.manifest import ABSENT
 from mirage.errors import ConfigError, DataError
-from mirage.generators.base import Generator, ImageSpec, adam, noise_generators
+from mirage.generators.base import Generator, ImageSpec, adam, mean_logits, noise_generators
 from mirage.generators.brain_code import BrainCode
 from mirage.networks.patch3d import PatchDiscriminator3D
 from mirage.networks.unet3d import UNet3D
@@ -233,6 +233,11 @@ class LabelToBrain(Generator):
                 seen = torch.stack([self._crop(*pair, side, share) for pair in pairs])
             logits[view] = network(seen)
         return logits
+
+    def judge(self, batch: dict[str, Tensor]) -> Tensor:
+        """Crops lie at random places, and the noise that chooses them is that of PyTorch."""
+        judged = self._judge(self.code.encode(batch["label"], batch["brain"]), batch["real"])
+        return torch.stack([mean_logits(logits) for logits in judged.values()]).sum(dim=0)
 
     def _crop(self, volume: Tensor, condition: Tensor, side: int, share: float) -> Tensor:
         """Cut a cube out of a volume (C, D, H, W), around a voxel of the tumour or of the brain.

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from mirage.config.generators import Augment, Pix2PixOptions
 from mirage.data import Item, Items
 from mirage.errors import ConfigError
-from mirage.generators.base import Generator, ImageSpec, adam, noise_generators, square_side
+from mirage.generators.base import Generator, ImageSpec, adam, mean_logits, noise_generators, square_side
 from mirage.generators.labels import LabelCode
 from mirage.generators.pool import ImagePool
 from mirage.networks.pix2pix import PatchCritic, UNetGenerator
@@ -93,6 +93,9 @@ class Pix2Pix(Generator):
             "real": real_loss(self.critic(condition, real)) / 2,
             "fake": fake_loss(self.critic(shown_condition, shown)) / 2,
         }
+
+    def judge(self, batch: dict[str, Tensor]) -> Tensor:
+        return mean_logits(self.critic(batch["condition"], batch["real"]))
 
     def configure_optimizer(self, phase: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
         return adam(list(parameters), self.options.lr, self.options.beta1)

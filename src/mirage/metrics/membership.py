@@ -16,21 +16,20 @@ import numpy.typing as npt
 from sklearn.metrics import roc_curve
 
 from mirage.metrics.mixture import log_mixture
-from mirage.metrics.pairwise import nearest_points
 from mirage.metrics.points import Array, Floats, PrincipalAxes, check_points, regular_dimension
 
 
-def nearness_score(records: Array, synthetic: Array) -> Floats:
-    """Minus the distance (N,) of each record from the nearest synthetic point (GAN-Leaks; Chen 2020)."""
-    return -nearest_points(records, synthetic).distance[:, 0]
+def nearness_score(to_synthetic: Floats) -> Floats:
+    """GAN-Leaks (Chen 2020): minus the distance (N,) of each record from the nearest synthetic item."""
+    return -to_synthetic
 
 
-def calibrated_score(records: Array, synthetic: Array, reference: Array) -> Floats:
-    """How much nearer (N,) a record is to the synthetic than to a reference set.
+def calibrated_score(to_synthetic: Floats, to_reference: Floats) -> Floats:
+    """How much nearer (N,) a record lies to the synthetic than to a reference set (Chen 2020).
 
-    Records in dense regions are near to any sample; the reference takes that off (Chen 2020).
+    Records in dense regions are near to any sample; the reference takes that off.
     """
-    return nearest_points(records, reference).distance[:, 0] + nearness_score(records, synthetic)
+    return to_reference - to_synthetic
 
 
 def density_ratio_score(
@@ -62,16 +61,17 @@ def _density(points: Floats, sample: Floats) -> Floats:
     return log_mixture(points, sample, count ** (-2 / (dimension + 4)))
 
 
-def by_subject(scores: Floats, subjects: npt.NDArray[np.int64]) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Highest score of each subject: an attacker who recognises one image has found the patient.
+def by_subject(scores: Floats, subjects: npt.NDArray[np.int64]) -> Floats:
+    """Highest score (S,) of each subject, by rising subject: who recognises one image has found the patient.
 
-    Returns:
-        Scores and subjects, both (S,), by rising subject.
+    Args:
+        scores: of records (N,).
+        subjects: of each record (N,).
     """
-    names, member = np.unique(subjects, return_inverse=True)
+    names, place = np.unique(subjects, return_inverse=True)
     highest = np.full(len(names), -np.inf)
-    np.maximum.at(highest, member, scores)
-    return highest, names
+    np.maximum.at(highest, place, scores)
+    return highest
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from mirage.report.record import record_of, write_record
 from mirage.report.sources import COMMIT_DIGITS, Source, made_of, sources_of
 from mirage.report.summary import nested, summarise
 from mirage.report.tumours import Group, measure_all
-from mirage.report.verdicts import Verdict, in_order
+from mirage.report.verdicts import COMBINED, Verdict, in_order
 
 PAGE_BYTES = 5_000_000
 SHRINK = (1.0, 0.75, 0.5, 0.35)
@@ -166,7 +166,8 @@ def _findings(study: StudyConfig, data: dict[str, Dataset], verdicts: list[Verdi
         )
     chapter.blocks.append(Block("verdicts", items=verdicts))
     chapter.text(
-        "Each verdict follows the rule printed below it and is inconclusive unless a 95 % interval decides."
+        "Each verdict follows the rule printed below it and is inconclusive unless a 95 % interval decides. "
+        f"{COMBINED}"
     )
     for note in study.notes:
         chapter.remark(note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,13 +30,18 @@ class Verdict:
     decided_by: Sequence[str] = ()
 
 
-def combine(found: Sequence[str], good: str, bad: str) -> Word:
-    """Pass when something is good and nothing bad, fail when all is bad, untested when nothing was found."""
-    if not found:
-        return "untested"
-    if good in found and bad not in found:
-        return "pass"
-    return "fail" if set(found) == {bad} else "inconclusive"
+COMBINED = (
+    "Where several evaluations answer on one axis the worst answer stands: fail before inconclusive before "
+    "pass; an evaluation that did not test it has no say."
+)
+"""How :func:`worst` combines evaluations, in words that every report prints."""
+
+
+def worst(words: Iterable[Word]) -> Word:
+    """The answer of several evaluations on one axis; untested where none of them tested it."""
+    found = set(words)
+    order: Sequence[Word] = ("fail", "inconclusive", "pass")
+    return next((word for word in order if word in found), "untested")
 
 
 def in_order(found: Sequence[Verdict]) -> list[Verdict]:
@@ -49,12 +54,10 @@ def in_order(found: Sequence[Verdict]) -> list[Verdict]:
 
 
 def merged(found: Sequence[Verdict]) -> Verdict:
-    """Verdicts of several evaluators on one axis: fail where one fails, pass where all who tested it pass."""
-    words = {verdict.word for verdict in found}
-    order: Sequence[Word] = ("fail", "inconclusive", "pass", "untested")
+    """Verdicts of several evaluators on one axis as one, see :func:`worst`."""
     return Verdict(
         found[0].axis,
-        next(word for word in order if word in words),
+        worst(verdict.word for verdict in found),
         [sentence for verdict in found for sentence in verdict.sentences],
         "\n".join(dict.fromkeys(verdict.rule for verdict in found if verdict.rule)),
         [key for verdict in found for key in verdict.decided_by],

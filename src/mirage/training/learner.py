@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -109,7 +110,7 @@ class Learner:
         if weights is None and self.ema:
             weights = self.ema.average
         if weights is not None:
-            load_sampling_weights(self.model, weights)
+            load_weights(sampling_weights(self.model), weights)
         self.model.requires_grad_(True)
         self.model.eval()
 
@@ -185,20 +186,32 @@ class _RunningBuffers:
 
 def sampling_weights(model: Trainable) -> dict[str, Tensor]:
     """Weights of the sampling modules under names such as ``generator.layers.0.weight``."""
+    return _weights(model, model.sampling_modules)
+
+
+def discriminator_weights(model: Trainable) -> dict[str, Tensor]:
+    """Weights of the modules that only training needs; empty where there are none."""
+    return _weights(model, model.discriminators)
+
+
+def _weights(model: Trainable, names: Sequence[str]) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": value
-        for name in model.sampling_modules
+        for name in names
         for key, value in model.get_submodule(name).state_dict().items()
     }
 
 
-def load_sampling_weights(model: Trainable, weights: dict[str, Tensor]) -> None:
-    """Load what ``sampling_weights`` gave, strictly.
+def load_weights(own: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
+    """Copy weights into a model's own, strictly.
+
+    Args:
+        own: what ``sampling_weights`` or ``discriminator_weights`` gave.
+        weights: of the same names and shapes.
 
     Raises:
         ValueError: names or shapes that are not the model's.
     """
-    own = sampling_weights(model)
     if own.keys() != weights.keys():
         odd = sorted(own.keys() ^ weights.keys())
         raise ValueError(f"weights are not this model's: {len(odd)} names differ, the first is {odd[0]}")

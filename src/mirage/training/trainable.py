@@ -39,6 +39,11 @@ class Trainable(nn.Module, ABC):
     image_shape: tuple[int, ...]
     """(C, H, W) or (C, D, H, W) of the stored images it learns from."""
 
+    @property
+    def discriminators(self) -> tuple[str, ...]:
+        """Submodules that are trained and that sampling does without."""
+        return tuple(name for name in self.phases if name not in self.sampling_modules)
+
     @abstractmethod
     def example(
         self, item: Item, rng: np.random.Generator | None = None, augment: Augment | None = None

@@ -31,7 +31,7 @@ be computed from, and resampling needs features and pixels, which the report doe
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +91,12 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    config: FidelityEvaluation, name: str, datasets: Mapping[str, Dataset], bank: FeatureBank, out: Path
+    config: FidelityEvaluation,
+    name: str,
+    datasets: Mapping[str, Dataset],
+    bank: FeatureBank,
+    out: Path,
+    models: Sequence[Path] = (),
 ) -> None:
     """Compare a synthetic dataset with the real one that its generators have learnt from.
 
@@ -103,6 +108,7 @@ def run(
             ``config.synthetic``, which is judged. Images or volumes.
         bank: features of all of them.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
+        models: not looked at.
 
     Writes:
         ``metrics.parquet``: the tidy columns and ``kind`` (absolute or ratio), ``protocol``, ``low``,

@@ -8,7 +8,7 @@ held-out real images, which no generator has seen, are asked whatever synthetic 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from mirage.evaluate.privacy.attacks import Records, attack
 from mirage.evaluate.privacy.condition import condition_rows, reidentified
 from mirage.evaluate.privacy.control import InjectedCopies
 from mirage.evaluate.privacy.detector import Detection, detect
+from mirage.evaluate.privacy.discriminator import attack_discriminators
 from mirage.evaluate.privacy.exact import identical, identical_rows
 from mirage.evaluate.privacy.gate import gate, verdict
 from mirage.evaluate.privacy.novelty import novelty_rows
@@ -94,7 +95,12 @@ class Result:
 
 
 def run(
-    config: PrivacyEvaluation, name: str, datasets: Mapping[str, Dataset], bank: FeatureBank, out: Path
+    config: PrivacyEvaluation,
+    name: str,
+    datasets: Mapping[str, Dataset],
+    bank: FeatureBank,
+    out: Path,
+    models: Sequence[Path] = (),
 ) -> None:
     """Search a synthetic dataset for its training items, and attack it.
 
@@ -105,6 +111,7 @@ def run(
             subjects count that the synthetic set has learnt from.
         bank: features of their images.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
+        models: folders of the generators behind the synthetic set, whose discriminators are attacked.
 
     Writes:
         ``metrics.parquet``: the tidy columns and ``kind`` (absolute or ratio), ``protocol``, ``low``,
@@ -115,12 +122,12 @@ def run(
         (:func:`mirage.metrics.neighbours.views`), distance, second_distance (of another subject), nndr,
         exact, flagged by the copy detector.
         ``details/duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of, distance.
-        ``details/roc.parquet``: space, attack or control, fpr, tpr.
+        ``details/roc.parquet``: space (of a discriminator the generator), attack or control, fpr, tpr.
         ``details/gate.parquet``: limit, space, value, low, high, bound, p (adjusted), word, reason.
         ``details/filtered.parquet``: item_id, reason, space, neighbour, score (distance, ratio of distances
         or Dice) of every synthetic item that should be looked at or left out before a release.
         ``details/privacy.json``: the gate's word, what was compared, how many items of each side were
-        searched, bounds, provenance.
+        searched, bounds, generators whose discriminator was attacked (null, or why not), provenance.
 
     Raises:
         DataError: nothing to compare, or a synthetic set that has learnt from other subjects.
@@ -140,14 +147,15 @@ def run(
     for space in _spaces(config, chosen, bank):
         logger.info("searching %s", space.name)
         results.append(_judge(config, space, picked, injected))
-    rows = [row for result in results for row in result.rows]
+    judged = attack_discriminators(models, chosen, picked, config.seed, config.runtime)
+    rows = [*(row for result in results for row in result.rows), *judged.rows]
     limits = gate(rows, config.gate)
 
     details = out / "details"
     for file, columns, tables in (
         ("neighbours", NEIGHBOURS, [result.neighbours for result in results]),
         ("duplicates", DUPLICATES, [result.duplicates for result in results]),
-        ("roc", ROC, [result.roc for result in results]),
+        ("roc", ROC, [*(result.roc for result in results), judged.curves]),
         ("filtered", FILTERED, [result.filtered for result in results]),
         ("gate", GATE, [limits]),
     ):
@@ -161,6 +169,7 @@ def run(
         "gate": verdict(limits),
         "items": {side: {"searched": len(picked[side]), "of": len(data)} for side, data in chosen.items()},
         "injected": injected,
+        "discriminators": judged.reasons,
         "spaces": {result.facts.pop("space"): result.facts for result in results},
         "provenance": describe("evaluate_privacy", options, seed=config.seed, **prints),
     }

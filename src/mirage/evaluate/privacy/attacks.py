@@ -31,7 +31,14 @@ from mirage import seeds
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import Features, Space
 from mirage.evaluate.statistics import delong, halves
-from mirage.metrics.membership import by_subject, density_ratio_score, roc, tpr_at_fpr
+from mirage.metrics.membership import (
+    by_subject,
+    calibrated_score,
+    density_ratio_score,
+    nearness_score,
+    roc,
+    tpr_at_fpr,
+)
 from mirage.metrics.neighbours import Floats, pairwise
 
 FPR = 0.01
@@ -66,59 +73,62 @@ def attack(space: Space, records: Records, seed: int) -> tuple[list[dict[str, An
     Nothing is attacked with fewer than two members or non-members.
     """
     rows, curves = [], []
-    for name, (members, others) in _scored(space, records, seed):
+    for name, scores in _scored(space, records, seed):
         arm = "reference" if name in CONTROLS else "synthetic"
-        count = len(members) + len(others)
-        auc = delong(members, others)
-        ends = auc.low, auc.high
-        rows.append(row(arm, "auc", space.name, name, auc.estimate, ends, count, count))
-        rows.append(_at_low_rate(arm, space.name, name, members, others))
-        curve = roc(members, others)
-        curves.append(pd.DataFrame({"space": space.name, "attack": name, "fpr": curve.fpr, "tpr": curve.tpr}))
+        rows += success(arm, space.name, name, *scores)
+        curves.append(curve(space.name, name, *scores))
     return rows, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
 
 
-def _at_low_rate(arm: str, space: str, name: str, members: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+def success(arm: str, space: str, name: str, members: np.ndarray, others: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of one attack, by its scores of members (N,) and of others (M,), a value a subject."""
+    auc, count = delong(members, others), len(members) + len(others)
     value, ends = math.nan, UNKNOWN
     if FPR * len(others) >= 1:
         accused = tpr_at_fpr(members, others, FPR)
         value, ends = accused.found / accused.members, exact_interval(accused.found, accused.members)
-    return row(arm, "tpr_at_fpr_1", space, name, value, ends, len(members) + len(others), len(members))
+    return [
+        row(arm, "auc", space, name, auc.estimate, (auc.low, auc.high), count, count),
+        row(arm, "tpr_at_fpr_1", space, name, value, ends, count, len(members)),
+    ]
+
+
+def curve(space: str, name: str, members: np.ndarray, others: np.ndarray) -> pd.DataFrame:
+    """Operating points of one attack: space, attack, fpr, tpr."""
+    points = roc(members, others)
+    return pd.DataFrame({"space": space, "attack": name, "fpr": points.fpr, "tpr": points.tpr})
 
 
 def _scored(space: Space, records: Records, seed: int) -> Iterator[tuple[str, Scores]]:
     """Name and scores of every attack and control that the numbers of subjects allow."""
-    people = [len(np.unique(own)) for own in (records.member_subjects, records.other_subjects)]
+    subjects = records.member_subjects, records.other_subjects
+    people = [len(np.unique(own)) for own in subjects]
     if min(people) < 2:
         return
-    vectors = np.concatenate(
-        [space.table("training", records.members), space.table("heldout", records.others)]
-    )
+    sides = ("training", records.members), ("heldout", records.others)
+    vectors = np.concatenate([space.table(*side) for side in sides])
     made = space.table("synthetic", records.synthetic)
     rng = seeds.rng(seed, f"privacy/attack/{space.name}")
     cut = len(records.members)
-    subjects = records.member_subjects, records.other_subjects
-    nearness = -pairwise(vectors, iter(made), space.kind).min(axis=1).astype(np.float64)
-    parts = nearness[:cut], nearness[cut:]
-    yield "distance", (by_subject(parts[0], subjects[0])[0], by_subject(parts[1], subjects[1])[0])
+    to_made = _to_nearest(vectors, made, space)
+    nearness = nearness_score(to_made)
+    yield "distance", (by_subject(nearness[:cut], subjects[0]), by_subject(nearness[cut:], subjects[1]))
     if people[0] >= 4:
         first, second = (half[0] for half in halves(rng, subjects[0], 1))
+        own = nearness[:cut]
         yield (
             "members_only",
-            (
-                by_subject(parts[0][first], subjects[0][first])[0],
-                by_subject(parts[0][second], subjects[0][second])[0],
-            ),
+            (by_subject(own[first], subjects[0][first]), by_subject(own[second], subjects[0][second])),
         )
     if people[1] >= 4:
-        yield from _with_reference(space, vectors, made, nearness, subjects, rng)
+        yield from _with_reference(space, vectors, made, to_made, subjects, rng)
 
 
 def _with_reference(
     space: Space,
     vectors: Floats,
     made: Floats,
-    nearness: np.ndarray,
+    to_made: np.ndarray,
     subjects: Scores,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, Scores]]:
@@ -127,12 +137,17 @@ def _with_reference(
     first, second = halves(rng, subjects[1], 1)
     others, reference = first[0], vectors[cut:][second[0]]
     judged = np.concatenate([np.ones(cut, dtype=bool), others])
-    far = pairwise(vectors[judged], iter(reference), space.kind).min(axis=1).astype(np.float64)
-    scores = {"calibrated": far + nearness[judged], "no_synthetic": -far}
+    to_reference = _to_nearest(vectors[judged], reference, space)
+    scores = {
+        "calibrated": calibrated_score(to_made[judged], to_reference),
+        "no_synthetic": nearness_score(to_reference),
+    }
     if isinstance(space, Features) and min(len(made), len(reference)) >= LEAST_FOR_DENSITY:
         scores["domias"] = density_ratio_score(vectors[judged], made, reference)
     for name, values in scores.items():
-        yield (
-            name,
-            (by_subject(values[:cut], subjects[0])[0], by_subject(values[cut:], subjects[1][others])[0]),
-        )
+        yield name, (by_subject(values[:cut], subjects[0]), by_subject(values[cut:], subjects[1][others]))
+
+
+def _to_nearest(records: Floats, others: Floats, space: Space) -> np.ndarray:
+    """Distance (N,), float64, of each record from the nearest of some other items, over their views."""
+    return pairwise(records, iter(others), space.kind).min(axis=1).astype(np.float64)

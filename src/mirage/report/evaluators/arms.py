@@ -19,7 +19,7 @@ from mirage.report.chapters.base import count, listing, words
 from mirage.report.inputs import Finished
 from mirage.report.numbers import DASH, estimate, interval, number
 from mirage.report.summary import COLUMNS, pick, row_key
-from mirage.report.verdicts import Verdict, combine
+from mirage.report.verdicts import Verdict, Word, worst
 
 CLAIMS = {
     "better": ("scores better than", "score better than"),
@@ -137,14 +137,14 @@ def verdict(
         summary: from :func:`mirage.report.summary.summarise`.
         scores: metrics of each evaluation.
     """
-    sentences, found, keys = [], [], []
+    sentences, answers, keys = [], list[Word](), []
     for name, (config, _) in own.items():
         rows = [
             row
             for row in pick(summary, name, metric=scores[name].headline, kind="difference").itertuples()
             if row.arm in config.arms and uses(config.arms[row.arm], synthetic)
         ]
-        found += [row.verdict for row in rows]
+        answers.append(of_arms([row.verdict for row in rows]))
         keys += [row_key(row) for row in rows]
         title = scores[name].headline_title
         if len(rows) > MANY_ARMS:
@@ -159,7 +159,16 @@ def verdict(
         "inconclusive."
     )
     untested = ["No arm of this study is trained on synthetic data."]
-    return Verdict("Utility", combine(found, "better", "worse"), sentences or untested, rule, keys)
+    return Verdict("Utility", worst(answers), sentences or untested, rule, keys)
+
+
+def of_arms(found: Collection[str]) -> Word:
+    """The answer of one evaluation, whose arms are ways to use synthetic data of which one may do."""
+    if not found:
+        return "untested"
+    if "better" in found and "worse" not in found:
+        return "pass"
+    return "fail" if set(found) == {"worse"} else "inconclusive"
 
 
 def uses(arm: Arm, names: set[str]) -> bool:

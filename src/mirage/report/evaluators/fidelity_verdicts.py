@@ -17,7 +17,7 @@ from mirage.report.chapters.base import count, words
 from mirage.report.inputs import Finished
 from mirage.report.numbers import estimate, number
 from mirage.report.summary import pick, row_key
-from mirage.report.verdicts import Verdict, combine
+from mirage.report.verdicts import Verdict, Word, worst
 
 ENOUGH = 50
 """Images a side from which an axis can pass."""
@@ -27,6 +27,7 @@ DISTANCES = ("frechet", "frechet_pca", "kid", "sliced_wasserstein")
 SUSPICIOUS = 0.5
 """Ratio of distances below which a set lies closer to its training images than new images can."""
 Vote = Literal["worse", "better", "inconclusive"]
+ANSWERS: Mapping[Vote, Word] = {"worse": "fail", "better": "pass", "inconclusive": "inconclusive"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def rule(axis: str) -> str:
     return (
         "every measure, in every feature space, is divided by the same of other real images at equal "
         "numbers. Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
-        f"whole interval is within the tolerated ratio. Tolerated: {', '.join(told)}. Fail: in any one "
+        f"whole interval is within the tolerated ratio; a ratio without an interval says "
+        f"neither. Tolerated: {', '.join(told)}. Fail: in any one "
         "feature space half of the measures or more, of two kinds at least, are worse. Pass: more than half "
         f"of all are good, none is worse, and n is {ENOUGH} a side or more. Otherwise, and always when n is "
         f"below {FEWEST}, inconclusive; grey values alone never decide."
@@ -82,23 +84,25 @@ def rule(axis: str) -> str:
 
 def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict on an axis over all fidelity evaluations that compare images."""
-    found, sentences, keys = [], [], list[str]()
+    found, sentences, keys = list[Word](), [], list[str]()
     for name in own:
         votes = ballot(axis, pick(summary, name, kind="ratio"))
         if len(votes):
-            found.append(decide(votes))
+            found.append(ANSWERS[decide(votes)])
             keys += [row_key(row) for row in votes.itertuples()]
             sentences.append(f"{words(name)}: {_sentence(axis, votes)}")
+        elif pick(summary, name)["metric"].isin(CRITERIA[axis]).any():
+            found.append("inconclusive")
+            sentences.append(f"{words(name)}: measured, but no measure has a ratio to other real images.")
         if axis == "Fidelity":
             sentences += [f"{words(name)}: {told}" for told in suspicions(pick(summary, name, kind="ratio"))]
-    word = combine(found, "better", "worse")
-    return Verdict(axis, word, sentences or [NOTHING[axis]], rule(axis), keys)
+    return Verdict(axis, worst(found), sentences or [NOTHING[axis]], rule(axis), keys)
 
 
 def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:
     """The ratios that vote on an axis, with their ``vote`` and how far they are ``off``."""
     criteria = CRITERIA[axis]
-    kept = ratios[ratios["metric"].isin(criteria) & ratios["low"].notna()]
+    kept = ratios[ratios["metric"].isin(criteria) & ratios["estimate"].notna()]
     if "heldout" in set(kept["protocol"]):
         kept = kept[kept["protocol"] != "halves"]
     grey = kept["metric"] == "js_robust"
@@ -124,7 +128,7 @@ def suspicions(ratios: pd.DataFrame) -> list[str]:
 
 
 def vote(value: float, low: float, high: float, tolerated: float) -> Vote:
-    """What one ratio says."""
+    """What one ratio says; without an interval it abstains."""
     if tolerated < 1:
         value, low, high, tolerated = (1 / max(end, 1e-9) for end in (value, high, low, tolerated))
     if low > 1 and value > tolerated:
@@ -155,9 +159,11 @@ def _sentence(axis: str, votes: pd.DataFrame) -> str:
     worst: Any = votes.loc[votes["off"].idxmax()]
     name = CRITERIA[axis][worst["metric"]].name
     space = f", {worst['label']}" if isinstance(worst["label"], str) else ""
+    open_ended = int(votes["low"].isna().sum())
+    without = f" ({open_ended} of them without an interval, for want of patients)" if open_ended else ""
     return (
         f"of {count(len(votes), 'measure')} {(cast == 'worse').sum()} say worse than other real images, "
-        f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell. Farthest off: "
-        f"{name}{space}, {estimate(worst['estimate'], worst['low'], worst['high'], 2)} times that of other "
-        f"real images; n = {int(votes['n_items'].min())} a side."
+        f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell{without}. "
+        f"Farthest off: {name}{space}, {estimate(worst['estimate'], worst['low'], worst['high'], 2)} times "
+        f"that of other real images; n = {int(votes['n_items'].min())} a side."
     )

@@ -17,7 +17,7 @@ from mirage.report.evaluators.privacy_chapter import privacy_chapter
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.numbers import estimate, number, setting
 from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
-from mirage.report.verdicts import Verdict, Word
+from mirage.report.verdicts import Verdict, Word, worst
 
 NOVELTY_LIMITS = ("exact copies", "near copies", "copies flagged")
 DECIDE_NOVELTY = ("exact_copies", "near_copies", "flagged", "nearest")
@@ -86,7 +86,7 @@ def novelty_rule(margins: Sequence[float]) -> str:
 
 def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict over all spaces of all privacy evaluations."""
-    found, sentences = [], []
+    found, sentences = list[Word](), []
     for name, (config, (folder,)) in own.items():
         gate = pd.read_parquet(folder / "details/gate.parquet")
         copied = gate[gate["limit"].isin(NOVELTY_LIMITS)]
@@ -101,9 +101,8 @@ def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdi
             found.append("inconclusive")
         said = [*exact, *_nearer(ratios, least), *_limited(copied)]
         sentences.append(f"{words(name)}: {'; '.join(said) or 'only masks were compared, none is a copy'}.")
-    word: Word = "fail" if "fail" in found else "pass" if set(found) == {"pass"} else "inconclusive"
     rule = novelty_rule([config.novelty_margin for config, _ in own.values()])
-    return Verdict("Novelty", word, sentences, rule, _keys(own, summary, DECIDE_NOVELTY))
+    return Verdict("Novelty", worst(found), sentences, rule, _keys(own, summary, DECIDE_NOVELTY))
 
 
 def _keys(own: Mapping[str, Finished], summary: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
@@ -158,13 +157,12 @@ PRIVACY_RULE = (
 
 def privacy_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict over the gates of all privacy evaluations."""
-    found, sentences = [], []
+    found, sentences = list[Word](), []
     for name, (_, (folder,)) in own.items():
         found.append(read_json(folder / "details/privacy.json")["gate"])
         gate = pd.read_parquet(folder / "details/gate.parquet")
         sentences.append(f"{words(name)}: {_said(gate, found[-1])}.")
-    word: Word = "fail" if "fail" in found else "pass" if set(found) == {"pass"} else "inconclusive"
-    return Verdict("Privacy", word, sentences, PRIVACY_RULE, _keys(own, summary, DECIDE_PRIVACY))
+    return Verdict("Privacy", worst(found), sentences, PRIVACY_RULE, _keys(own, summary, DECIDE_PRIVACY))
 
 
 def _said(gate: pd.DataFrame, word: str) -> str:

@@ -26,6 +26,7 @@ ATTACKS = {
     "distance": "distance to the nearest synthetic item",
     "calibrated": "the same, less the distance to a reference set",
     "domias": "density ratio to a reference set (DOMIAS)",
+    "discriminator": "score by the discriminator, which is not released",
     "members_only": "control: two halves of the members",
     "no_synthetic": "control: without the synthetic set",
 }
@@ -38,8 +39,7 @@ REASONS = {
     "near_duplicate": "nearly repeats an earlier synthetic item",
 }
 NOT_TESTED = (
-    "attacks on the generator's weights, such as scores by its discriminator, which training does not keep, "
-    "and reconstruction of records by inversion",
+    "attacks on the generator's weights: reconstruction of records by inversion, likelihood of records",
     "attacks with shadow models, and attackers who know the seeds or ask the generator for more items",
     "canaries: no marked records were put into the training data to measure their exposure",
     "inference of attributes, and linkage with other data",
@@ -55,7 +55,9 @@ def privacy_chapter(
     chapter = Chapter("Privacy", "privacy")
     chapter.text(
         "Threat model: the synthetic items are released, the generator is not. The attacker has all of "
-        "them, an image of a person, and for some attacks other images of the same kind. A breach is to "
+        "them, an image of a person, and for some attacks other images of the same kind; only the attack by "
+        "the discriminator has the training's networks too, so it shows what releasing those would tell and "
+        "has no say in the gate. A breach is to "
         "learn that the person was among the training patients (membership), to find an image or a shape of "
         "the person in the set (singling out), or to link an item to its patient. Members are training "
         "patients, non-members held-out ones; a patient is accused by the most telling of all images."
@@ -76,9 +78,30 @@ def privacy_chapter(
         chapter.show(_filtered(name, config, folder, facts["spaces"], book))
     chapter.heading("What was not tested")
     chapter.points(
-        [*NOT_TESTED, "no differential privacy was used, so there is no formal guarantee (no finite epsilon)"]
+        [
+            *(
+                point
+                for name, (config, (folder,)) in own.items()
+                for point in _untested(name, config, folder)
+            ),
+            *NOT_TESTED,
+            "no differential privacy was used, so there is no formal guarantee (no finite epsilon)",
+        ]
     )
     return chapter
+
+
+def _untested(name: str, config: PrivacyEvaluation, folder: Path) -> list[str]:
+    """Generators whose discriminator could not be attacked, each with its reason."""
+    reasons = read_json(folder / "details/privacy.json")["discriminators"]
+    if not reasons:
+        made = words(config.synthetic)
+        return [f"{words(name)}: scores by a discriminator, because no generator of this study made {made}"]
+    return [
+        f"{words(name)}: scores by the discriminator of {words(generator)}, because {reason}"
+        for generator, reason in reasons.items()
+        if reason is not None
+    ]
 
 
 def residual_risk(config: PrivacyEvaluation, word: str) -> str:

@@ -21,6 +21,7 @@ from mirage.report.printing.outline import (
     text,
 )
 from mirage.report.record import Record
+from mirage.report.verdicts import COMBINED
 
 DESIGN = ("pipeline", "data", "preprocessing")
 EXPERIMENTS = ("training", "synthesis")
@@ -131,7 +132,8 @@ def _evidence(record: Record) -> dict[str, object]:
         [verdict.axis, WORDS.get(verdict.word, verdict.word), "\n".join(verdict.sentences), verdict.rule]
         for verdict in record.verdicts
     ]
-    caption = "Evidence on every axis: the verdict, the measurements behind it, and the rule that gave it."
+    caption = "Evidence on every axis: the verdict, the measurements behind it, and the rule that gave it. "
+    caption += COMBINED
     return table("evidence", ["axis", "verdict", "evidence", "rule"], rows, caption)
 
 
