@@ -88,7 +88,7 @@ def child(
     from mirage.generators import build
     from mirage.generators.base import ImageSpec
     from mirage.generators.volume_segmenter import VolumeSegmenter
-    from mirage.training.device import launch
+    from mirage.training.fabric import launch
     from mirage.training.learner import Learner
 
     arch, given, low = ROWS[row]

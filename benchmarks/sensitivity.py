@@ -20,7 +20,17 @@ from mirage.evaluate.sensitivity import ENCODER, EXPECTED, LADDERS, measure_ladd
 
 CHECKED = (ENCODER, "grey", "pixels", "image")
 """Labels of the rows that have arrows."""
-DIFFERENCES = {"kid", "frechet_infinity", "frd", "fld", "fld_gap", "c_t", "exact_copies", "near_copies"}
+DIFFERENCES = {
+    "kid",
+    "frechet_infinity",
+    "frd",
+    "frd_pca",
+    "fld",
+    "fld_gap",
+    "c_t",
+    "exact_copies",
+    "near_copies",
+}
 """Metrics that may be 0 or below."""
 DEFAULT = ["pixpca", "randconv", "radiomics"]
 

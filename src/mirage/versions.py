@@ -16,10 +16,10 @@ STAGES: dict[str, int] = {
     "encode_ssl": 1,
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
-    "evaluate_fidelity": 2,
+    "evaluate_fidelity": 3,
     "evaluate_privacy": 3,
-    "report": 5,
-    "overview": 1,
+    "report": 6,
+    "overview": 2,
     "print": 1,
     "latex": 1,
 }

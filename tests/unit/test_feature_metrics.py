@@ -488,6 +488,20 @@ def test_novelty_metrics_tell_copies_from_a_fresh_sample() -> None:
     assert abs(good.divergence) < 10
 
 
+def test_feature_likelihood_does_not_reward_a_larger_set() -> None:
+    """A poor set of four times as many points is as poor, and copies are found in it as before."""
+    training, heldout, copied, _ = copies_and_fresh()
+    poor, many = (normal(count, 6, 8, 0.7) for count in (300, 1200))
+    subjects = np.arange(300)
+    few, more = (
+        novelty.feature_likelihood(training, heldout, one, subjects, rng()).divergence for one in (poor, many)
+    )
+    assert few > 10
+    assert more == pytest.approx(few, rel=0.3)
+    repeated = np.tile(copied, (4, 1))
+    assert novelty.feature_likelihood(training, heldout, repeated, subjects, rng()).gap < -100
+
+
 def test_distances_of_copies_by_hand() -> None:
     """A copy is never authentic, nothing stands out between two at distance 0, and ties are not counted."""
     assert novelty.authentic(np.array([0.0, 0.4, 2.0]), np.array([1.0, 1.0, 1.0])).tolist() == [

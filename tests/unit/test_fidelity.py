@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -222,6 +223,7 @@ def test_the_job_hands_on_the_resources_that_it_was_given(
     """`runtime` decides no result and is no option of the job, so it comes from its threads and resources."""
     seen: list[Any] = []
     monkeypatch.setattr("mirage.evaluate.run_set", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr("mirage.log.log_to", lambda path: nullcontext())  # it would take pytest's output away
     options = {"evaluator": "fidelity", "real": "toy", "synthetic": "made"}
     job = SimpleNamespace(
         params=SimpleNamespace(options={"options": options}),

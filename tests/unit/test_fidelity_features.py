@@ -32,12 +32,12 @@ from mirage.evaluate.fidelity.single_features import single_features
 from mirage.metrics.distances import frechet_distance, frechet_pca
 from mirage.metrics.kernels import kernel_distance
 from mirage.metrics.manifold import prdc
-from mirage.report.evaluators.fidelity_verdicts import axis_verdict, decide, vote
+from mirage.report.evaluators.fidelity_verdicts import FIDELITY, axis_verdict, decide, vote
 from mirage.report.summary import COLUMNS
 
 ENCODERS = ("pixpca", "randconv")
 SPLITS = {"train": 24, "test": 24}
-OF_SETS = {"kid", "sliced_wasserstein", "precision", "recall", "density", "coverage", "vendi", "c2st"}
+OF_SETS = {"kid", "sliced_wasserstein", "precision", "recall", "density", "coverage", "vendi"}
 
 
 def names(*counts: int) -> Patients:
@@ -144,6 +144,19 @@ def test_what_numbers_do_not_allow_is_refused_with_a_reason() -> None:
     assert plan(Patients.of(np.zeros(4), np.empty(0), np.arange(4)), 20, 0) is None
 
 
+def test_a_fresh_sample_is_not_told_apart_though_training_items_are() -> None:
+    """As an encoder does that was fitted on training items: these lie elsewhere than all that is new."""
+    values = points(4, 60, 60, 60)
+    values[:60, 0] += 4
+    drawn = plan(names(60, 60, 60), 60, 0)
+    assert drawn is not None
+    rows = separability(values, names(60, 60, 60).numbers, drawn, "x", 60, 0, {})
+    found = {(row["arm"], row["kind"]): row["value"] for row in rows}
+    assert found["synthetic", "absolute"] < 0.7
+    assert found["reference", "absolute"] > 0.95
+    assert found["synthetic", "difference"] < -0.2
+
+
 def test_single_features_that_differ_are_found() -> None:
     """The one shifted feature comes first with its size, others do not; patients count once."""
     values = points(2, 80, 80, 80, dimensions=20)
@@ -173,13 +186,15 @@ def test_everything_stands_beside_its_reference(toy: Callable[..., Dataset], tmp
     for encoder in ENCODERS:
         own = metrics[metrics["label"] == encoder]
         frechet = "frechet" if encoder == "pixpca" else "frechet_pca"
-        assert set(own["metric"]) >= OF_SETS | {"medigan_fid_ratio", frechet}
+        medigan = "medigan_fid_ratio" + frechet.removeprefix("frechet")
+        assert set(own["metric"]) >= OF_SETS | {medigan, frechet}
         assert set(own["n_items"]) == {24}
         ratios = own[(own["kind"] == "ratio") & own["metric"].isin(OF_SETS)]
         assert set(ratios["metric"]) == OF_SETS
         assert ((ratios["low"] < 1.1) & (ratios["high"] > 0.9)).mean() > 0.7
-        medigan = value(own, "medigan_fid_ratio")
-        assert medigan == pytest.approx(1 / value(own, frechet, kind="ratio"))
+        assert value(own, medigan) == pytest.approx(1 / value(own, frechet, kind="ratio"))
+        apart = value(own, "c2st") - value(own, "c2st", "reference")
+        assert value(own, "c2st", kind="difference") == pytest.approx(apart)
     assert value(metrics, "ms_ssim", kind="ratio") == pytest.approx(1, abs=0.4)
     assert value(metrics, "mask_contrast", kind="ratio") > 0
     told = facts(tmp_path / "out")
@@ -279,19 +294,22 @@ def test_other_data_can_be_held_out(toy_dataset: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "tolerated", "said"),
+    ("ends", "metric", "said"),
     [
-        ((2.0, 1.6, 2.5), 1.5, "worse"),
-        ((1.4, 1.2, 1.6), 1.5, "inconclusive"),
-        ((1.1, 0.9, 1.4), 1.5, "better"),
-        ((0.7, 0.6, 0.8), 0.9, "worse"),
-        ((1.0, 0.95, 1.05), 0.9, "better"),
-        ((0.92, 0.85, 1.0), 0.9, "inconclusive"),
+        ((2.0, 1.6, 2.5), "kid", "worse"),
+        ((1.4, 1.2, 1.6), "kid", "inconclusive"),
+        ((1.1, 0.9, 1.4), "kid", "better"),
+        ((0.7, 0.6, 0.8), "precision", "worse"),
+        ((1.0, 0.95, 1.05), "precision", "better"),
+        ((0.92, 0.85, 1.0), "precision", "inconclusive"),
+        ((0.2, 0.1, 0.3), "c2st", "worse"),
+        ((0.05, 0.01, 0.12), "c2st", "inconclusive"),
+        ((-0.02, -0.1, 0.06), "c2st", "better"),
     ],
 )
-def test_a_ratio_votes(ratio: tuple[float, float, float], tolerated: float, said: str) -> None:
-    """Beyond what is tolerated and decidedly off 1; wholly within; else it abstains."""
-    assert vote(*ratio, tolerated) == said
+def test_a_measure_votes(ends: tuple[float, float, float], metric: str, said: str) -> None:
+    """Beyond what is tolerated and decidedly off real images; wholly within; else it abstains."""
+    assert vote(*ends, FIDELITY[metric]) == said
 
 
 RATIOS = {
@@ -315,7 +333,7 @@ RATIOS = {
 )
 def test_what_was_measured_is_not_called_untested(ratios: str, word: str, told: str) -> None:
     """A ratio that has no interval abstains, and the sentence says so."""
-    metrics, found = ("kid", "c2st", "precision"), RATIOS[ratios]
+    metrics, found = ("kid", "frechet", "precision"), RATIOS[ratios]
     rows = [] if found is None else [("kid", "absolute", 0.1, 0.0, 0.2)]
     rows += [(metric, "ratio", *ends) for metric, ends in zip(metrics, found or [], strict=False)]
     summary = pd.DataFrame(rows, columns=["metric", "kind", "estimate", "low", "high"]).assign(

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mirage.cli import app
 from mirage.config import load_config
-from mirage.errors import MirageError
+from mirage.errors import LeakError, MirageError
 from mirage.folders.look import look
 from mirage.folders.project import check_free, started, write_project
 from mirage.folders.study import Request, Study, make_study
@@ -90,8 +90,13 @@ def test_without_a_holdout_subjects_are_set_aside_and_privacy_is_not_judged(fold
 
 
 def test_subjects_are_one_namespace_of_both_real_folders(folders: dict[str, str]) -> None:
-    """A patient with images in both is found by his name."""
-    datasets = study_of(folders, subjects=r"(\d)\d\.png").config["datasets"]
+    """What a person calls a patient is one in both; one who has images in both is refused at once."""
+    held = Path(folders["real_holdout"])
+    for file in held.iterdir():
+        file.rename(held / f"9{file.name}")
+    with pytest.raises(LeakError, match=r"9 of 9 subjects are in .*train too: 00, 01.* and 1 more"):
+        study_of(folders, subjects=r"(\d\d)\.png")
+    datasets = study_of(folders, subjects=r"(\d+)\.png").config["datasets"]
     spaces = [datasets[name]["source"].get("namespace") for name in datasets]
     assert spaces == ["judged", "judged", None]
 
@@ -147,6 +152,17 @@ def test_other_files_are_left_out_and_bad_ones_are_remarked(folders: dict[str, s
     assert study.config["datasets"]["training"]["source"]["exclude"] == ["*.csv", "*.txt", "README"]
     assert any("1 *.csv, 1 *.txt, 1 README" in remark for remark in study.remarks)
     assert any("1 of 40 opened images cannot be used" in remark for remark in study.remarks)
+
+
+def test_a_look_at_some_of_the_files_says_so(tmp_path: Path) -> None:
+    """Of many volumes a few are opened, and the user reads how many of how many."""
+    folders = {
+        key: str(fill(tmp_path / key, seed, count, shape=(8, 8, 8), suffix=".nii.gz"))
+        for seed, (key, count) in enumerate({"real_train": 9, "real_holdout": 8, "synthetic": 8}.items())
+    }
+    said = [remark for remark in study_of(folders).remarks if "were opened" in remark]
+    assert len(said) == 1
+    assert "real_train: 8 of 9 files were opened" in said[0]
 
 
 def test_names_of_other_systems_and_languages_are_kept(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from mirage.files import write_json
 from mirage.report import build_overview, verdicts
 from mirage.report.book import Book, Cell
 from mirage.report.chapters.base import Block, Chapter
+from mirage.report.evaluators import term
 from mirage.report.html import MARKS, Page, render
 from mirage.report.images import Tile
 from mirage.report.record import FILE, FORMAT
@@ -173,6 +174,21 @@ def test_overview_sets_studies_side_by_side(overview: Path) -> None:
     assert studies["datasets"].tolist() == [2, 2]
     assert "\u22120.250 [\u22120.500, \u22120.125]" in text
     assert "Good." in text
+    assert "F1, difference" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("dice/WT", "Dice of WT"),
+        ("kid", "kernel distance (KID)"),
+        ("auc", "membership attack (AUC)"),
+        ("new_one", "new one"),
+    ],
+)
+def test_numbers_side_by_side_have_the_names_of_the_field(metric: str, title: str) -> None:
+    """Whichever evaluator measured them; one that none names is told by its own name."""
+    assert term(metric) == title
 
 
 def test_catalogue_page_tells_what_became_of_each_item(overview: Path) -> None:

@@ -29,8 +29,8 @@ from mirage.generators.base import ImageSpec
 from mirage.training import state as state_module
 from mirage.training.augment import augment
 from mirage.training.batches import batches, step_items
-from mirage.training.device import launch
 from mirage.training.ema import EMA
+from mirage.training.fabric import launch
 from mirage.training.history import TrainingDivergedError
 from mirage.training.learner import sampling_weights
 from mirage.training.loop import TimeBudgetReached

@@ -19,8 +19,9 @@ def unfilled():
         for name, value in job.resources.items()
         if PLACEHOLDER in str(value)
     }
+    settings = workflow.executor_settings  # none, of an executor that has no options of its own
     given = {
-        **vars(workflow.executor_settings),
+        **(vars(settings) if settings else {}),
         "container_image": workflow.remote_execution_settings.container_image,
     }
     asked |= {
@@ -28,7 +29,7 @@ def unfilled():
         for name, value in given.items()
         if PLACEHOLDER in str(value)
     }
-    partitions = getattr(workflow.executor_settings, "partition_config", None)
+    partitions = getattr(settings, "partition_config", None)
     if partitions is not None:
         names = yaml.safe_load(Path(partitions).read_text(encoding="utf-8"))
         asked |= {

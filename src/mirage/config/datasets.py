@@ -187,10 +187,10 @@ class FolderSource(SourceEntry):
     @field_validator("subject")
     @classmethod
     def _subject(cls, expression: str | None) -> str | None:
-        return _with_group(expression)
+        return with_group(expression)
 
 
-def _with_group(expression: str | None) -> str | None:
+def with_group(expression: str | None) -> str | None:
     """A regular expression whose first group is the subject, or None."""
     if expression is not None:
         try:
@@ -290,7 +290,7 @@ class BratsSource(SourceEntry):
     @field_validator("subject")
     @classmethod
     def _subject(cls, expression: str | None) -> str | None:
-        return _with_group(expression)
+        return with_group(expression)
 
 
 class MsdBrainSource(SourceEntry):

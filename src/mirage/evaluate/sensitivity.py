@@ -154,7 +154,7 @@ EXPECTED: Mapping[str, Mapping[str, int]] = {
     "frechet_pca": {**_SPOILT, "copies": -1},
     "kid": {**_SPOILT, "copies": -1},
     "sliced_wasserstein": _SPOILT,
-    "medigan_fid_ratio": {"blur": -1, "noise": -1, "modes": -1},
+    "medigan_fid_ratio_pca": {"blur": -1, "noise": -1, "modes": -1},
     "c2st": {"blur": 1, "noise": 1, "modes": 1},
     "precision": {"blur": -1, "noise": -1},
     "density": {"blur": -1, "noise": -1},

@@ -9,14 +9,16 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from mirage.config.datasets import DatasetConfig
-from mirage.errors import DataError, LeakError
+from mirage.config.datasets import DatasetConfig, with_group
+from mirage.errors import ConfigError, DataError, LeakError
 from mirage.folders.look import Look, look
 from mirage.folders.masks import label_values, pattern_in, source_options
 from mirage.folders.scale import prepare_options
 
 LEAST_IMAGES = 8
 """Fewer images of a side say nothing of their distribution: neighbours are sought among five."""
+NAMED = 8
+"""How many patients an error names."""
 SET_ASIDE = 0.3
 """Share of the subjects that is held out where no folder of held-out images is given."""
 OPTIONS = {"training": "--real-train", "heldout": "--real-holdout", "synthetic": "--synthetic"}
@@ -82,9 +84,10 @@ def make_study(request: Request) -> Study:
     """Look into the folders and write down how they are prepared, compared and reported.
 
     Raises:
+        ConfigError: an expression for the subjects that finds none.
         LayoutError: a folder is missing or empty.
         DataError: images that cannot be read or compared, too few of them, masks that are not found.
-        LeakError: one folder is given twice, or lies inside another.
+        LeakError: one folder is given twice, or lies inside another; a patient has images in both real ones.
     """
     _refuse_overlaps(request)
     patterns = _given_patterns(request)
@@ -94,6 +97,7 @@ def make_study(request: Request) -> Study:
     }
     for name, found in looks.items():
         _refuse_too_little(found, name)
+    _refuse_shared_subjects(request, looks)
     masks = _masks(request, looks, patterns)
     prepare, remarks = prepare_options(looks, request.size, request.window)
     if request.utility:
@@ -137,6 +141,28 @@ def _refuse_overlaps(request: Request) -> None:
                 f"{OPTIONS[first]} and {OPTIONS[second]} are one folder, {request.folders[first]}; "
                 f"{MEND[frozenset((first, second))]}"
             )
+
+
+def _refuse_shared_subjects(request: Request, looks: Mapping[str, Look]) -> None:
+    """Refuse a patient of both real folders by his name; where names tell no patients, pixels do so later."""
+    if request.subjects is None or request.real_holdout is None:
+        return
+    try:
+        expression = re.compile(with_group(request.subjects) or "")
+    except ValueError as error:
+        raise ConfigError(f"--subjects {request.subjects!r}: {error}") from error
+    people = [
+        {found[1] for file in looks[name].files if (found := expression.search(file))}
+        for name in ("training", "heldout")
+    ]
+    shared = sorted(set.intersection(*people))
+    if shared:
+        more = f" and {len(shared) - NAMED} more" if len(shared) > NAMED else ""
+        named = f"{', '.join(shared[:NAMED])}{more}"
+        raise LeakError(
+            f"--real-holdout {request.real_holdout}: {len(shared)} of {len(people[1])} subjects are in "
+            f"--real-train {request.real_train} too: {named}; images of one patient belong into one folder"
+        )
 
 
 def _refuse_too_little(found: Look, name: str) -> None:
@@ -266,6 +292,11 @@ def _remarks(request: Request, looks: Mapping[str, Look]) -> list[str]:
         if found.left_out:
             listed = ", ".join(f"{count} {glob}" for glob, count in sorted(found.left_out.items()))
             remarks.append(f"{found.folder}: files that are no images were left out ({listed}).")
+        if found.opened < len(found.files):
+            remarks.append(
+                f"{found.folder}: {found.opened} of {len(found.files)} files were opened to choose size and "
+                "grey values; all of them are prepared and compared."
+            )
         if found.failed:
             remarks.append(
                 f"{found.folder}: {len(found.failed)} of {found.opened} opened images cannot be used and are "

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,9 @@ from mirage.files import atomic_path, file_digest, read_json, write_json
 from mirage.generators import build, generator_class
 from mirage.generators.base import Generator, ImageSpec
 from mirage.training.learner import discriminator_weights, load_weights, sampling_weights
-from mirage.training.loop import TrainingResult
+
+if TYPE_CHECKING:
+    from mirage.training.loop import TrainingResult
 
 FORMAT_VERSION = 1
 

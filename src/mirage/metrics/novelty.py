@@ -140,8 +140,8 @@ class Likelihood:
     Attributes:
         divergence: FLD, of held-out points under the mixture around synthetic points, less that under a
             mixture around training points; 0: as good as real points, higher: worse.
-        gap: of training points less that of held-out points under the mixture around synthetic points.
-            Somewhat below 0 always, as bandwidths are fitted to training points; far below: overfitted.
+        gap: of the training points that bandwidths were fitted to, less that of held-out points, under the
+            mixture around synthetic points. Somewhat below 0 always, by the fit; far below: overfitted.
         reference_gap: the same of the mixture around training points, which copies nothing.
     """
 
@@ -163,13 +163,16 @@ def feature_likelihood(
     a training point shrinks to it and explains nothing else. The published code z-scores on held-out points
     and fits by gradient steps; here nothing is fitted to held-out points, and the fit is EM until it settles.
 
+    The mixture around training points, which is the reference, needs half of the subjects as centres and the
+    others to be fitted to. The synthetic mixture gets as many centres and is fitted to the same points, since
+    a mixture of more Gaussians is the better one whatever they are. The halves then change places.
+
     Args:
         training: (N, D), float, of two subjects or more.
         heldout: (H, D), real points that no generator has seen.
         synthetic: (M, D).
-        subjects: (N,), subject of each training point; the real mixture is around half of the subjects and
-            fitted to the others.
-        rng: halves the subjects, and draws centres where one set has more.
+        subjects: (N,), subject of each training point.
+        rng: halves the subjects, and draws as many centres of either set as the smaller one has.
     """
     training, heldout, synthetic = check_points(training, heldout, synthetic, least=1)
     names = np.unique(subjects)
@@ -184,11 +187,14 @@ def feature_likelihood(
         (points[:, varies] - centre) / spread[varies] for points in (training, heldout, synthetic)
     )
     half = np.isin(subjects, rng.permutation(names)[: len(names) // 2])
-    centres = known[half]
-    count = min(len(centres), len(made))
-    seen, real = _losses(known[~half], _some(centres, count, rng), held)
-    fitted, unseen = _losses(known, made, held)
-    return Likelihood(100 * (unseen - real), 100 * (fitted - unseen), 100 * (seen - real))
+    found = []
+    for own in (half, ~half):
+        count = min(int(own.sum()), len(made))
+        seen, real = _losses(known[~own], _some(known[own], count, rng), held)
+        fitted, unseen = _losses(known[~own], _some(made, count, rng), held)
+        found.append((unseen - real, fitted - unseen, seen - real))
+    divergence, gap, reference_gap = 100 * np.mean(found, axis=0)
+    return Likelihood(float(divergence), float(gap), float(reference_gap))
 
 
 def _losses(points: Floats, centres: Floats, heldout: Floats) -> tuple[float, float]:

@@ -62,8 +62,8 @@ def write_ledger(stages: Sequence[Stage], scale: str) -> None:
     ledger = _read(YAML)
     entries = {stage.name: stage.entry(scale) for stage in stages}
     ledger["stages"] = dict(sorted({**ledger.get("stages", {}), **entries}.items()))
-    made = (Path(path) for stage in stages for path in stage.makes)
-    for study in [path.parent for path in made if path.name == "report.html"]:
+    stored = (Path(path) for stage in stages for path in stage.stored)
+    for study in [path for path in stored if path.parent.name == "studies"]:
         metrics = ledger.get("metrics", [])
         ledger["metrics"] = [*metrics, *{f"{study}/summary.json"}.difference(metrics)]
         others = [plot for plot in ledger.get("plots", []) if not str(plot).startswith(f"{study}/figures/")]

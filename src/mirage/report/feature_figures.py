@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,13 +13,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from mirage.report.figures import INK, MARKERS, PALETTE, WIDTH, style
+from mirage.report.numbers import setting
 
 SIDES = {
     "training": ("real, training", PALETTE[0], "o"),
     "heldout": ("real, held out", PALETTE[2], "^"),
     "synthetic": ("synthetic", PALETTE[1], "s"),
 }
-MARKS = [0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 20, 50, 100]
+MARKS = (
+    *(10.0**power for size in range(9) for power in (size, -size)),
+    *(digit * 10.0**power for digit in (2, 5) for power in range(-3, 4)),
+    *(0.8, 1.25),
+)
+"""Where an axis of ratios may be marked, round numbers first."""
+MOST_MARKS = 7
 
 
 def ratios(panels: Mapping[str, pd.DataFrame], encoders: Sequence[str]) -> Figure:
@@ -72,9 +80,8 @@ def _ratio_panel(axis: Axes, rows: pd.DataFrame, encoders: Sequence[str]) -> Non
     known = known[np.isfinite(known) & (known > 0)]
     low, high = min(0.8, known.min(initial=1.0) / 1.1), max(1.25, known.max(initial=1.0) * 1.1)
     axis.set_xlim(low, high)
-    shown = [mark for mark in MARKS if low <= mark <= high]
-    marks = _spread(shown)
-    axis.set_xticks(marks, [str(mark) for mark in marks])
+    marks = _spread(low, high)
+    axis.set_xticks(marks, [_mark(mark) for mark in marks])
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("synthetic over real (95 % interval)")
     axis.grid(axis="y", visible=False)
@@ -82,12 +89,18 @@ def _ratio_panel(axis: Axes, rows: pd.DataFrame, encoders: Sequence[str]) -> Non
     axis.spines["left"].set_visible(False)
 
 
-def _spread(marks: Sequence[float]) -> list[float]:
-    """At most six of the marks, 1 among them."""
-    if len(marks) <= 6:
-        return list(marks)
-    few = [mark for mark in marks if mark not in (0.8, 1.25)]
-    return few if len(few) <= 6 else sorted({1, *few[::2]})
+def _spread(low: float, high: float) -> list[float]:
+    """Marks of a logarithmic axis with room for their labels between them, 1 among them."""
+    room = math.log(high / low) / MOST_MARKS
+    kept: list[float] = []
+    for mark in MARKS:
+        if low <= mark <= high and all(abs(math.log(mark / other)) >= room for other in kept):
+            kept.append(mark)
+    return sorted(kept)
+
+
+def _mark(mark: float) -> str:
+    return setting(mark) if 1e-3 <= mark <= 1e4 else f"$10^{{{round(math.log10(mark))}}}$"
 
 
 def maps(places: pd.DataFrame, titles: Mapping[str, str]) -> Figure:

@@ -17,6 +17,8 @@ from mirage.files import atomic_path
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.catalogue import ELSEWHERE, MISSING, Covered, coverage, coverage_table
 from mirage.report.chapters.base import Chapter, words
+from mirage.report.evaluators import term
+from mirage.report.evaluators.privacy_chapter import ATTACKS
 from mirage.report.html import Page, render
 from mirage.report.numbers import DASH, estimate
 from mirage.report.record import Record, read_record
@@ -27,6 +29,9 @@ from mirage.report.verdicts import AXES, Verdict
 INDEX, CATALOGUE = "index.html", "catalogue.html"
 NAMES = ("evaluation", "arm", "metric", "label", "protocol", "kind")
 """Columns of the summary that are text, even where it is all digits."""
+
+PROTOCOLS = {"heldout": "beside held-out images", "halves": "beside halves of the real images", **ATTACKS}
+"""Reference or attack -> what it is called; of the others the measure itself tells."""
 
 
 @dataclass(frozen=True)
@@ -170,14 +175,11 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
         for verdict in one.record.verdicts:
             for key in verdict.decided_by:
                 row = one.numbers[key]
-                label = ", ".join(part for part in (row.label, row.protocol) if isinstance(part, str))
-                told_of = f"{words(row.metric)}{f' ({label})' if label else ''}"
-                kind = "" if row.kind == "absolute" else f", {row.kind}"
                 rows.append(
                     [
                         Cell(one.record.title, links=[(one.record.study, one.link("findings"))]),
                         Cell(verdict.axis),
-                        Cell(f"{told_of}{kind}", note=f"{words(row.evaluation)}, {words(row.arm)}"),
+                        Cell(_measure(row), note=_of_what(row)),
                         Cell(
                             estimate(row.estimate, row.low, row.high, sign=row.kind == "difference"),
                             number=True,
@@ -191,6 +193,20 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
     )
     data = pd.DataFrame(records).drop(columns="Index", errors="ignore")
     return book.table("numbers", ["study", "axis", "number", "value"], rows, caption=caption, data=data)
+
+
+def _measure(row: Any) -> str:
+    """What a row of the summary measures; a ratio has no unit."""
+    if row.kind == "absolute":
+        return term(row.metric)
+    return f"{term(row.metric).split(' (')[0]}, {row.kind}"
+
+
+def _of_what(row: Any) -> str:
+    """Evaluation and arm, and the feature space, channel or attack."""
+    label = words(row.label) if isinstance(row.label, str) else ""
+    beside = PROTOCOLS.get(row.protocol, "")
+    return ", ".join(filter(None, [words(row.evaluation), words(row.arm), label, beside]))
 
 
 def _study_table(told: Sequence[Told], book: Book) -> Exhibit:

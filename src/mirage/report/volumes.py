@@ -39,6 +39,11 @@ def fullest_slice(mask: np.ndarray) -> int:
     return int(counts.argmax()) if counts.any() else len(mask) // 2
 
 
+def slice_words(labelled: bool) -> str:
+    """What :func:`fullest_slice` is of a volume with or without labels."""
+    return "the axial slice with the most labelled voxels" if labelled else "the middle axial slice"
+
+
 def centre_of(mask: np.ndarray) -> Place:
     """The foreground voxel (d, h, w) nearest to the centre of mass of a mask; the middle without any."""
     where = np.argwhere(mask)

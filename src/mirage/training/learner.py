@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from mirage import seeds
@@ -17,6 +16,9 @@ from mirage.training.batches import micro_batches
 from mirage.training.device import average_in_place, gather, seed_noise
 from mirage.training.ema import EMA
 from mirage.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Learner:

@@ -16,7 +16,8 @@ from mirage.config.generators import TrainingOptions
 from mirage.data import Items
 from mirage.errors import TimeBudgetReached
 from mirage.training.batches import batches
-from mirage.training.device import average, launch, workers_of_rank
+from mirage.training.device import average, workers_of_rank
+from mirage.training.fabric import launch
 from mirage.training.history import History
 from mirage.training.learner import Learner
 from mirage.training.previews import write_grid

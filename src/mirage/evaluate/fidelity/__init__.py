@@ -8,7 +8,8 @@ compared and how the intervals come about. What is measured:
 in the feature space of every encoder (label: the encoder)      :mod:`mirage.evaluate.fidelity.spaces`
 ``frechet``, or ``frechet_pca`` with fewer images than features Fréchet distance
 ``frechet_infinity``                                            the same at infinitely many images
-``medigan_fid_ratio``                                           real-real over real-synthetic ``frechet``
+``medigan_fid_ratio``                                           real-real over real-synthetic ``frechet``;
+                                                                with ``_pca`` of ``frechet_pca``, as ``frd``
 ``frd``                                                         its logarithm, of radiomic features
 ``kid``, ``sliced_wasserstein``                                 kernel distance; by random projections
 ``precision``, ``density``                                      share of synthetic images among real ones
@@ -111,9 +112,9 @@ def run(
         models: not looked at.
 
     Writes:
-        ``metrics.parquet``: the tidy columns and ``kind`` (absolute or ratio), ``protocol``, ``low``,
-        ``high``, ``n_items``, ``n_subjects``; ``label`` is the encoder, the channel or null; arms
-        ``synthetic`` and ``reference``.
+        ``metrics.parquet``: the tidy columns and ``kind`` (absolute, ratio, or difference of ``c2st``),
+        ``protocol``, ``low``, ``high``, ``n_items``, ``n_subjects``; ``label`` is the encoder, the channel or
+        null; arms ``synthetic`` and ``reference``.
         ``details/histogram.parquet``: profile, side (real: training split; synthetic), channel, bin_lo,
         bin_hi, count, density per grey value.
         ``details/embeddings.parquet``: encoder, method (pca or tsne), side, item_id, x, y.

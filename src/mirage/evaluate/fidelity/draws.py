@@ -85,7 +85,7 @@ class Patients:
         """At most so many items of each side, whole patients as far as they go, and which of each side."""
         rng = seeds.rng(seed, "fidelity/sample")
         sides = (self.training, self.heldout, self.synthetic)
-        training, heldout, synthetic = (_pick(rng, side, min(most, len(side))) for side in sides)
+        training, heldout, synthetic = (pick(rng, side, min(most, len(side))) for side in sides)
         kept = Patients.of(self.training[training], self.heldout[heldout], self.synthetic[synthetic])
         return kept, (training, heldout, synthetic)
 
@@ -139,7 +139,7 @@ def _against_heldout(patients: Patients, draws: int, seed: int) -> Plan:
 
     def draw(rng: np.random.Generator, base: int, others: int) -> Draw:
         sizes = (base, others, others)
-        picked = [first + _pick(rng, own, n) for first, own, n in zip(begin, subjects, sizes, strict=True)]
+        picked = [first + pick(rng, own, n) for first, own, n in zip(begin, subjects, sizes, strict=True)]
         return Draw(*picked)
 
     repeats = 1 if len(patients.heldout) == len(patients.synthetic) else REPEATS
@@ -163,8 +163,8 @@ def _in_halves(patients: Patients, draws: int, seed: int) -> Plan | None:
         return np.flatnonzero(~second), np.flatnonzero(second)
 
     def draw(rng: np.random.Generator, base: Ints, other: Ints, count: int) -> Draw:
-        judged = len(real) + _pick(rng, synthetic, count)
-        return Draw(base, other[_pick(rng, real[other], count)], judged)
+        judged = len(real) + pick(rng, synthetic, count)
+        return Draw(base, other[pick(rng, real[other], count)], judged)
 
     rng = seeds.rng(seed, "fidelity/equal")
     splits = [split(rng) for _ in range(REPEATS)]
@@ -178,7 +178,7 @@ def _in_halves(patients: Patients, draws: int, seed: int) -> Plan | None:
     return Plan("halves", equal, spread, count, _distinct(synthetic, real))
 
 
-def _pick(rng: np.random.Generator, subjects: Ints, count: int) -> Ints:
+def pick(rng: np.random.Generator, subjects: Ints, count: int) -> Ints:
     """``count`` items of patients in random order, all of a patient before the next one's, ascending."""
     if count == len(subjects):
         return np.arange(count)

@@ -13,9 +13,9 @@ import numpy as np
 from mirage import seeds
 from mirage.data import Items
 from mirage.evaluate.features.pixels import fitting_size, resized, scaled
-from mirage.evaluate.fidelity.draws import Floats, Ints, around
-from mirage.evaluate.fidelity.rows import SHARE, Rows, row
-from mirage.evaluate.statistics import bootstrap_weights
+from mirage.evaluate.fidelity.draws import Floats, Ints
+from mirage.evaluate.fidelity.rows import Rows, row
+from mirage.evaluate.statistics import bootstrap_interval, bootstrap_weights
 from mirage.metrics.ssim import Pyramid, compare, pyramid, random_pairs, scales_of
 
 SIDES = {2: 128, 3: 48}
@@ -49,14 +49,17 @@ def likeness(
     found = [_of(data, count, size, draws, seed, place) for place, data in enumerate(sides)]
     (own, own_draws), (other, other_draws) = found
     facts: dict[str, Any] = {"protocol": "pairs", "items": count, "subjects": count}
-    ends = [around(value, spread, count, log=False, bounds=SHARE) for value, spread in found]
+    ends = [
+        (max(low, 0.0), min(high, 1.0))
+        for low, high in (bootstrap_interval(value, spread, count) for value, spread in found)
+    ]
     rows = [
         row(arm, "ms_ssim", value, end, **facts)
         for arm, (value, _), end in zip(("synthetic", "reference"), found, ends, strict=True)
     ]
     if other > 0:
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = around(own / other, own_draws / other_draws, count, log=True)
+            ratios = bootstrap_interval(own / other, own_draws / other_draws, count, log=True)
         rows.append(row("synthetic", "ms_ssim", own / other, ratios, kind="ratio", **facts))
     else:
         absent["ratio of ms_ssim"] = "real images have nothing in common"

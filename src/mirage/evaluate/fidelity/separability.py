@@ -2,8 +2,13 @@
 
 The area under the ROC curve of a logistic regression on the features and their squares (a blurred image
 differs in spread, not in place), cross-validated with all images of a patient in one fold. 0.5: it cannot; 1:
-always. The reference asks the same of other real images. The interval resamples patients on the scores of
-the images; that other training images would have given another classifier is not in it.
+always.
+
+Synthetic images are told from held-out ones, never from training ones: an encoder that was fitted on the
+training images places these apart from all others, so that even new real images would be told from them.
+The reference is that of held-out from training images at equal numbers, and what is judged is by how much
+AUC - 0.5 exceeds its reference (kind ``difference``). The interval resamples patients on the scores of the
+images; that other training images would have given another classifier is not in it.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from mirage import seeds
-from mirage.evaluate.fidelity.draws import Floats, Ints, Plan
+from mirage.evaluate.fidelity.draws import Floats, Ints, Plan, pick
 from mirage.evaluate.fidelity.rows import Rows, planned
 from mirage.evaluate.statistics import bootstrap_weights, limits
 from mirage.metrics.points import Array
@@ -24,7 +29,7 @@ FEWEST = 10
 def separability(
     values: Array, patients: Ints, plan: Plan, label: str, draws: int, seed: int, absent: dict[str, str]
 ) -> Rows:
-    """Rows of ``c2st``, of both arms and their ratio.
+    """Rows of ``c2st``, of both arms and their difference.
 
     Args:
         values: (N, D) features of all items.
@@ -36,19 +41,21 @@ def separability(
         absent: gets why there is no row.
     """
     draw = plan.equal[0]
-    few = min(len(np.unique(patients[side])) for side in (draw.base, draw.judged, draw.reference))
+    rng = seeds.rng(seed, "fidelity/c2st/base")
+    base = draw.base[pick(rng, patients[draw.base], min(plan.count, len(draw.base)))]
+    few = min(len(np.unique(patients[side])) for side in (base, draw.judged, draw.reference))
     if few < FEWEST:
         absent["c2st"] = f"{few} patients or synthetic images on one side; at least {FEWEST} are needed"
         return []
     centred = values - values[draw.base].mean(axis=0)
     wide = np.concatenate([centred, centred**2], axis=1)
-    base_weights = _weights(patients[draw.base], draws, seed, 0)
+    new = _weights(patients[draw.reference], draws, seed, 0)
     areas = []
-    for place, other in enumerate((draw.judged, draw.reference)):
-        groups = patients[np.concatenate([draw.base, other])]
-        test = classifier_two_sample(wide[draw.base], wide[other], groups, seed=seed)
+    for place, other in enumerate((draw.judged, base)):
+        groups = patients[np.concatenate([draw.reference, other])]
+        test = classifier_two_sample(wide[draw.reference], wide[other], groups, seed=seed)
         weights = _weights(patients[other], draws, seed, 1 + place)
-        areas.append((test.auc, _resampled(test, base_weights, weights)))
+        areas.append((test.auc, _resampled(test, new, weights)))
     (own, own_draws), (real, real_draws) = areas
     first, second = plan.subjects
     return [
@@ -57,12 +64,12 @@ def separability(
         planned(
             "synthetic",
             "c2st",
-            own / real,
-            limits(own_draws / real_draws),
+            own - real,
+            limits(own_draws - real_draws),
             plan,
             min(plan.subjects),
             label,
-            kind="ratio",
+            kind="difference",
         ),
     ]
 

@@ -120,10 +120,11 @@ def compare_space(
     ):
         rows += measured(measure, sampled, encoder, absent)
     rows += separability(part, few.numbers, sampled, encoder, _samples(config, 1), config.seed, absent)
-    rows += derived(rows, frechet.name, "ratio", "medigan_fid_ratio", lambda ratio: 1 / ratio, absent)
+    form = frechet.name.removeprefix("frechet")  # one of principal components is no FID and no FRD
+    rows += derived(rows, frechet.name, "ratio", f"medigan_fid_ratio{form}", lambda ratio: 1 / ratio, absent)
     tests = None
     if table.info["encoder"] == "radiomics":
-        rows += derived(rows, frechet.name, "absolute", "frd", math.log, absent)
+        rows += derived(rows, frechet.name, "absolute", f"frd{form}", math.log, absent)
         rows += measured(Marginals(part, "feature_wasserstein1"), sampled, encoder, absent)
         tests = single_features(part, few.numbers, table.names, sampled.equal[0])
         facts["features_differing"] = {

@@ -31,6 +31,7 @@ from mirage.evaluate.statistics.hypotheses import (
 from mirage.evaluate.statistics.rates import Interval, clopper_pearson, delong, delong_difference
 from mirage.evaluate.statistics.resampling import (
     Resampled,
+    bootstrap_interval,
     bootstrap_weights,
     centred,
     halves,
@@ -48,6 +49,7 @@ __all__ = [
     "Interval",
     "Resampled",
     "Verdict",
+    "bootstrap_interval",
     "bootstrap_weights",
     "centred",
     "clopper_pearson",

@@ -96,6 +96,34 @@ def limits(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def bootstrap_interval(
+    estimate: float, draws: Floats, subjects: int, *, log: bool = False
+) -> tuple[float, float]:
+    """95 % interval from draws of subjects with replacement, see :func:`bootstrap_weights`.
+
+    Percentiles, widened about the estimate for few subjects: a bootstrap of n sees (n - 1) / n of the
+    variance, and its tails are normal where Student's are due.
+
+    Args:
+        estimate: of all subjects.
+        draws: of the resamples; those that are not finite are left out.
+        subjects: n, of the smaller set of two.
+        log: of a positive quantity, whose logarithm is taken as what varies.
+
+    Returns:
+        low, high; NaN with fewer than four subjects, and where the logarithm is asked for and there is none.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle, known = (np.log(estimate), np.log(draws)) if log else (estimate, draws)
+    if subjects < LEAST_SUBJECTS or not np.isfinite(middle):
+        return float("nan"), float("nan")
+    tail = (1 + LEVEL) / 2
+    factor = stats.t.ppf(tail, subjects - 1) / stats.norm.ppf(tail) * np.sqrt(subjects / (subjects - 1))
+    ends = [float(middle + factor * (end - middle)) for end in limits(known)]
+    low, high = np.exp(ends) if log else ends
+    return float(low), float(high)
+
+
 @dataclass(frozen=True)
 class Resampled:
     """A distance between two sets with its interval.

@@ -16,7 +16,15 @@ from mirage.report.drawing import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, TIMES, percent
-from mirage.report.volumes import fullest_slice, has_label, is_volume, label_tile, legend_of, sequence_tile
+from mirage.report.volumes import (
+    fullest_slice,
+    has_label,
+    is_volume,
+    label_tile,
+    legend_of,
+    sequence_tile,
+    slice_words,
+)
 
 EXAMPLES = 2
 REASONS = 20
@@ -164,26 +172,26 @@ def _failures(failures: pd.DataFrame, book: Book) -> Exhibit:
 
 def _examples(data: dict[str, Dataset], book: Book) -> Exhibit:
     rows, names, records = [], [], []
+    masks = any("label" in dataset.info.mask_channels for dataset in data.values())
     for name, dataset in data.items():
         view = dataset.select("train") if len(dataset.select("train")) else dataset
         picks = sorted({round(i * (len(view) - 1) / max(EXAMPLES - 1, 1)) for i in range(EXAMPLES)})
         row: list[Tile | None] = []
         for index in picks:
-            row += pair(view, index)
+            row += pair(view, index)[: 2 if masks else 1]
             records.append({"dataset": name, "item_id": view.items["item_id"].iat[index]})
         rows.append(row)
         names.append(_name(name, dataset))
-    masks = any("label" in dataset.info.mask_channels for dataset in data.values())
     caption = (
         f"Examples of the images the study starts from{' and their label masks' if masks else ''}, "
-        f"{EXAMPLES} training items of each dataset (first and last by id). "
+        f"{EXAMPLES} items of each dataset, of training where it has any (first and last by id). "
         f"{'A gap means that there is no mask.' if masks else ''}"
     )
     volumes = [dataset.info for dataset in data.values() if is_volume(dataset.info)]
     if volumes:
         caption += (
-            " Of a volume the axial slice with the most labelled voxels is shown, anterior up, in the "
-            f"channel {volumes[0].channel_names[0]}, and labels are drawn over it."
+            f" Of a volume {slice_words(masks)} is shown, anterior up, in the channel "
+            f"{volumes[0].channel_names[0]}{', and labels are drawn over it' if masks else ''}."
         )
     columns = ["image", "mask"] * EXAMPLES if masks else []
     return book.plate(

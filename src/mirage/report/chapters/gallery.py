@@ -33,7 +33,7 @@ def gallery_chapter(data: Mapping[str, Dataset], written: Sequence[Written], boo
     chapter = Chapter("Synthetic data", "synthesis")
     chapter.text(
         "Items are taken at even steps through each dataset, not picked by eye. Where a dataset has masks, "
-        "switch their outlines on to see whether the image follows its mask."
+        "compare them with the images: does each image follow its mask?"
     )
     for name, dataset in made.items():
         if is_volume(dataset.info):

@@ -32,9 +32,12 @@ from mirage.report.volumes import (
     pixel_mm,
     rgb_of,
     sequence_tile,
+    slice_words,
 )
 
 SAMPLES, MONTAGES, MIXED = 9, 2, 2
+A_ROW = 6
+"""Volumes side by side where each is one picture."""
 CANDIDATES = 12
 """Items among which those are sought of which mixing has cut off the most."""
 REMOVED = "#D55E00"
@@ -71,6 +74,7 @@ def preparation(data: Mapping[str, Dataset], book: Book) -> Exhibit | None:
     subject = next(iter(views.values())).items["subject_id"].iat[0]
     rows: list[list[Tile | None]] = []
     names, records = [], []
+    labelled = all("label" in view.info.mask_channels for view in views.values())
     for name, view in views.items():
         own = np.flatnonzero(view.items["subject_id"] == subject)
         index = int(own[0]) if len(own) else 0
@@ -95,8 +99,8 @@ def preparation(data: Mapping[str, Dataset], book: Book) -> Exhibit | None:
     channel = next(iter(views.values())).info.channel_names[0]
     caption = (
         f"What preparation made of a training subject, {channel}, the same one of every dataset that has it, "
-        "in three planes through its tumour: as the networks see it and, where voxels are not cubes, in true "
-        f"proportions. {told}."
+        f"in three planes through {'its tumour' if labelled else 'its middle'}: as the networks see it and, "
+        f"where voxels are not cubes, in true proportions. {told}."
     )
     return book.plate(
         "preparation", rows, columns=PLANES, names=names, data=pd.DataFrame(records), caption=caption
@@ -113,7 +117,8 @@ def _cuts(dataset: Dataset) -> str:
     if options.get("crop") == "brain":
         done.append("cut to the brain")
     if options.get("fit") == "stretch":
-        done.append(f"stretched or squeezed to the stored size by {options.get('interpolation')} neighbour")
+        how = "nearest neighbour" if options.get("interpolation") == "nearest" else "linear interpolation"
+        done.append(f"stretched or squeezed to the stored size by {how}")
     return listing(done) if done else "nothing cut off"
 
 
@@ -132,16 +137,21 @@ def gallery(name: str, dataset: Dataset, told: str, book: Book) -> Exhibit:
         if labelled:
             row.append(label_tile(dataset, index, mask, "axial", at) if has_label(dataset, index) else None)
         rows.append(row)
+    alone = len(rows[0]) == 1
+    if alone:  # volumes stand side by side where each is one picture
+        tiles = [tile for row in rows for tile in row]
+        rows = [tiles[start : start + A_ROW] for start in range(0, len(tiles), A_ROW)]
     shown = dataset.items.iloc[picks][["item_id", "origin", "mask_origin"]]
     caption = (
-        f"Volumes of {words(name)}, {len(picks)} of {count(len(dataset), 'volume')}: the axial slice with "
-        f"the most labelled voxels, anterior up, the patient's right on the left, in every sequence. {told}"
+        f"Volumes of {words(name)}, {len(picks)} of {count(len(dataset), 'volume')}: "
+        f"{slice_words(labelled)}, anterior up, the patient's right on the left"
+        f"{'' if alone else ', in every channel'}. {told}"
     )
     return book.plate(
         f"gallery/{name}",
         rows,
-        columns=[*info.channel_names, *(["labels"] if labelled else [])],
-        names=list(shown["item_id"]),
+        columns=[] if alone else [*info.channel_names, *(["labels"] if labelled else [])],
+        names=[] if alone else list(shown["item_id"]),
         data=pd.DataFrame(shown),
         caption=caption,
         side=128,
@@ -154,42 +164,49 @@ def montage(name: str, dataset: Dataset, book: Book) -> Exhibit:
     info = dataset.info
     picks = evenly(len(dataset), MONTAGES)
     labelled = "label" in info.mask_channels
+    alone = len(info.channel_names) == 1 and not labelled
     rows: list[list[Tile | None]] = []
     names, records = [], []
     for index in picks:
         mask, item = _mask(dataset, index), dataset.items["item_id"].iat[index]
         at = centre_of(mask)
-        for plane in PLANES:
-            row: list[Tile | None] = [
-                sequence_tile(dataset, index, c, plane, at) for c in range(len(info.channel_names))
-            ]
-            if labelled:
-                row.append(label_tile(dataset, index, mask, plane, at) if has_label(dataset, index) else None)
-            rows.append(row)
-            names.append(f"{item}, {plane}")
+        if alone:
+            rows.append([sequence_tile(dataset, index, 0, plane, at) for plane in PLANES])
+            names.append(str(item))
+        else:
+            rows += _by_plane(dataset, index, mask, at)
+            names += [f"{item}, {plane}" for plane in PLANES]
         records.append({"item_id": item, "d": at[0], "h": at[1], "w": at[2]})
-    overlay = (
-        f"The last column has the labels over {info.channel_names[0]}; switch their outline on over the "
-        "sequences."
-        if labelled
-        else ""
-    )
+    overlay = f"The last column has the labels over {info.channel_names[0]}." if labelled else ""
+    centre = "the tumour" if labelled else "the volume"
     caption = (
-        f"Three planes through the centre of the tumour of {len(picks)} of {count(len(dataset), 'volume')} "
-        f"of {words(name)}, in true proportions ({_spacing_words(dataset, picks[0])} a voxel, "
+        f"Three planes through the centre of {centre}, {len(picks)} of {count(len(dataset), 'volume')} of "
+        f"{words(name)}, in true proportions ({_spacing_words(dataset, picks[0])} a voxel, "
         f"D{TIMES}H{TIMES}W); superior or anterior up, the patient's right on the left in axial and coronal "
         f"planes, anterior on the left in sagittal ones. {overlay}".strip()
     )
     return book.plate(
         f"montage/{name}",
         rows,
-        columns=[*info.channel_names, *(["labels"] if labelled else [])],
+        columns=PLANES if alone else [*info.channel_names, *(["labels"] if labelled else [])],
         names=names,
         data=pd.DataFrame(records),
         caption=caption,
         side=150,
         legend=legend_of(info.labels) if labelled else (),
     )
+
+
+def _by_plane(dataset: Dataset, index: int, mask: np.ndarray, at: Place) -> list[list[Tile | None]]:
+    """A row a plane through a voxel, a column a channel, labels last."""
+    rows: list[list[Tile | None]] = []
+    for plane in PLANES:
+        channels = range(len(dataset.info.channel_names))
+        row: list[Tile | None] = [sequence_tile(dataset, index, c, plane, at) for c in channels]
+        if "label" in dataset.info.mask_channels:
+            row.append(label_tile(dataset, index, mask, plane, at) if has_label(dataset, index) else None)
+        rows.append(row)
+    return rows
 
 
 def mixing(name: str, dataset: Dataset, data: Mapping[str, Dataset], book: Book) -> Exhibit | None:

@@ -7,7 +7,8 @@ Such a module offers
 - ``chapters(own, inputs, data, summary, book) -> list[Chapter]``;
 - ``verdicts(own, synthetic, summary) -> list[Verdict]``: the answers on its axes, given the names of the
   synthetic datasets;
-- ``limits(own, summary) -> list[str]``: what its numbers cannot bear.
+- ``limits(own, summary) -> list[str]``: what its numbers cannot bear;
+- ``TITLES``: metric -> what it is called in print.
 
 ``own`` is name -> :class:`mirage.report.inputs.Finished` of the study's evaluations by this evaluator, at
 least one. What a measure is called, which one decides and which scores are shares, the module knows alone.
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mirage.registry import resolve
+from mirage.report.chapters.base import words
 from mirage.report.inputs import Finished, ReportInputs
 
 EVALUATORS = {
@@ -37,6 +39,18 @@ def evaluator(name: str) -> Any:
         ConfigError: the report knows no such evaluator.
     """
     return resolve(EVALUATORS, name, "evaluator with a chapter in the report")
+
+
+def term(metric: str) -> str:
+    """What a metric of the summary is called where several evaluators' numbers stand side by side.
+
+    Args:
+        metric: its name, of volumes ``<metric>/<region or label>``.
+    """
+    measure, _, part = metric.partition("/")
+    found = (evaluator(name).TITLES.get(measure) for name in EVALUATORS)
+    title = next(filter(None, found), words(measure))
+    return f"{title} of {part}" if part else title
 
 
 def present(inputs: ReportInputs) -> Iterator[tuple[Any, Mapping[str, Finished]]]:

@@ -11,11 +11,13 @@ from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset
 from mirage.report.book import Book
 from mirage.report.chapters.base import Chapter
-from mirage.report.evaluators.fidelity_chapter import fidelity_chapter
+from mirage.report.evaluators import fidelity_chapter, fidelity_features
 from mirage.report.evaluators.fidelity_verdicts import CRITERIA, axis_verdict
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.summary import COLUMNS, read_metrics
 from mirage.report.verdicts import Verdict
+
+TITLES = {**fidelity_chapter.TITLES, **fidelity_features.TITLES}
 
 
 def summarise(name: str, config: FidelityEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
@@ -32,7 +34,7 @@ def chapters(
     book: Book,
 ) -> list[Chapter]:
     """One chapter of all fidelity evaluations."""
-    return [fidelity_chapter(own, data, summary, book)]
+    return [fidelity_chapter.fidelity_chapter(own, data, summary, book)]
 
 
 def verdicts(own: Mapping[str, Finished], synthetic: set[str], summary: pd.DataFrame) -> list[Verdict]:

@@ -22,6 +22,8 @@ TITLES = {
     "frechet_pca": "Fréchet distance, principal components",
     "frechet_infinity": "Fréchet distance, at infinitely many images",
     "frd": "Fréchet radiomics distance (logarithm)",
+    "frd_pca": "Fréchet radiomics distance (logarithm), principal components",
+    "medigan_fid_ratio_pca": "medigan's FID ratio, principal components",
     "medigan_fid_ratio": "medigan's FID ratio (real-real over real-synthetic)",
     "kid": "kernel distance (KID)",
     "sliced_wasserstein": "sliced Wasserstein distance",
@@ -41,7 +43,6 @@ FARTHER_IS_WORSE = (
     "kid",
     "sliced_wasserstein",
     "feature_wasserstein1",
-    "c2st",
     "ms_ssim",
 )
 LESS_IS_WORSE = ("precision", "density", "recall", "coverage", "vendi")
@@ -52,7 +53,8 @@ READING = (
     "of the variety of real images the synthetic ones reach. Ratios below 1 are worse.",
     "Vendi score: how many really different images the set amounts to. Likeness of pairs: how alike two "
     "images of a set are on average; a ratio above 1 means that synthetic images repeat themselves.",
-    "Classifier: how often a simple program tells synthetic from real; a half is a coin toss, 1 always.",
+    "Classifier: how often a simple program tells synthetic from new real images; a half is a coin toss, "
+    "1 always. Beside it the same of training images, and the difference.",
 )
 """How a clinician may read the table."""
 MAPS = {"pca": "principal components", "tsne": "t-SNE"}
@@ -99,13 +101,14 @@ def _table(
     for metric, label in keys:
         synthetic = found[metric, label, "synthetic", "absolute"]
         reference = found.get((metric, label, "reference", "absolute"))
-        ratio = found.get((metric, label, "synthetic", "ratio"))
+        beside = found.get((metric, label, "synthetic", "difference" if metric == "c2st" else "ratio"))
+        equal = 0 if metric == "c2st" else 1
         table.append(
             [
                 Cell(TITLES[metric] if metric != last else ""),
                 Cell(words(label) if isinstance(label, str) else "pixels"),
                 *(_cell(row) for row in (synthetic, reference)),
-                _cell(ratio, strong=ratio is not None and (ratio.low > 1 or ratio.high < 1)),
+                _cell(beside, strong=beside is not None and (beside.low > equal or beside.high < equal)),
                 Cell(str(int(synthetic.n_items)), number=True),
             ]
         )
@@ -120,11 +123,13 @@ def _table(
         f"Synthetic images of {words(config.synthetic)} against real training images of "
         f"{words(config.real)}, beside other real images at equal numbers (n, a side): {against}. Ratio: "
         "synthetic over real, bold where its interval excludes 1; the ratio of the kernel distance is that "
-        "of its biased form, for the unbiased one is about 0 between real images. In brackets 95 % intervals "
+        "of its biased form, for the unbiased one is about 0 between real images. The classifier tells "
+        "synthetic (real: training) images from held-out ones, or from the other half, and stands with the "
+        "difference of its two areas, bold where the interval excludes 0. In brackets 95 % intervals "
         f"over patients, from half samples. k = {facts['neighbours']} neighbours for precision, density, "
         f"recall and coverage; seed {config.seed}."
     )
-    head = ["measure", "features", "synthetic", "real", "ratio", "n"]
+    head = ["measure", "features", "synthetic", "real", "ratio or difference", "n"]
     return book.table(f"features/{name}", head, table, caption=caption, data=rows)
 
 

@@ -37,10 +37,12 @@ class Criterion:
     Attributes:
         name: in words.
         tolerated: ratio to other real images; above 1 where more is worse, below 1 where less is.
+        kind: ``ratio``, or ``difference``: how far above other real images.
     """
 
     name: str
     tolerated: float
+    kind: Literal["ratio", "difference"] = "ratio"
 
 
 FIDELITY = {
@@ -50,7 +52,7 @@ FIDELITY = {
     "sliced_wasserstein": Criterion("sliced Wasserstein distance", 1.25),
     "precision": Criterion("precision", 0.9),
     "density": Criterion("density", 0.8),
-    "c2st": Criterion("separability by a classifier", 1.15),
+    "c2st": Criterion("separability by a classifier", 0.1, "difference"),
     "js_robust": Criterion("grey values", 1.5),
 }
 DIVERSITY = {
@@ -68,10 +70,14 @@ NOTHING = {
 
 def rule(axis: str) -> str:
     """The rule of an axis in words."""
-    told = dict.fromkeys(f"{one.name} {number(one.tolerated, 2)}" for one in CRITERIA[axis].values())
+    told = dict.fromkeys(
+        f"{one.name} {number(one.tolerated, 2)}{' above' if one.kind == 'difference' else ''}"
+        for one in CRITERIA[axis].values()
+    )
     return (
         "every measure, in every feature space, is divided by the same of other real images at equal "
-        "numbers. Worse: this ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
+        "numbers; of a classifier the reference is taken off instead, and 0 stands for 1. Worse: this "
+        "ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
         f"whole interval is within the tolerated ratio; a ratio without an interval says "
         f"neither. Tolerated: {', '.join(told)}. Fail: in any one "
         "feature space half of the measures or more, of two kinds at least, are worse. Pass: more than half "
@@ -86,7 +92,7 @@ def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) 
     """Verdict on an axis over all fidelity evaluations that compare images."""
     found, sentences, keys = list[Word](), [], list[str]()
     for name in own:
-        votes = ballot(axis, pick(summary, name, kind="ratio"))
+        votes = ballot(axis, summary[summary["evaluation"] == name])
         if len(votes):
             found.append(ANSWERS[decide(votes)])
             keys += [row_key(row) for row in votes.itertuples()]
@@ -99,20 +105,19 @@ def axis_verdict(axis: str, own: Mapping[str, Finished], summary: pd.DataFrame) 
     return Verdict(axis, worst(found), sentences or [NOTHING[axis]], rule(axis), keys)
 
 
-def ballot(axis: str, ratios: pd.DataFrame) -> pd.DataFrame:
-    """The ratios that vote on an axis, with their ``vote`` and how far they are ``off``."""
+def ballot(axis: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The ratios and differences that vote on an axis, with their ``vote`` and how far they are ``off``."""
     criteria = CRITERIA[axis]
-    kept = ratios[ratios["metric"].isin(criteria) & ratios["estimate"].notna()]
+    kinds = rows["metric"].map({metric: one.kind for metric, one in criteria.items()})
+    kept = rows[(rows["kind"] == kinds) & rows["estimate"].notna()]
     if "heldout" in set(kept["protocol"]):
         kept = kept[kept["protocol"] != "halves"]
     grey = kept["metric"] == "js_robust"
     kept = kept[~grey | (kept["label"] == kept.loc[grey, "label"].iloc[0] if grey.any() else ~grey)]
-    tolerated = kept["metric"].map({metric: one.tolerated for metric, one in criteria.items()})
-    votes = [
-        vote(row.estimate, row.low, row.high, limit)
-        for row, limit in zip(kept.itertuples(), tolerated, strict=True)
-    ]
-    off = kept["estimate"].where(tolerated > 1, 1 / kept["estimate"].clip(lower=1e-9))
+    tolerated = kept["metric"].map({metric: one.tolerated for metric, one in criteria.items()}).astype(float)
+    votes = [vote(row.estimate, row.low, row.high, criteria[row.metric]) for row in kept.itertuples()]
+    more = (tolerated > 1) | (kept["kind"] == "difference")
+    off = (kept["estimate"] / tolerated).where(more, tolerated / kept["estimate"].clip(lower=1e-9))
     return kept.assign(vote=votes, off=off)
 
 
@@ -127,11 +132,12 @@ def suspicions(ratios: pd.DataFrame) -> list[str]:
     ]
 
 
-def vote(value: float, low: float, high: float, tolerated: float) -> Vote:
-    """What one ratio says; without an interval it abstains."""
-    if tolerated < 1:
+def vote(value: float, low: float, high: float, criterion: Criterion) -> Vote:
+    """What one ratio or difference says; without an interval it abstains."""
+    tolerated, equal = criterion.tolerated, 1.0 if criterion.kind == "ratio" else 0.0
+    if tolerated < equal:
         value, low, high, tolerated = (1 / max(end, 1e-9) for end in (value, high, low, tolerated))
-    if low > 1 and value > tolerated:
+    if low > equal and value > tolerated:
         return "worse"
     return "better" if high <= tolerated else "inconclusive"
 
@@ -157,13 +163,16 @@ def _fails(space: pd.DataFrame) -> bool:
 def _sentence(axis: str, votes: pd.DataFrame) -> str:
     cast = votes["vote"]
     worst: Any = votes.loc[votes["off"].idxmax()]
-    name = CRITERIA[axis][worst["metric"]].name
+    criterion = CRITERIA[axis][worst["metric"]]
+    name = criterion.name
+    beside = "times that" if criterion.kind == "ratio" else "above that"
     space = f", {worst['label']}" if isinstance(worst["label"], str) else ""
     open_ended = int(votes["low"].isna().sum())
     without = f" ({open_ended} of them without an interval, for want of patients)" if open_ended else ""
+    quoted = estimate(worst["estimate"], worst["low"], worst["high"], 2)
     return (
         f"of {count(len(votes), 'measure')} {(cast == 'worse').sum()} say worse than other real images, "
         f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell{without}. "
-        f"Farthest off: {name}{space}, {estimate(worst['estimate'], worst['low'], worst['high'], 2)} times "
-        f"that of other real images; n = {int(votes['n_items'].min())} a side."
+        f"Farthest off: {name}{space}, {quoted} {beside} of other real images; "
+        f"n = {int(votes['n_items'].min())} a side."
     )

@@ -12,6 +12,7 @@ from mirage.data import Dataset
 from mirage.files import read_json
 from mirage.report.book import Book
 from mirage.report.chapters.base import Chapter, listing, words
+from mirage.report.evaluators import privacy_tables
 from mirage.report.evaluators.novelty_chapter import novelty_chapter
 from mirage.report.evaluators.privacy_chapter import privacy_chapter
 from mirage.report.inputs import Finished, ReportInputs
@@ -19,6 +20,13 @@ from mirage.report.numbers import estimate, number, setting
 from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
 from mirage.report.verdicts import Verdict, Word, worst
 
+TITLES = {
+    **privacy_tables.TITLES,
+    "flagged": "flagged as copies by the copy detector",
+    "recall": "injected copies found",
+    "auc": "membership attack (AUC)",
+    "tpr_at_fpr_1": "members told at 1 % false alarms",
+}
 NOVELTY_LIMITS = ("exact copies", "near copies", "copies flagged")
 DECIDE_NOVELTY = ("exact_copies", "near_copies", "flagged", "nearest")
 DECIDE_PRIVACY = (

@@ -30,7 +30,7 @@ TITLES = {
     "c_t": "C_T (z)",
     "dcr_share": "nearer to training than to held-out",
     "fld": "feature likelihood divergence",
-    "fld_gap": "its gap",
+    "fld_gap": "feature likelihood divergence, gap",
     "reidentified": "items with a training patient's mask",
     "reidentified_subjects": "training patients whose mask turns up",
     "mask_dice": "Dice with the nearest training mask",
