@@ -14,10 +14,12 @@ import pytest
 from scipy import stats
 
 from mirage.evaluate import statistics
+from mirage.evaluate.fidelity.likeness import resampled
 from mirage.evaluate.statistics import hierarchical
 from mirage.evaluate.statistics.resampling import rescaled
 from mirage.metrics.distances import frechet_distance
 from mirage.metrics.kernels import kernel_draws
+from mirage.metrics.ssim import random_pairs
 
 pytestmark = pytest.mark.slow
 EXPERIMENTS = 500
@@ -125,3 +127,18 @@ def test_m_out_of_n_of_the_frechet_distance(count: int) -> None:
         return found.estimate, found.low, found.high
 
     assert 0.92 <= coverage(experiment, None) <= 0.98
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_bootstrap_of_the_likeness_of_pairs(count: int) -> None:
+    """Mean over 300 random pairs of a likeness exp(-d^2 / 2) of points of three features."""
+
+    def experiment(rng: np.random.Generator) -> tuple[float, float, float]:
+        points = rng.normal(0, 1, (count, 3))
+        first, second = random_pairs(np.arange(count), 300, rng).T
+        alike = np.exp(-np.square(points[first] - points[second]).sum(axis=1) / 2)
+        weights = statistics.bootstrap_weights(rng, np.arange(count), DRAWS)
+        draws = resampled(alike, weights, first, second)
+        return alike.mean(), *statistics.bootstrap_interval(alike.mean(), draws, count)
+
+    assert 0.92 <= coverage(experiment, 3**-1.5) <= 0.98

@@ -69,6 +69,8 @@ def test_a_copied_set_fails_and_the_page_says_why(
     assert "Residual risk of releasing made: at least one limit of the gate is broken" in text
     assert "What was not tested" in text
     assert "no finite epsilon" in text
+    assert "canaries, because none were planted in real" in text
+    assert "scores by a discriminator, because no generator of this study made made" in text
     assert "Privacy was not tested" not in text
     assert not re.search(
         r"(is|are) (therefore |thus )?(private|anonymous)\b", re.sub("does not show that[^.]*", "", text)
@@ -93,8 +95,13 @@ def test_novelty_has_a_tolerance(low: float, high: float, expected: str, tmp_pat
 
 
 def test_attacks_that_were_not_measured_are_said(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> None:
-    """Without held-out subjects nothing passes, the limits say so, and so does the risk that remains."""
+    """Without held-out subjects nothing passes, and the page says so; canaries need none to be audited."""
     real = toy_dataset("real", splits={"train": 9})
+    manifest = pd.read_parquet(real.folder / "manifest.parquet")
+    manifest["canary"] = [None, *["planted"] * 4, *["left_out"] * 4]
+    manifest.loc[5:, "split"] = None
+    manifest.to_parquet(real.folder / "manifest.parquet")
+    real = Dataset(real.folder)
     inputs = finished(real, toy_dataset("made", splits={"train": 6}, seed=4, origin="synthetic"), tmp_path)
     summary = summarise(inputs)
     assert privacy_report.verdicts(inputs.evaluations, {"made"}, summary)[1].word == "inconclusive"
@@ -106,3 +113,6 @@ def test_attacks_that_were_not_measured_are_said(tmp_path: Path, toy_dataset: Ca
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "treat the set as personal data" in text
     assert "closest_images/secret" not in text
+    assert "canaries/secret" in text
+    assert "epsilon is at least" in text
+    assert "none were planted" not in text

@@ -115,7 +115,8 @@ class FolderSource(SourceEntry):
     exclude: list[str] = Field(default_factory=list, description="globs of files to leave out")
     masks: str | None = Field(
         None,
-        description="mask of an image, relative to path; {stem}, {parent} and {name} are the image's",
+        description="mask of an image, relative to path, by a name pattern of {stem}, {name} and {parent}; "
+        "docs/your-data.md",
         examples=["masks/{stem}_mask.png"],
     )
     fov: str | None = Field(

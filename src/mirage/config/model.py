@@ -22,7 +22,7 @@ from mirage.config.evaluations import (
 )
 from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
 from mirage.config.publications import Publication
-from mirage.config.recipes import DonorRecipe, RecipeConfig, UnconditionalRecipe
+from mirage.config.recipes import DonorRecipe, PlantCanariesRecipe, RecipeConfig, UnconditionalRecipe
 
 REGISTRIES = (
     "datasets",
@@ -297,6 +297,8 @@ class Config(Options):
             return {"label", "brain"}
         if isinstance(recipe, UnconditionalRecipe):
             return {"label"} if self.generators[recipe.generator.generator].makes == "mask" else set()
+        if isinstance(recipe, PlantCanariesRecipe):
+            return self._mask_channels(recipe.data)
         return {"label"}
 
     def _holds_volumes(self, name: str) -> bool:

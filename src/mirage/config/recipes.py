@@ -75,6 +75,20 @@ class PseudoLabelRecipe(RecipeEntry):
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is foreground")
 
 
+class PlantCanariesRecipe(RecipeEntry):
+    """A dataset with marked records, each in its training split if a coin says so: what an audit needs."""
+
+    recipe: Literal["plant_canaries"]
+    data: RealName = Field(description="dataset whose items are all kept as they are")
+    canaries: int = Field(
+        100,
+        ge=20,
+        description="records that are drawn: training images with a bright mark of their own; a coin plants "
+        "each in the training split or leaves it out, as the control",
+    )
+    mark: float = Field(0.25, gt=0, le=1, description="side of the mark, share of the image's")
+
+
 class DonorRecipe(RecipeEntry, Part):
     """One training subject's tumour on another's brain; only subjects of the part are donors."""
 
@@ -136,6 +150,7 @@ RecipeConfig = Annotated[
     UnconditionalRecipe
     | MaskThenImageRecipe
     | PseudoLabelRecipe
+    | PlantCanariesRecipe
     | MixLabelsRecipe
     | CarveMixRecipe
     | CopyPasteRecipe,

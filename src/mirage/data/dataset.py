@@ -123,6 +123,10 @@ class Dataset(Items):
         own = f"{self.info.namespace}/" + self.items["subject_id"]
         return self._view(self.items[own.isin(subjects)])
 
+    def of_items(self, item_ids: Collection[str]) -> Dataset:
+        """The same dataset restricted to some items."""
+        return self._view(self.items[self.items["item_id"].isin(item_ids)])
+
     def _view(self, items: pd.DataFrame) -> Dataset:
         view = object.__new__(Dataset)
         view.folder, view.info, view.failures = self.folder, self.info, self.failures

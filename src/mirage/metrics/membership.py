@@ -74,6 +74,51 @@ def by_subject(scores: Floats, subjects: npt.NDArray[np.int64]) -> Floats:
     return highest
 
 
+def exposure(planted: Floats, left_out: Floats) -> Floats:
+    """Exposure (N,) of planted canaries, bits (Carlini 2019): how far up they rank among those left out.
+
+    log2(M + 1) less log2 of the rank, which ties share: 1 where half of those left out score higher, about
+    log2(M + 1) where none does. Near 1 in the median without memorisation.
+
+    Args:
+        planted: scores (N,) of canaries that were trained on.
+        left_out: scores (M,) of canaries drawn like them that were not.
+    """
+    ordered = np.sort(left_out)
+    above = len(ordered) - np.searchsorted(ordered, planted, "right")
+    tied = np.searchsorted(ordered, planted, "right") - np.searchsorted(ordered, planted, "left")
+    found: Floats = np.log2(len(ordered) + 1) - np.log2(1 + above + tied / 2)
+    return found
+
+
+def guesses(scores: Floats, planted: npt.NDArray[np.bool_], share: float) -> tuple[int, int]:
+    """Right guesses, and guesses, of an auditor who says "in" of the highest and "out" of the lowest scores.
+
+    Whoever makes them does so by the scores and by the order of canaries alone, which must not depend on
+    which were planted: it breaks ties.
+
+    Args:
+        scores: of all canaries (M,), in an order that tells nothing.
+        planted: whether each was trained on (M,), by a fair coin.
+        share: of all canaries that is called in, and that is called out, fixed beforehand; at most 0.5.
+    """
+    order, count = np.argsort(scores, kind="stable"), int(share * len(scores))
+    right = (~planted[order[:count]]).sum() + planted[order[len(order) - count :]].sum()
+    return int(right), 2 * count
+
+
+def epsilon_of_guessing(rate: float) -> float:
+    """Least epsilon >= 0 of pure differential privacy that lets an auditor guess so well (Steinke 2023).
+
+    The number of right guesses of an epsilon-private training is at most binomial with probability
+    e^epsilon / (1 + e^epsilon), so a lower bound of the rate gives a lower bound of epsilon.
+
+    Args:
+        rate: share of right guesses, or a lower bound of it, in [0, 1).
+    """
+    return max(0.0, math.log(rate / (1 - rate))) if rate > 0 else 0.0
+
+
 @dataclass(frozen=True)
 class Roc:
     """Operating points of an attack, from none to all accused.

@@ -20,6 +20,7 @@ RECIPES = {
     "unconditional": "mirage.recipes.unconditional:Unconditional",
     "mask_then_image": "mirage.recipes.mask_then_image:MaskThenImage",
     "pseudo_label": "mirage.recipes.pseudo_label:PseudoLabel",
+    "plant_canaries": "mirage.recipes.plant_canaries:PlantCanaries",
     "mix_labels": "mirage.recipes.mix_labels:MixLabels",
     "carve_mix": "mirage.recipes.carve_mix:CarveMixed",
     "copy_paste": "mirage.recipes.copy_paste:CopyPasted",

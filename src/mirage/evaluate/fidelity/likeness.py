@@ -78,10 +78,10 @@ def _of(
     first, second = random_pairs(np.arange(count), PAIRS, rng).T
     alike = np.array([compare(images[a], images[b]) for a, b in zip(first, second, strict=True)])
     weights = bootstrap_weights(rng, np.arange(count), draws)
-    return float(alike.mean()), _resampled(alike, weights, first, second)
+    return float(alike.mean()), resampled(alike, weights, first, second)
 
 
-def _resampled(alike: Floats, weights: Floats, first: Ints, second: Ints) -> Floats:
+def resampled(alike: Floats, weights: Floats, first: Ints, second: Ints) -> Floats:
     """Means of resamples of patients; a pair counts as often as both its images are drawn together."""
     both = weights[:, first] * weights[:, second]
     total = both.sum(axis=1)

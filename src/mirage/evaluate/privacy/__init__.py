@@ -23,6 +23,7 @@ from mirage.errors import DataError
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.features.jobs import encode_items
 from mirage.evaluate.privacy.attacks import Records, attack
+from mirage.evaluate.privacy.canaries import Audit, audit, canaries_of
 from mirage.evaluate.privacy.condition import condition_rows, reidentified
 from mirage.evaluate.privacy.control import InjectedCopies
 from mirage.evaluate.privacy.detector import Detection, detect
@@ -127,7 +128,8 @@ def run(
         ``details/filtered.parquet``: item_id, reason, space, neighbour, score (distance, ratio of distances
         or Dice) of every synthetic item that should be looked at or left out before a release.
         ``details/privacy.json``: the gate's word, what was compared, how many items of each side were
-        searched, bounds, generators whose discriminator was attacked (null, or why not), provenance.
+        searched, bounds, generators whose discriminator was attacked (null, or why not), number of canaries
+        audited, provenance.
 
     Raises:
         DataError: nothing to compare, or a synthetic set that has learnt from other subjects.
@@ -143,19 +145,23 @@ def run(
     chosen["copies"] = InjectedCopies(training, max(injected), config.control, config.seed)
     picked["copies"] = list(range(max(injected)))
 
-    results = []
-    for space in _spaces(config, chosen, bank):
+    results, spaces = [], _spaces(config, chosen, bank)
+    for space in spaces:
         logger.info("searching %s", space.name)
         results.append(_judge(config, space, picked, injected))
     judged = attack_discriminators(models, chosen, picked, config.seed, config.runtime)
-    rows = [*(row for result in results for row in result.rows), *judged.rows]
+    audited = Audit()
+    canaries = canaries_of(datasets[config.real])
+    if canaries is not None and any(isinstance(space, Patterns) for space in spaces):
+        audited = audit(canaries, found.synthetic, picked["synthetic"])
+    rows = [*(row for result in results for row in result.rows), *judged.rows, *audited.rows]
     limits = gate(rows, config.gate)
 
     details = out / "details"
     for file, columns, tables in (
         ("neighbours", NEIGHBOURS, [result.neighbours for result in results]),
         ("duplicates", DUPLICATES, [result.duplicates for result in results]),
-        ("roc", ROC, [*(result.roc for result in results), judged.curves]),
+        ("roc", ROC, [*(result.roc for result in results), judged.curves, audited.curve]),
         ("filtered", FILTERED, [result.filtered for result in results]),
         ("gate", GATE, [limits]),
     ):
@@ -170,6 +176,7 @@ def run(
         "items": {side: {"searched": len(picked[side]), "of": len(data)} for side, data in chosen.items()},
         "injected": injected,
         "discriminators": judged.reasons,
+        "canaries": audited.canaries,
         "spaces": {result.facts.pop("space"): result.facts for result in results},
         "provenance": describe("evaluate_privacy", options, seed=config.seed, **prints),
     }

@@ -110,7 +110,7 @@ def _scored(space: Space, records: Records, seed: int) -> Iterator[tuple[str, Sc
     made = space.table("synthetic", records.synthetic)
     rng = seeds.rng(seed, f"privacy/attack/{space.name}")
     cut = len(records.members)
-    to_made = _to_nearest(vectors, made, space)
+    to_made = to_nearest(vectors, made, space)
     nearness = nearness_score(to_made)
     yield "distance", (by_subject(nearness[:cut], subjects[0]), by_subject(nearness[cut:], subjects[1]))
     if people[0] >= 4:
@@ -137,7 +137,7 @@ def _with_reference(
     first, second = halves(rng, subjects[1], 1)
     others, reference = first[0], vectors[cut:][second[0]]
     judged = np.concatenate([np.ones(cut, dtype=bool), others])
-    to_reference = _to_nearest(vectors[judged], reference, space)
+    to_reference = to_nearest(vectors[judged], reference, space)
     scores = {
         "calibrated": calibrated_score(to_made[judged], to_reference),
         "no_synthetic": nearness_score(to_reference),
@@ -148,6 +148,6 @@ def _with_reference(
         yield name, (by_subject(values[:cut], subjects[0]), by_subject(values[cut:], subjects[1][others]))
 
 
-def _to_nearest(records: Floats, others: Floats, space: Space) -> np.ndarray:
+def to_nearest(records: Floats, others: Floats, space: Space) -> np.ndarray:
     """Distance (N,), float64, of each record from the nearest of some other items, over their views."""
     return pairwise(records, iter(others), space.kind).min(axis=1).astype(np.float64)

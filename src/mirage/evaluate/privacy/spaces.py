@@ -34,7 +34,7 @@ class Space(ABC):
     Attributes:
         name: the label of its rows.
         kind: the distance.
-        sides: side -> its items; ``training`` and ``synthetic`` are always there.
+        sides: side -> its items.
     """
 
     name: str

@@ -69,7 +69,7 @@ def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
         "found by stronger ones. That no leak was found does not show that the synthetic data are private.",
         "No differential privacy was used: nothing formally bounds what the data tell of a patient.",
     ]
-    alone = [name for name in own if not len(pick(summary, name, metric="auc"))]
+    alone = [name for name in own if not len(pick(summary, name, metric="auc", arm="synthetic"))]
     if alone:
         points.append(
             f"{listing([words(name) for name in alone])}: too few held-out subjects, so no membership attack "

@@ -27,9 +27,11 @@ ATTACKS = {
     "calibrated": "the same, less the distance to a reference set",
     "domias": "density ratio to a reference set (DOMIAS)",
     "discriminator": "score by the discriminator, which is not released",
+    "canary": "canaries: planted ones against those left out",
     "members_only": "control: two halves of the members",
     "no_synthetic": "control: without the synthetic set",
 }
+CANARIES = ("exposure", "guessed", "epsilon_lower")
 REASONS = {
     "exact_copy": "exact copy of a training item",
     "near_copy": "near copy of a training item",
@@ -41,7 +43,6 @@ REASONS = {
 NOT_TESTED = (
     "attacks on the generator's weights: reconstruction of records by inversion, likelihood of records",
     "attacks with shadow models, and attackers who know the seeds or ask the generator for more items",
-    "canaries: no marked records were put into the training data to measure their exposure",
     "inference of attributes, and linkage with other data",
     "records outside the search: the nearest training item is sought by what a small picture or an encoder "
     "shows, so that a detail of a patient in an otherwise new image can be missed",
@@ -72,6 +73,9 @@ def privacy_chapter(
         if len(curves):
             chapter.show(_attacks(name, rows, book))
             chapter.show(_roc(name, curves, book))
+        canaries = rows[rows["metric"].isin(CANARIES)]
+        if len(canaries):
+            chapter.show(_canaries(name, config, canaries, book))
         condition = rows[rows["protocol"] == "condition"]
         if len(condition):
             chapter.show(_condition(name, config, condition, facts["spaces"], book))
@@ -92,16 +96,21 @@ def privacy_chapter(
 
 
 def _untested(name: str, config: PrivacyEvaluation, folder: Path) -> list[str]:
-    """Generators whose discriminator could not be attacked, each with its reason."""
-    reasons = read_json(folder / "details/privacy.json")["discriminators"]
-    if not reasons:
-        made = words(config.synthetic)
-        return [f"{words(name)}: scores by a discriminator, because no generator of this study made {made}"]
-    return [
+    """What this evaluation could not measure, each with its reason."""
+    facts = read_json(folder / "details/privacy.json")
+    found = [
         f"{words(name)}: scores by the discriminator of {words(generator)}, because {reason}"
-        for generator, reason in reasons.items()
+        for generator, reason in facts["discriminators"].items()
         if reason is not None
     ]
+    if not facts["discriminators"]:
+        made = words(config.synthetic)
+        found.append(
+            f"{words(name)}: scores by a discriminator, because no generator of this study made {made}"
+        )
+    if not facts["canaries"]:
+        found.append(f"{words(name)}: canaries, because none were planted in {words(config.real)}")
+    return found
 
 
 def residual_risk(config: PrivacyEvaluation, word: str) -> str:
@@ -188,6 +197,18 @@ def _roc(name: str, curves: pd.DataFrame, book: Book) -> Exhibit:
     )
     alt = f"Attack ROC curves on logarithmic axes in the spaces {', '.join(panels)}"
     return book.chart(f"roc/{name}", attack_rocs(panels), curves, caption=caption, alt=alt)
+
+
+def _canaries(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Book) -> Exhibit:
+    caption = (
+        f"Audit by canaries: marked records of {words(config.real)}, of which a coin planted each in the "
+        "training data or left it out. Exposure: how high planted ones rank among those left out by their "
+        "distance to the nearest synthetic item; 1 bit by chance. The share of right guesses, one half by "
+        "chance, has the exact binomial 95 % interval, and its lower end bounds epsilon of any (pure) "
+        "differential privacy of the training from below. It bounds nothing from above: 0 means that this "
+        "audit found nothing."
+    )
+    return table_of(f"canaries/{name}", own, [("value", "canaries", "absolute")], caption, book, own)
 
 
 def _condition(
