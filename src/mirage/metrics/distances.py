@@ -11,9 +11,12 @@ import math
 import numpy as np
 from scipy import linalg
 
-from mirage.metrics.points import Array, Floats, PrincipalAxes, check_points, moments, regular_dimension
+from mirage.metrics.points import Array, Floats, check_points, moments
 
-PROJECTIONS_AT_ONCE = 32
+PROJECTIONS = 128
+"""Random directions of the sliced Wasserstein distance."""
+QUANTILES = 64
+"""Places at which sets of unequal size are compared along a direction."""
 SVD_SIDE = 512
 """Smaller side of a matrix whose singular values are computed as such; see :func:`_nuclear_norm`."""
 
@@ -98,28 +101,6 @@ def _nuclear_norm(matrix: Floats) -> float:
     return float(np.sqrt(values.clip(min=0)).sum())
 
 
-def frechet_pca(reference: Array, candidate: Array, dimension: int | None = None) -> float:
-    """Squared Fréchet distance in the space of the reference's first principal components.
-
-    With fewer points than features a covariance is singular and the plain distance measures mostly that.
-    Here every dimension rests on five points or more. Differences outside of the space are not seen.
-
-    Args:
-        reference: (N, D) real points, N >= 2; the axes are fitted to these alone.
-        candidate: (M, D), M >= 2.
-        dimension: of the space; by default :func:`regular_dimension`. Give the same one to distances that
-            are compared.
-
-    Raises:
-        ValueError: as :func:`frechet_distance`, or no such dimension.
-    """
-    reference, candidate = check_points(reference, candidate, least=2)
-    if dimension is None:
-        dimension = regular_dimension(len(reference), len(candidate), features=reference.shape[1])
-    axes = PrincipalAxes(reference, dimension)
-    return frechet_distance(axes(reference), axes(candidate))
-
-
 def frechet_infinity(first: Array, second: Array, rng: np.random.Generator, points: int = 15) -> float:
     """Squared Fréchet distance that infinitely many points would have (Chong and Forsyth 2020).
 
@@ -141,7 +122,7 @@ def frechet_infinity(first: Array, second: Array, rng: np.random.Generator, poin
     if count < dimension:
         raise ValueError(
             f"the limit of infinitely many points needs as many points as dimensions: found {count} points "
-            f"of {dimension} dimensions; use frechet_pca or kernel_distance"
+            f"of {dimension} dimensions; use the leading principal components, or kernel_distance"
         )
     sizes = np.unique(np.rint(1 / np.linspace(2 / count, 1 / count, points)).astype(int).clip(min=2))
     if len(sizes) < 2:
@@ -156,63 +137,29 @@ def frechet_infinity(first: Array, second: Array, rng: np.random.Generator, poin
     return float(np.polynomial.Polynomial.fit(1 / sizes, distances, 1)(0.0))
 
 
-def log_frechet(reference: Array, candidate: Array) -> float:
-    """Log of the squared Fréchet distance of features z-scored on the reference, as FRD v1 has it.
-
-    FRD (Fréchet radiomics distance; Konz, Osuala et al.) is this of radiomic features. Its paper says
-    log d, its package's default is log d^2 and thus twice that: this is the default, log d^2. FRD v0 takes
-    no log and scales by minimum and maximum; never put the two in one column. Features that are constant in
-    the reference are left out, for they have no z-score.
-
-    Args:
-        reference: (N, D) real features, N >= 2.
-        candidate: (M, D), M >= 2.
-
-    Returns:
-        Nats; minus infinity where the distance is 0.
-
-    Raises:
-        ValueError: as :func:`frechet_distance`, or every feature is constant.
-    """
-    reference, candidate = check_points(reference, candidate, least=2)
-    spread = reference.std(axis=0, dtype=np.float64)
-    varies = spread > 1e-12 * np.abs(reference).max(axis=0)
-    if not varies.any():
-        raise ValueError("every feature is constant in the reference; there is nothing to z-score")
-    centre = reference[:, varies].mean(axis=0, dtype=np.float64)
-    scaled = ((points[:, varies] - centre) / spread[varies] for points in (reference, candidate))
-    distance = frechet_distance(*scaled)
-    return math.log(distance) if distance > 0 else -math.inf
+def random_directions(dimension: int, rng: np.random.Generator, count: int = PROJECTIONS) -> Floats:
+    """Directions (dimension, count), uniform on the unit sphere."""
+    directions = rng.standard_normal((dimension, count))
+    return directions / np.linalg.norm(directions, axis=0)
 
 
-def sliced_wasserstein(
-    first: Array, second: Array, rng: np.random.Generator, projections: int = 512
-) -> float:
-    """Sliced Wasserstein-2 distance: root mean square over random directions (Bonneel 2015).
+def quantiles(values: Array) -> Floats:
+    """Values (64, K) at even steps through the sorted columns (N, K), so that sets of any N compare."""
+    ordered = np.sort(values, axis=0)
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * len(ordered) - 0.5
+    low = np.clip(np.floor(places).astype(int), 0, len(ordered) - 1)
+    high, share = np.minimum(low + 1, len(ordered) - 1), np.clip(places - low, 0, 1)[:, None]
+    return ordered[low] * (1 - share) + ordered[high] * share
 
-    Sets of different sizes are compared exactly, by their quantile functions.
+
+def sliced_wasserstein(first: Floats, second: Floats) -> float:
+    """Sliced Wasserstein-2 distance: root mean square over directions (Bonneel 2015).
 
     Args:
-        first: (N, D).
-        second: (M, D).
-        rng: draws the directions.
-        projections: directions, uniform on the unit sphere.
+        first: float64 (64, K), :func:`quantiles` of a set of points along :func:`random_directions`.
+        second: of the other set, along the same directions.
 
     Returns:
         The distance in units of the features; 0 for equal sets.
     """
-    first, second = check_points(first, second)
-    levels = np.union1d(
-        np.arange(1, len(first) + 1) / len(first), np.arange(1, len(second) + 1) / len(second)
-    )
-    shares = np.diff(levels, prepend=0.0)
-    places = [np.minimum(np.ceil(levels * len(p) - 1e-9).astype(int), len(p)) - 1 for p in (first, second)]
-    total = 0.0
-    for start in range(0, projections, PROJECTIONS_AT_ONCE):
-        wanted = min(PROJECTIONS_AT_ONCE, projections - start)
-        directions = rng.standard_normal((first.shape[1], wanted))
-        directions /= np.linalg.norm(directions, axis=0)
-        lines = [np.sort(p @ directions.astype(p.dtype), axis=0) for p in (first, second)]
-        gap = lines[0][places[0]].astype(np.float64) - lines[1][places[1]]
-        total += float((shares @ np.square(gap)).sum())
-    return math.sqrt(total / projections)
+    return float(np.sqrt(np.mean(np.square(first - second))))

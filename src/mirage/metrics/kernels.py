@@ -2,13 +2,12 @@
 
 Unbiased, so its expectation is 0 for two samples of one distribution whatever their size, and an estimate may
 be negative (Gretton 2012; of Inception features: KID, Binkowski 2018). Sums of many weighted draws (subsets,
-permutations, subsamples of patients) are read off the same kernel, which is made once, block by block.
+subsamples of patients) are read off the same kernel, which is made once, block by block.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from mirage.metrics.points import Array, Floats, check_points, row_blocks
 
@@ -80,48 +79,6 @@ def kernel_subsets(
     for chosen, drawn in zip(weights, picked, strict=True):
         np.put_along_axis(chosen, np.array(drawn), True, axis=1)
     return kernel_draws(first, second, weights[0], weights[1])
-
-
-def kernel_permutation_p(
-    first: Array,
-    second: Array,
-    groups: npt.NDArray[np.int64],
-    rng: np.random.Generator,
-    draws: int = 1000,
-) -> float:
-    """p of the hypothesis that both sets are of one distribution: their groups are dealt anew.
-
-    With many points it is always small: lead with the distance and its ratio, not with p.
-
-    Args:
-        first: (N, D).
-        second: (M, D).
-        groups: (N + M,) subject of every point of ``first``, then of ``second``; points of a subject move
-            together. A subject must not be in both sets.
-        rng: deals.
-        draws: random deals, with the observed one counted in (Phipson and Smyth 2010).
-
-    Raises:
-        ValueError: a subject is in both sets, or a set has fewer than two subjects.
-    """
-    first, second = check_points(first, second, least=2)
-    subjects, member = np.unique(groups, return_inverse=True)
-    own = np.unique(member[: len(first)])
-    if np.isin(member[len(first) :], own).any():
-        raise ValueError("a subject is in both sets; dealing subjects anew needs them apart")
-    if min(len(own), len(subjects) - len(own)) < 2:
-        raise ValueError("a permutation test needs two subjects or more in each set")
-    dealt = np.isin(np.arange(len(subjects)), own)
-    deals = rng.permuted(np.tile(dealt, (draws, 1)), axis=1)
-    chosen = np.vstack([dealt, deals])[:, member]
-    pooled = np.concatenate([first, second])
-    everything = np.ones((1, len(pooled)), dtype=bool)
-    forms = _within(pooled, np.concatenate([chosen, ~chosen, everything]), DEGREE)
-    one, other, total = forms[: draws + 1], forms[draws + 1 : -1], forms[-1]
-    between = (total - one - other) / (chosen.sum(axis=1) * (~chosen).sum(axis=1))
-    found = one / _pairs(chosen) + other / _pairs(~chosen) - between
-    reached = np.count_nonzero(found[1:] >= found[0] - 1e-12 * abs(found[0]))
-    return (reached + 1) / (draws + 1)
 
 
 def _pairs(weights: Array) -> Floats:

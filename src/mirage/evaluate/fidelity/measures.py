@@ -15,16 +15,18 @@ from scipy.spatial.distance import cdist
 
 from mirage import seeds
 from mirage.evaluate.fidelity.draws import Floats, Ints
-from mirage.metrics.distances import frechet_distance, frechet_infinity, regular_dimension
-from mirage.metrics.points import Array, PrincipalAxes
+from mirage.metrics.distances import (
+    frechet_distance,
+    frechet_infinity,
+    quantiles,
+    random_directions,
+    sliced_wasserstein,
+)
+from mirage.metrics.points import Array, PrincipalAxes, regular_dimension
 from mirage.metrics.vendi import vendi
 
 Found = dict[str, float]
 NAN = float("nan")
-PROJECTIONS = 128
-"""Random directions of the sliced Wasserstein distance."""
-QUANTILES = 64
-"""Places at which sets of unequal size are compared along a direction."""
 FEWEST_ON_A_LINE = 20
 """Items from which a distance is extrapolated."""
 
@@ -90,9 +92,9 @@ class Marginals:
         self.values, self.name = values, name
 
     def __call__(self, base: Ints, others: Sequence[Ints]) -> list[Found]:
-        reference = _quantiles(self.values[base])
+        reference = quantiles(self.values[base])
         return [
-            {self.name: float(np.abs(_quantiles(self.values[other]) - reference).mean())} for other in others
+            {self.name: float(np.abs(quantiles(self.values[other]) - reference).mean())} for other in others
         ]
 
 
@@ -101,29 +103,14 @@ class SlicedWasserstein:
 
     def __init__(self, values: Array, seed: int) -> None:
         rng = seeds.rng(seed, "fidelity/directions")
-        directions = rng.standard_normal((values.shape[1], PROJECTIONS))
-        directions /= np.linalg.norm(directions, axis=0)
-        self.projected = values.astype(np.float64) @ directions
+        self.projected = values.astype(np.float64) @ random_directions(values.shape[1], rng)
 
     def __call__(self, base: Ints, others: Sequence[Ints]) -> list[Found]:
-        reference = _quantiles(self.projected[base])
+        reference = quantiles(self.projected[base])
         return [
-            {
-                "sliced_wasserstein": float(
-                    np.sqrt(np.mean((_quantiles(self.projected[other]) - reference) ** 2))
-                )
-            }
+            {"sliced_wasserstein": sliced_wasserstein(quantiles(self.projected[other]), reference)}
             for other in others
         ]
-
-
-def _quantiles(values: Array) -> Array:
-    """Values (QUANTILES, K) at even steps through the sorted columns (N, K), so that any N compare."""
-    ordered = np.sort(values, axis=0)
-    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * len(ordered) - 0.5
-    low = np.clip(np.floor(places).astype(int), 0, len(ordered) - 1)
-    high, share = np.minimum(low + 1, len(ordered) - 1), np.clip(places - low, 0, 1)[:, None]
-    return ordered[low] * (1 - share) + ordered[high] * share
 
 
 class Kernel:
