@@ -442,8 +442,16 @@ def copies_and_fresh(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 def test_novelty_metrics_tell_copies_from_a_fresh_sample() -> None:
     """Each moves the right way: authenticity, C_T, the gap of FLD, distance ratios and the DCR share."""
     training, heldout, copied, fresh = copies_and_fresh()
-    assert novelty.authentic(training, copied).mean() < 0.1
-    assert novelty.authentic(training, fresh).mean() == pytest.approx(0.5, abs=0.1)
+    apart = cdist(training, training) + np.diag(np.full(300, np.inf))
+    for made, share, ratio, near in ((copied, 0.0, (0, 0.3), 1.0), (fresh, 0.5, (0.7, 1), 0.5)):
+        known, new = cdist(made, training), cdist(made, heldout)
+        first, second = np.sort(known, axis=1)[:, :2].T
+        bound = apart.min(axis=1)[known.argmin(axis=1)]
+        assert novelty.authentic(first, bound).mean() == pytest.approx(share, abs=0.1)
+        assert ratio[0] <= np.median(novelty.distance_ratios(first, second)) <= ratio[1]
+        found = novelty.nearer_to_training(known, new)
+        assert found.hits / found.total == pytest.approx(near, abs=0.1)
+        assert found.error < 0.1
     assert novelty.data_copying(training, heldout, copied, seed=0).z < -5
     assert abs(novelty.data_copying(training, heldout, fresh, seed=0).z) < 2
     subjects = np.arange(300)
@@ -452,12 +460,6 @@ def test_novelty_metrics_tell_copies_from_a_fresh_sample() -> None:
     assert bad.gap < -100
     assert abs(good.gap - good.reference_gap) < 10
     assert abs(good.divergence) < 10
-    assert np.median(novelty.distance_ratios(copied, training)) < 0.3
-    assert np.median(novelty.distance_ratios(fresh, training)) > 0.7
-    near, total = novelty.nearer_to_training(copied, training, heldout, rng())
-    assert near / total > 0.95
-    near, total = novelty.nearer_to_training(fresh, training, heldout, rng())
-    assert near / total == pytest.approx(0.5, abs=0.1)
 
 
 def test_feature_likelihood_does_not_reward_a_larger_set() -> None:
@@ -474,14 +476,21 @@ def test_feature_likelihood_does_not_reward_a_larger_set() -> None:
     assert novelty.feature_likelihood(training, heldout, repeated, subjects, rng()).gap < -100
 
 
-def test_authenticity_by_hand_and_by_subject() -> None:
-    """Compared with the nearest training point of another subject; a copy is never authentic."""
-    training = np.array([[0.0], [1.0], [10.0]])
-    synthetic = np.array([[0.0], [0.4], [-2.0], [6.0]])
-    assert novelty.authentic(training, synthetic).tolist() == [False, False, True, False]
-    assert novelty.authentic(training, synthetic, np.array([0, 0, 1])).tolist() == [False] * 4
-    with pytest.raises(ValueError, match="two subjects"):
-        novelty.authentic(training, synthetic, np.zeros(3, int))
+def test_distances_of_copies_by_hand() -> None:
+    """A copy is never authentic, nothing stands out between two at distance 0, and ties are not counted."""
+    assert novelty.authentic(np.array([0.0, 0.4, 2.0]), np.array([1.0, 1.0, 1.0])).tolist() == [
+        False,
+        False,
+        True,
+    ]
+    ratios = novelty.distance_ratios(np.array([0.0, 0.0, 1.0, 1.0]), np.array([2.0, 0.0, 4.0, np.nan]))
+    assert ratios == pytest.approx([0, 1, 0.25, np.nan], nan_ok=True)
+    found = novelty.nearer_to_training(
+        np.array([[1.0, 3], [2, 2], [4, 1]]), np.array([[2.0, 2], [2, 3], [3, 9]])
+    )
+    assert (found.hits, found.total) == (2, 2)
+    # Both training items are nearest once: of six exchanges one leaves a share of 1, one of 0, four of 1/2.
+    assert found.error == pytest.approx(np.sqrt(1 / 12))
 
 
 def test_data_copying_is_local_and_says_where_it_cannot_tell() -> None:
@@ -503,6 +512,19 @@ def test_mann_whitney_z_is_that_of_scipy() -> None:
     a, b = rng(1).random(40), rng(2).random(30) + 0.1
     p = stats.mannwhitneyu(a, b, alternative="less", method="asymptotic").pvalue
     assert stats.norm.cdf(novelty.mann_whitney_z(a, b)) == pytest.approx(p, rel=0.05)
+    alone = np.arange(40), np.arange(30)
+    assert novelty.mann_whitney_z(a, b, alone) == pytest.approx(novelty.mann_whitney_z(a, b))
+
+
+def test_mann_whitney_z_keeps_its_spread_with_several_items_a_subject() -> None:
+    """Ten like items a held-out subject: the z of independent items would vary by three."""
+    found = []
+    for seed in range(200):
+        draw = rng(seed)
+        held = np.repeat(draw.standard_normal(20), 10) + 0.1 * draw.standard_normal(200)
+        made = draw.standard_normal(200)
+        found.append(novelty.mann_whitney_z(made, held, (np.arange(200), np.repeat(np.arange(20), 10))))
+    assert 0.8 < np.std(found) < 1.2
 
 
 def test_variances_of_a_mixture_recover_the_truth() -> None:

@@ -322,6 +322,15 @@ def test_exact_duplicates_share_a_group_in_every_orientation() -> None:
     assert groups.tolist() == [0, 1, 2, 1]
 
 
+def test_oblong_images_have_digests_and_no_distances() -> None:
+    """Quarter turns exchange the sides; what is compared value by value has to be square."""
+    item = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
+    turned = {neighbours.canonical_hash(neighbours.orient(item, orientation)) for orientation in range(8)}
+    assert len(turned) == 1
+    with pytest.raises(DataError, match="square"):
+        neighbours.nearest(item[None].astype(np.float32), iter(item[None].astype(np.float32)), "rms")
+
+
 def test_near_duplicates_are_found_among_earlier_items() -> None:
     """A noisy turned copy across blocks points back to its original, and not the other way round."""
     items = blobs(50)

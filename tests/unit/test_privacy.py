@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from conftest import write_dataset
 from mirage.config.base import Runtime
@@ -19,7 +20,7 @@ from mirage.config.privacy import Gate
 from mirage.data import Dataset
 from mirage.data.dataset import write_info
 from mirage.errors import DataError, LeakError
-from mirage.evaluate import run_set
+from mirage.evaluate import privacy, run_set
 from mirage.evaluate.features.bank import FeatureBank, write_features
 from mirage.evaluate.features.jobs import extract_features, fit_encoder
 from mirage.evaluate.privacy import detector
@@ -149,6 +150,8 @@ def test_a_fresh_sample_of_the_same_simulator_passes(drawn: Drawn, real: Dataset
     assert "fail" not in set(found["gate"]["word"])
     assert found["facts"]["gate"] != "fail"
     assert word(found, "nearer to training", "image") == "silent"
+    assert word(found, "near copies", "image") == "pass"
+    assert value(found, "nearest", kind="ratio")["low"] > 0.8
     filtered = found["filtered"].query("space == 'image' and reason == 'flagged_copy'")
     assert len(filtered) == round(value(found, "flagged")["value"] * FRESH)
 
@@ -173,6 +176,7 @@ def test_a_copied_training_set_fails_the_gate(
     assert found["facts"]["gate"] == "fail"
     assert value(found, "flagged")["value"] >= 0.9
     assert word(found, "copies flagged", "image") == "fail"
+    assert word(found, "near copies", "image") == "fail"
     assert word(found, "membership attack: distance", "image") == "fail"
     assert word(found, "reidentified masks", "mask") == "fail"
     assert word(found, "nearer to training", "image") == "fail"
@@ -243,6 +247,108 @@ def test_a_leak_of_a_few_members_fails_whatever_the_area() -> None:
         limits = gate([control, told, area], Gate()).set_index("limit")["word"]
         assert limits["members told surely: domias"] == expected
         assert limits["membership attack: domias"] == "pass"
+
+
+def shares(
+    metric: str, made: tuple[int, int], held: tuple[int, int], space: str = "image"
+) -> list[dict[str, Any]]:
+    """Rows of a share of synthetic and of held-out items."""
+    return [
+        row(arm, metric, space, "nearest", hits / total, exact_interval(hits, total), total, total)
+        for arm, (hits, total) in (("synthetic", made), ("reference", held))
+    ]
+
+
+@pytest.mark.parametrize("metric", ["near_copies", "flagged"])
+def test_shares_of_copies_are_limited_beside_those_of_held_out_items(metric: str) -> None:
+    """Not the share itself is limited, but what of it held-out items do not explain; the limit is "
+    "configurable."""
+    recall = row("control", "recall", "image", "injected_0.2", 1.0, (0.9, 1.0), 80, 81)
+    bound = row("reference", "rate_bound", "image", "detector", 0.1, (np.nan, np.nan), 400, 400)
+    name, key = {"near_copies": ("near copies", "near_copies"), "flagged": ("copies flagged", "flagged")}[
+        metric
+    ]
+
+    def judged(made: int, held: int, limit: float = 0.05) -> Any:
+        rows = [recall, bound, *shares(metric, (made, 1000), (held, 1000))]
+        return gate(rows, Gate.model_validate({key: limit})).set_index("limit").loc[name]
+
+    for made, held, limit, expected in (
+        (150, 20, 0.05, "fail"),
+        (150, 150, 0.05, "pass"),
+        (60, 20, 0.05, "inconclusive"),
+        (150, 20, 0.3, "pass"),
+    ):
+        assert judged(made, held, limit)["word"] == expected, (made, held, limit)
+    found = judged(150, 20)
+    assert found["value"] == pytest.approx(0.13)
+    assert 0.1 < found["low"] < 0.13 < found["high"] < 0.16
+    assert "0.150 [0.128, 0.174] of synthetic and 0.020 [" in found["reason"]
+    alone = (
+        gate([recall, bound, shares(metric, (150, 1000), (20, 1000))[0]], Gate()).set_index("limit").loc[name]
+    )
+    assert alone["word"] == {"near_copies": "fail", "flagged": "inconclusive"}[metric]
+    assert "no held-out items" in alone["reason"]
+
+
+def test_many_limits_are_tested_together() -> None:
+    """A p of 2 % breaks a limit that is alone, and none of six; a clear leak among six still does."""
+
+    def area(name: str, low: float) -> dict[str, Any]:
+        return row("synthetic", "auc", "image", name, 0.6, (low, 0.7), 400, 400)
+
+    def tested(*lows: float) -> pd.DataFrame:
+        found = gate([area(str(place), low) for place, low in enumerate(lows)], Gate())
+        return found.dropna(subset="p")
+
+    assert tested(0.551)["word"].tolist() == ["fail"]
+    several = tested(*[0.551] * 6)
+    assert set(several["word"]) == {"inconclusive"}
+    assert several["p"].min() == pytest.approx(6 * stats.norm.sf(0.05 / 0.049 * stats.norm.isf(0.025)))
+    assert tested(0.58, *[0.45] * 5)["word"].tolist() == ["fail", *["inconclusive"] * 5]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_gates_recall_is_that_of_most_copies(order: tuple[int, int]) -> None:
+    """One copy of one that is found, or none, says nothing; the order of the shares says nothing either."""
+    recalls = [
+        row("control", "recall", "image", f"injected_{share}", found, (0.0, 1.0), count, count + 1)
+        for share, count, found in ((0.01, 1, 1.0), (0.2, 80, 0.5))
+    ]
+    rows = [*(recalls[place] for place in order), *shares("flagged", (0, 100), (0, 100))]
+    found = gate(rows, Gate()).set_index("limit").loc["copies flagged"]
+    assert found["word"] == "inconclusive"
+    assert "at best 0.50" in found["reason"]
+
+
+def test_a_large_set_is_searched_in_part_and_its_exact_copies_wholly(
+    drawn: Drawn, real: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten of 40 items are searched by distance, which is told; the copy and what is injected are found."""
+    monkeypatch.setattr(privacy, "MAX_ITEMS", 10)
+    fresh = [*drawn[-39:], drawn[3]]
+    found = run(real, made(tmp_path / "made", fresh, real), tmp_path / "out", FeatureBank(), compare="image")
+    copied = value(found, "exact_copies")
+    assert (copied["value"], copied["n_items"]) == (1 / 40, 40)
+    assert value(found, "exact_copies", arm="reference")["n_items"] == HELDOUT
+    assert word(found, "exact copies", "image") == "fail"
+    assert found["filtered"].query("reason == 'exact_copy'")["neighbour"].tolist() == ["train_3"]
+    assert found["facts"]["spaces"]["image"]["searched"]["synthetic"] == {"searched": 10, "of": 40}
+    assert value(found, "near_copies")["n_items"] == 10
+    assert value(found, "recall", arm="control", protocol="injected_0.2")["n_items"] == 2
+    assert found["facts"]["items"]["copies"] == {"searched": 2, "of": 2}
+
+
+def test_oblong_images_are_searched_too(drawn: Drawn, tmp_path: Path) -> None:
+    """A mirrored training image is an exact copy, and injected copies keep their shape."""
+    oblong = [(image[:30], mask[:30]) for image, mask in drawn[:60]]
+    real = stored(tmp_path / "real", oblong, {"train": 30, "test": 30})
+    mirrored = [(image[:, ::-1].copy(), mask[:, ::-1].copy()) for image, mask in oblong[:20]]
+    found = run(real, made(tmp_path / "made", mirrored, real), tmp_path / "out", FeatureBank())
+    assert value(found, "exact_copies")["value"] == 1
+    assert value(found, "exact_copies", arm="reference")["value"] == 0
+    assert value(found, "nearest")["value"] == pytest.approx(0, abs=1e-3)
+    assert value(found, "named", arm="control", protocol="injected_0.2")["value"] == 1
 
 
 def test_repetitions_within_the_set_are_counted(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mirage.data import Dataset
 from mirage.data.dataset import write_info
 from mirage.evaluate import run_set
 from mirage.evaluate.features.bank import FeatureBank
+from mirage.evaluate.privacy.rows import row
 from mirage.report import Finished, ReportInputs, build_report
 from mirage.report.evaluators import privacy as privacy_report
 from mirage.report.summary import summarise
@@ -47,6 +48,8 @@ def test_a_copied_set_fails_and_the_page_says_why(
     novelty, privacy = privacy_report.verdicts(inputs.evaluations, {"made"}, summarise(inputs))
     assert (novelty.word, privacy.word) == ("fail", "fail")
     assert "exact copies of training images 1.000" in novelty.sentences[0]
+    assert "near copies (image): 1.000" in novelty.sentences[0]
+    assert "lies below 0.8, the tolerance" in novelty.rule
     assert "exact copies (image)" in privacy.sentences[0]
     assert "secret/synthetic/auc/absolute/image/distance" in privacy.decided_by
     build_report(
@@ -61,6 +64,8 @@ def test_a_copied_set_fails_and_the_page_says_why(
         ids |= {"closest_brain_masks", "nearest_brain_masks"}
     assert {f"{id}/secret" for id in ids} <= set(re.findall(r"[a-z_]+/secret", text))
     assert "Threat model" in text
+    assert len(re.findall("Searched: 8 of 8 synthetic and 6 of 6 held-out real items", text)) > 5
+    assert re.search(r"[0-9]+ tests were made, and the p values are adjusted for all of them by Holm", text)
     assert "Residual risk of releasing made: at least one limit of the gate is broken" in text
     assert "What was not tested" in text
     assert "no finite epsilon" in text
@@ -70,6 +75,23 @@ def test_a_copied_set_fails_and_the_page_says_why(
     assert not re.search(
         r"(is|are) (therefore |thus )?(private|anonymous)\b", re.sub("does not show that[^.]*", "", text)
     )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.85, 0.99, "pass"), (0.7, 0.9, "inconclusive"), (0.5, 0.79, "fail")]
+)
+def test_novelty_has_a_tolerance(low: float, high: float, expected: str, tmp_path: Path) -> None:
+    """Surely a little nearer to training items than held-out ones is no copying; the margin decides."""
+    config = PrivacyEvaluation(evaluator="privacy", real="real", synthetic="made")
+    (tmp_path / "details").mkdir()
+    names = list(privacy_report.NOVELTY_LIMITS)
+    limits = pd.DataFrame({"limit": names, "word": "pass", "value": 0.0, "low": 0.0, "high": 0.01})
+    limits.assign(bound=0.05, space="image", reason="so").to_parquet(tmp_path / "details/gate.parquet")
+    line = row("synthetic", "nearest", "image", "nearest", (low + high) / 2, (low, high), 90, 90, "ratio")
+    summary = pd.DataFrame([line]).rename(columns={"value": "estimate"}).assign(evaluation="secret")
+    found = privacy_report.novelty_verdict({"secret": Finished(config, [tmp_path])}, summary)
+    assert found.word == expected
+    assert "tolerance 0.8" in found.sentences[0]
 
 
 def test_attacks_that_were_not_measured_are_said(tmp_path: Path, toy_dataset: Callable[..., Dataset]) -> None:

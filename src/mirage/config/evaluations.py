@@ -225,6 +225,14 @@ class PrivacyEvaluation(SetEvaluation):
     same_mask: float = Field(
         0.95, gt=0, lt=1, description="masks of a higher Dice count as one patient's, in any orientation"
     )
+    novelty_margin: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="by how much synthetic items may lie nearer to training items than held-out real ones "
+        "do, as a share of the held-out median distance: novelty fails where they surely lie nearer by more, "
+        "and passes only where they surely do not. The default is the lower bound, 0.8, of bioequivalence",
+    )
     control: CopyControl = Field(default_factory=CopyControl, description="copies that are injected")
     gate: Gate = Field(default_factory=Gate, description="limits of the release gate")
 

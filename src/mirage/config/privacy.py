@@ -17,7 +17,8 @@ class CopyControl(Options):
     shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: [0.01, 0.05, 0.2],
         min_length=1,
-        description="numbers of copies, as shares of the number of synthetic items; at least one copy each",
+        description="numbers of copies, as shares of the number of synthetic items that are searched; at "
+        "least one copy each. The gate goes by the largest, which holds the copies of all others",
     )
     noise: float = Field(
         0.05, ge=0, le=1, description="standard deviation of the noise on a copy, share of the value range"
@@ -33,9 +34,15 @@ class CopyControl(Options):
 class Gate(Options):
     """Limits of the release gate; a limit whose interval holds it is inconclusive."""
 
-    copies: Share = Field(
-        0.1,
-        description="share of synthetic items that the copy detector flags; it flags 5 % of new real ones",
+    flagged: Share = Field(
+        0.05,
+        description="by how much the share of synthetic items that the copy detector flags may exceed that "
+        "of held-out real ones",
+    )
+    near_copies: Share = Field(
+        0.05,
+        description="by how much the share of synthetic images that are near copies (see `near`) may exceed "
+        "that of held-out real ones",
     )
     recall: Share = Field(
         0.9, description="share of the injected copies that a detector has to find for its word to count"

@@ -61,16 +61,12 @@ def flip(array: np.ndarray, orientation: int) -> np.ndarray:
 def views(item: np.ndarray) -> list[np.ndarray]:
     """An item (D,), (C, H, W) or (C, D, H, W) in all orientations in which it counts as the same one.
 
-    Raises:
-        DataError: images that are not square.
+    Quarter turns exchange the sides of an image that is not square.
     """
     if item.ndim == 1:
         return [item]
-    if item.ndim == 4:
-        return [flip(item, orientation) for orientation in range(ORIENTATIONS)]
-    if item.shape[-1] != item.shape[-2]:
-        raise DataError(f"neighbours are sought among square items; found {item.shape}")
-    return [orient(item, orientation) for orientation in range(ORIENTATIONS)]
+    turn = flip if item.ndim == 4 else orient
+    return [turn(item, orientation) for orientation in range(ORIENTATIONS)]
 
 
 def area_weights(size: int, target: int) -> npt.NDArray[np.float64]:
@@ -134,6 +130,10 @@ def _blocks(items: Iterable[Floats]) -> Iterator[Floats]:
     """Blocks (b, V, F): items in all their views, flattened."""
     held: list[Floats] = []
     for item in items:
+        if item.ndim == 3 and item.shape[-1] != item.shape[-2]:
+            raise DataError(
+                f"neighbours are sought among square items; found {item.shape}; shrink them first"
+            )
         held.append(np.stack([view.reshape(-1) for view in views(item)]))
         if len(held) == BLOCK:
             yield np.stack(held)

@@ -21,33 +21,24 @@ from mirage.metrics.points import Array, Floats, check_points
 
 CELLS = 3
 LEAST_IN_CELL = 20
-"""Held-out and synthetic points that a cell needs for its z to be about normal."""
+"""Held-out and synthetic subjects that a cell needs for its z to be about normal."""
+Groups = npt.NDArray[np.int64]
 
 
-def authentic(
-    training: Array, synthetic: Array, subjects: npt.NDArray[np.int64] | None = None
-) -> npt.NDArray[np.bool_]:
-    """Which synthetic points are farther from their nearest training point than that is from another.
+def authentic(distance: Floats, bound: Floats) -> npt.NDArray[np.bool_]:
+    """Which items lie farther from their nearest training item than that lies from the next.
 
     The mean is the authenticity (Alaa 2022); about 0.5 for a fresh sample of the same distribution, of as
-    many points.
+    many items.
 
     Args:
-        training: (N, D), float, N >= 2.
-        synthetic: (M, D).
-        subjects: (N,), subject of each training point; another point is one of another subject. By default
-            each point is its own.
+        distance: (Q,), to the nearest training item.
+        bound: (Q,), from that training item to the nearest one of another subject.
 
     Returns:
-        bool (M,).
+        bool (Q,).
     """
-    own = np.arange(len(training)) if subjects is None else np.asarray(subjects)
-    if len(np.unique(own)) < 2:
-        raise ValueError("authenticity compares training points of two subjects or more")
-    found = nearest_points(synthetic, training)
-    reference, where = np.unique(found.index[:, 0], return_inverse=True)
-    others = nearest_points(np.asarray(training)[reference], training, groups=(own[reference], own))
-    return found.distance[:, 0] > others.distance[where, 0]
+    return np.asarray(distance > bound)
 
 
 @dataclass(frozen=True)
@@ -71,6 +62,7 @@ def data_copying(
     training: Array,
     heldout: Array,
     synthetic: Array,
+    subjects: tuple[Groups, Groups] | None = None,
     *,
     seed: int,
     cells: int = CELLS,
@@ -80,19 +72,22 @@ def data_copying(
 
     Compares distances to the nearest training point, of synthetic and of held-out points, within the cells
     of a k-means of the training points, so that copying in one region is not outweighed by bad fit in
-    another. The z is that of independent points: with several items a patient, give one item of each.
+    another. All points count; the error of each z is that of subjects (:func:`mann_whitney_z`).
 
     Args:
         training: (N, D), float.
         heldout: (H, D), real points that no generator has seen.
         synthetic: (M, D).
+        subjects: int64 (H,) and (M,), subject of every held-out and every synthetic point; None: each point
+            is its own.
         seed: of the k-means.
         cells: of the k-means; at most N.
-        least: held-out and synthetic points that a cell needs to count.
+        least: subjects held out, and synthetic ones, that a cell needs to count.
     """
     training, heldout, synthetic = check_points(training, heldout, synthetic)
     means = KMeans(min(cells, len(training)), n_init=10, random_state=seed).fit(training)
     places = means.labels_, means.predict(heldout), means.predict(synthetic)
+    own = subjects or (np.arange(len(heldout)), np.arange(len(synthetic)))
     z = np.full(means.n_clusters, np.nan)
     sizes = [np.bincount(place, minlength=means.n_clusters) for place in places]
     for cell in range(means.n_clusters):
@@ -100,20 +95,42 @@ def data_copying(
             points[place == cell]
             for points, place in zip((training, heldout, synthetic), places, strict=True)
         )
-        if min(len(held), len(made)) >= least:
-            z[cell] = mann_whitney_z(
-                nearest_points(made, known).distance[:, 0], nearest_points(held, known).distance[:, 0]
-            )
+        people = own[0][places[1] == cell], own[1][places[2] == cell]
+        if min(len(np.unique(group)) for group in people) >= least:
+            near, new = (nearest_points(points, known).distance[:, 0] for points in (made, held))
+            z[cell] = mann_whitney_z(near, new, (people[1], people[0]))
     counted = np.where(np.isnan(z), 0, sizes[1])
     total = counted.sum()
     return DataCopying(float(np.nansum(z * counted) / total) if total else math.nan, z, sizes[1], sizes[2])
 
 
-def mann_whitney_z(first: Floats, second: Floats) -> float:
-    """z of the Mann-Whitney U of two samples, with continuity correction; below 0: the first is smaller."""
+def mann_whitney_z(first: Floats, second: Floats, subjects: tuple[Groups, Groups] | None = None) -> float:
+    """z of the Mann-Whitney U of two samples, with continuity correction; below 0: the first is smaller.
+
+    Items of one subject resemble one another, so the variance is that of independent items times the design
+    effect (Kish 1965) of the ranks: that of sums over subjects to that of single items, at least 1.
+
+    Args:
+        first: (N,).
+        second: (M,).
+        subjects: (N,) and (M,), subject of every item; None: each item is its own.
+    """
     n, m = len(first), len(second)
     u = stats.mannwhitneyu(first, second, alternative="less").statistic
-    return float((u - (n * m / 2 - 0.5)) / math.sqrt(n * m * (n + m + 1) / 12))
+    variance = n * m * (n + m + 1) / 12
+    if subjects:
+        variance *= _design_effect(stats.rankdata(np.concatenate([first, second])), subjects)
+    return float((u - (n * m / 2 - 0.5)) / math.sqrt(variance))
+
+
+def _design_effect(ranks: Floats, subjects: tuple[Groups, Groups]) -> float:
+    centred = ranks - ranks.mean()
+    joint = single = 0.0
+    for own, part in zip(subjects, np.split(centred, [len(subjects[0])]), strict=True):
+        sums = np.bincount(np.unique(own, return_inverse=True)[1], weights=part)
+        joint += float(np.square(sums).sum()) / len(own) ** 2
+        single += float(np.square(part).sum()) / len(own) ** 2
+    return max(1.0, joint / single) if single > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -192,42 +209,49 @@ def _some(points: Floats, count: int, rng: np.random.Generator) -> Floats:
     return points[np.sort(rng.choice(len(points), count, replace=False))]
 
 
-def distance_ratios(queries: Array, references: Array) -> Floats:
-    """Nearest neighbour distance ratio (Q,): distance to the nearest over that to the second nearest.
+def distance_ratios(first: Floats, second: Floats) -> Floats:
+    """Nearest neighbour distance ratio (Q,): distance to the nearest item over that to the next.
 
-    Near 0: one reference stands out, as that of a copy does. 1 where both distances are 0.
-
-    Args:
-        queries: (Q, D), float.
-        references: (R, D), R >= 2.
-    """
-    first, second = nearest_points(queries, references, 2).distance.T
-    return np.divide(first, second, out=np.ones_like(first), where=second > 0)
-
-
-def nearer_to_training(
-    synthetic: Array, training: Array, heldout: Array, rng: np.random.Generator
-) -> tuple[int, int]:
-    """How many synthetic points are nearer to training than to held-out points, of how many.
-
-    The share (DCR share) is 0.5 for a set that knows nothing of its training points; its interval is the
-    exact binomial one of the two numbers. It can fail a release but never pass one (Yao 2025).
+    Near 0: one item stands out, as that of a copy does. 1 where both distances are 0.
 
     Args:
-        synthetic: (M, D), float.
-        training: (N, D).
-        heldout: (H, D), real points that no generator has seen.
-        rng: draws as many of the larger real set as the smaller has.
-
-    Returns:
-        Both numbers; points equally near to both sets are not counted.
+        first: (Q,), to the nearest training item.
+        second: (Q,), to the nearest one of another subject; NaN where there is none, as is the ratio then.
     """
-    training, heldout = check_points(training, heldout)
-    count = min(len(training), len(heldout))
-    near, far = (
-        nearest_points(synthetic, points[np.sort(rng.choice(len(points), count, replace=False))]).distance[
-            :, 0
-        ]
-        for points in (training, heldout)
-    )
-    return int(np.count_nonzero(near < far)), int(np.count_nonzero(near != far))
+    return np.divide(first, second, out=np.where(np.isnan(second), np.nan, 1.0), where=second > 0)
+
+
+@dataclass(frozen=True)
+class Nearer:
+    """How many synthetic items lie nearer to training than to held-out items.
+
+    Attributes:
+        hits: as many do.
+        total: of so many; items equally near to both sets are not counted.
+        error: standard error of the share when training and held-out items are exchanged at random: all
+            synthetic items are compared with the same few real ones.
+    """
+
+    hits: int
+    total: int
+    error: float
+
+
+def nearer_to_training(to_training: Array, to_heldout: Array) -> Nearer:
+    """DCR share: 0.5 for a set that knows nothing of its training items.
+
+    It can fail a release but never pass one (Yao 2025).
+
+    Args:
+        to_training: (M, K), distances of synthetic items to training items.
+        to_heldout: (M, K), to as many real items that no generator has seen.
+    """
+    count = to_training.shape[1]
+    gap = to_training.min(axis=1) - to_heldout.min(axis=1)
+    decided = gap != 0
+    total = int(decided.sum())
+    # How often each real item is the nearest: what exchanging training and held-out items leaves as it is.
+    nearest = np.concatenate([to_training, to_heldout], axis=1)[decided].argmin(axis=1)
+    times = np.bincount(nearest, minlength=2 * count)
+    variance = times.var() * 2 * count / (2 * count - 1) * count / 2
+    return Nearer(int(np.count_nonzero(gap < 0)), total, float(np.sqrt(variance)) / max(total, 1))

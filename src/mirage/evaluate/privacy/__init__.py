@@ -28,17 +28,19 @@ from mirage.evaluate.privacy.condition import condition_rows, reidentified
 from mirage.evaluate.privacy.control import InjectedCopies
 from mirage.evaluate.privacy.detector import Detection, detect
 from mirage.evaluate.privacy.discriminator import attack_discriminators
+from mirage.evaluate.privacy.exact import identical, identical_rows
 from mirage.evaluate.privacy.gate import gate, verdict
 from mirage.evaluate.privacy.novelty import novelty_rows
-from mirage.evaluate.privacy.search import Found, duplicate_rows, duplicates, nearest_rows, search
-from mirage.evaluate.privacy.spaces import MASKS, Features, Masks, Patterns, Space
+from mirage.evaluate.privacy.search import Found, duplicates, near_duplicates_row, nearest_rows, search
+from mirage.evaluate.privacy.spaces import ARMS, MASKS, Features, Masks, Patterns, Space
 from mirage.evaluate.sides import sides
 from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
 from mirage.files import write_json
 from mirage.provenance import describe
 
 MAX_ITEMS = 2000
-"""Items of one side that are searched for or attacked; larger sets are sampled."""
+"""Items of one side that are searched by distance or attacked; larger sets are sampled. Exact copies are
+sought among all."""
 METRICS = {
     **COLUMNS,
     "kind": TEXT,
@@ -72,6 +74,7 @@ GATE = {
     "low": NUMBER,
     "high": NUMBER,
     "bound": NUMBER,
+    "p": NUMBER,
     "word": TEXT,
     "reason": TEXT,
 }
@@ -121,11 +124,12 @@ def run(
         exact, flagged by the copy detector.
         ``details/duplicates.parquet``: kind, type (exact or near), item_id, duplicate_of, distance.
         ``details/roc.parquet``: space (of a discriminator the generator), attack or control, fpr, tpr.
-        ``details/gate.parquet``: limit, space, value, low, high, bound, word, reason.
+        ``details/gate.parquet``: limit, space, value, low, high, bound, p (adjusted), word, reason.
         ``details/filtered.parquet``: item_id, reason, space, neighbour, score (distance, ratio of distances
         or Dice) of every synthetic item that should be looked at or left out before a release.
-        ``details/privacy.json``: the gate's word, what was compared, numbers of items, bounds, generators
-        whose discriminator was attacked (null, or why not), number of canaries audited, provenance.
+        ``details/privacy.json``: the gate's word, what was compared, how many items of each side were
+        searched, bounds, generators whose discriminator was attacked (null, or why not), number of canaries
+        audited, provenance.
 
     Raises:
         DataError: nothing to compare, or a synthetic set that has learnt from other subjects.
@@ -136,9 +140,10 @@ def run(
     chosen: dict[str, Items] = {"training": training, "synthetic": found.synthetic}
     if found.heldout is not None:
         chosen["heldout"] = found.heldout
-    injected = [max(1, round(share * len(found.synthetic))) for share in config.control.shares]
-    chosen["copies"] = InjectedCopies(training, max(injected), config.control, config.seed)
     picked = {side: _sample(data, config.seed, side) for side, data in chosen.items()}
+    injected = [max(1, round(share * len(picked["synthetic"]))) for share in config.control.shares]
+    chosen["copies"] = InjectedCopies(training, max(injected), config.control, config.seed)
+    picked["copies"] = list(range(max(injected)))
 
     results, spaces = [], _spaces(config, chosen, bank)
     for space in spaces:
@@ -180,11 +185,9 @@ def run(
 
 
 def _sample(data: Items, seed: int, side: str) -> list[int]:
-    """All items, or 2,000 drawn at random, in order; of injected copies the first."""
+    """All items, or 2,000 drawn at random, in order."""
     if len(data) <= MAX_ITEMS:
         return list(range(len(data)))
-    if isinstance(data, InjectedCopies):
-        return list(range(MAX_ITEMS))
     logger.info("%s: %d of %d items are sampled", data.info.name, MAX_ITEMS, len(data))
     return np.sort(seeds.rng(seed, f"privacy/sample/{side}").permutation(len(data))[:MAX_ITEMS]).tolist()
 
@@ -236,8 +239,13 @@ def _judge(
     if isinstance(space, Masks):
         del queries["copies"]
     found = search(space, queries, config.near, config.seed)
-    repeated = duplicates(found)
-    rows = [*nearest_rows(found, config.bootstrap, config.seed), *duplicate_rows(found, repeated)]
+    same = identical(space)
+    repeated = duplicates(found, same)
+    rows = [
+        *identical_rows(space.name, same),
+        *nearest_rows(found, config.bootstrap, config.seed),
+        near_duplicates_row(found, repeated),
+    ]
     detection = None
     if isinstance(space, Masks):
         rows += condition_rows(found, config.same_mask, config.bootstrap, config.seed)
@@ -246,11 +254,7 @@ def _judge(
             found, injected, config.control.shares, config.false_positives, config.bootstrap, config.seed
         )
         rows += detection.rows if detection else []
-    held = (
-        [i for i in picked.get("heldout", []) if i in set(space.known("heldout"))]
-        if "heldout" in queries
-        else []
-    )
+    held = sorted(set(picked["heldout"]) & set(space.known("heldout"))) if "heldout" in queries else []
     rows += novelty_rows(found, held, config.seed)
     curves = pd.DataFrame()
     if held:
@@ -258,17 +262,34 @@ def _judge(
         rows += attacked
     flags = detection.flagged if detection else np.zeros(len(found.tables["synthetic"]), dtype=bool)
     tables = [
-        found.tables[side].assign(kind=space.name, side=side, flagged=flags if side == "synthetic" else None)
-        for side in ("synthetic", "heldout")
+        found.tables[side].assign(
+            kind=space.name,
+            side=side,
+            exact=_exact(same, side, found.tables[side]),
+            flagged=flags if side == "synthetic" else None,
+        )
+        for side in ARMS
         if side in found.tables
     ]
     facts = {
         "space": space.name,
         "near_bound": None if np.isnan(found.near_bound) else found.near_bound,
         "threshold": detection.threshold if detection else None,
+        "searched": {
+            side: {"searched": len(table), "of": len(space.known(side))}
+            for side, table in found.tables.items()
+        },
     }
-    filtered = _filtered(config, found, repeated, detection)
+    filtered = _filtered(config, found, same, repeated, detection)
     return Result(rows, pd.concat(tables, ignore_index=True), repeated, curves, filtered, facts)
+
+
+def _exact(same: pd.DataFrame, side: str, table: pd.DataFrame) -> np.ndarray | None:
+    """Which of the items searched are exact copies; None in features."""
+    if same.empty:
+        return None
+    copied = same.loc[(same["side"] == side) & same["copy_of"].notna(), "item_id"]
+    return np.asarray(table["item_id"].isin(copied))
 
 
 def _records(space: Space, picked: Mapping[str, list[int]], held: list[int]) -> Records:
@@ -289,31 +310,32 @@ def _subjects(data: Items, indices: list[int]) -> np.ndarray:
 
 
 def _filtered(
-    config: PrivacyEvaluation, found: Found, repeated: pd.DataFrame, detection: Detection | None
+    config: PrivacyEvaluation,
+    found: Found,
+    same: pd.DataFrame,
+    repeated: pd.DataFrame,
+    detection: Detection | None,
 ) -> pd.DataFrame:
-    """Synthetic items that should be looked at or left out, each with its reason."""
-    table = found.tables["synthetic"].assign(
-        space=found.space.name, neighbour=lambda t: t["neighbour_item_id"]
-    )
-    parts = []
-    if table["exact"].notna().all():
-        parts.append(table[table["exact"].astype(bool)].assign(reason="exact_copy", score=0.0))
-    near = table["distance"] < found.near_bound
+    """Synthetic items that should be looked at or left out, each with its reason.
+
+    Exact copies and exact duplicates are of all items, the rest of those searched.
+    """
+    table = found.tables["synthetic"].assign(neighbour=lambda t: t["neighbour_item_id"])
+    copied = same[(same["side"] == "synthetic") & same["copy_of"].notna()]
+    parts = [copied.assign(neighbour=copied["copy_of"], reason="exact_copy", score=0.0)]
     if isinstance(found.space, Masks):
-        same = reidentified(found, config.same_mask)
-        parts.append(table[same].assign(reason="reidentified_mask", score=1 - table["distance"]))
+        known = reidentified(found, config.same_mask)
+        parts.append(table[known].assign(reason="reidentified_mask", score=1 - table["distance"]))
     else:
+        near = table["distance"] < found.near_bound
         parts.append(table[near].assign(reason="near_copy", score=table["distance"]))
     if detection:
         parts.append(table[detection.flagged].assign(reason="flagged_copy", score=table["nndr"]))
-    doubled = repeated.assign(
-        space=found.space.name,
-        neighbour=repeated["duplicate_of"],
-        reason=repeated["type"] + "_duplicate",
-        score=repeated["distance"],
+    reason = repeated["type"] + "_duplicate"
+    parts.append(
+        repeated.assign(neighbour=repeated["duplicate_of"], reason=reason, score=repeated["distance"])
     )
-    return (
-        pd.concat([*(part for part in [*parts, doubled] if len(part))], ignore_index=True)
-        if any(len(part) for part in [*parts, doubled])
-        else pd.DataFrame()
-    )
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return pd.DataFrame()
+    return pd.concat(filled, ignore_index=True).assign(space=found.space.name)[list(FILTERED)]

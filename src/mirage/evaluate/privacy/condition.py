@@ -20,7 +20,8 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.evaluate.privacy.rows import exact_interval, row
-from mirage.evaluate.privacy.search import ARMS, Found
+from mirage.evaluate.privacy.search import Found
+from mirage.evaluate.privacy.spaces import ARMS
 from mirage.evaluate.statistics import bootstrap_weights, limits, weighted_median
 
 

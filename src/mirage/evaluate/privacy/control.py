@@ -13,8 +13,8 @@ from mirage.metrics.neighbours import ORIENTATIONS, flip, orient
 class InjectedCopies(Items):
     """Training items as a careless generator would hand them out.
 
-    Each is turned to another orientation (a volume is mirrored), multiplied by a factor and noised; masks are
-    turned with their image.
+    Each is turned to another orientation that keeps its shape (a volume is mirrored), multiplied by a factor
+    and noised; masks are turned with their image.
 
     Args:
         training: of which copies are made.
@@ -29,13 +29,16 @@ class InjectedCopies(Items):
         self.chosen = np.resize(order, count)
         self.info, self.failures = training.info, training.failures
         self.items = training.items.iloc[self.chosen].reset_index(drop=True)
-        self._volumes = len(training.info.image_shape) == 4
+        shape = training.info.image_shape
+        self._volumes = len(shape) == 4
+        square = shape[-1] == shape[-2]
+        self._turns = range(1, ORIENTATIONS) if self._volumes or square else range(2, ORIENTATIONS, 2)
 
     def _rng(self, index: int) -> np.random.Generator:
         return seeds.rng(self._seed, "privacy/control", index)
 
     def _turned(self, array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        orientation = int(rng.integers(1, ORIENTATIONS))
+        orientation = int(rng.choice(self._turns))
         return flip(array, orientation) if self._volumes else orient(array, orientation)
 
     def image(self, index: int) -> np.ndarray:

@@ -14,8 +14,9 @@ Metrics, protocol ``detector``:
 - ``rate_bound``: what share of new items the threshold surely (97.5 %) does not exceed, given how few set it.
 - ``memorised``: share of training subjects that some flagged synthetic item is nearest to.
 - ``threshold``: ratio at or below which an item is flagged.
-- ``recall``, arm ``control``, ``protocol`` ``injected_<share>``: share of the injected copies that are
-  flagged, with the exact binomial interval; ``named``: that have their original as nearest training item.
+- ``recall``, arm ``control``, ``protocol`` ``injected_<share>``: share of the injected copies, all of which
+  are searched, that are flagged, with the exact binomial interval; ``named``: that have their original as
+  nearest training item.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def _positive_control(
     table, copies = found.tables["copies"], found.space.sides["copies"]
     assert isinstance(copies, InjectedCopies)
     name, flagged = found.space.name, _flags(table["nndr"].to_numpy(np.float64), threshold)
-    named = table["neighbour"].to_numpy() == copies.chosen[: len(table)]
+    named = table["neighbour"].to_numpy() == copies.chosen
     rows = []
     for count, share in zip(injected, shares, strict=True):
         for metric, hits in (("recall", flagged), ("named", named)):

@@ -7,11 +7,12 @@ Held-out real items are asked what synthetic ones are asked: they are what new l
   leans to copying.
 - ``nndr``: median ratio of the distance to the nearest training item over that to the nearest one of another
   subject. Near 0: copies of single items.
-- ``exact_copies``: share with the same stored pixels as a training item in some orientation.
 - ``near_copies``: share closer than ``near`` times the reference distance: the median of held-out items, or,
   where nothing is held out, of training items to those of other subjects.
-- ``distinct``: number of synthetic items that repeat no earlier one exactly; ``exact_duplicates``,
-  ``near_duplicates``: shares that do, the latter by the bound of near copies.
+- ``near_duplicates``: share of synthetic items as close to an earlier one.
+
+Large sides are sampled; exact copies, which need no distances, are sought among all items
+(:mod:`mirage.evaluate.privacy.exact`).
 
 Intervals are percentiles of a bootstrap by subject; a synthetic item is a subject of its own. A share has the
 exact binomial interval over subjects where that is wider.
@@ -27,13 +28,12 @@ import numpy as np
 import pandas as pd
 
 from mirage import seeds
-from mirage.data.shards import content_hash
-from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
-from mirage.evaluate.privacy.spaces import Masks, Patterns, Space
+from mirage.evaluate.privacy.rows import exact_interval, row
+from mirage.evaluate.privacy.spaces import ARMS, Space
 from mirage.evaluate.statistics import bootstrap_weights, limits, weighted_median
-from mirage.metrics.neighbours import Floats, Neighbours, exact_groups, nearest, nearest_earlier, views
+from mirage.metrics.neighbours import Floats, Neighbours, nearest, nearest_earlier
+from mirage.metrics.novelty import distance_ratios
 
-ARMS = {"synthetic": "synthetic", "heldout": "reference"}
 OWN_NEIGHBOURS = 500
 """Training items whose own nearest neighbours are sought where nothing is held out."""
 
@@ -46,7 +46,7 @@ class Found:
         space: where.
         tables: side -> a row an item, nearest first by ``rank``: item_id, subject_id, neighbour (number
             of the training item), neighbour_item_id, neighbour_subject_id, orientation, distance,
-            second_distance (of the nearest of another subject), nndr, exact (null for features).
+            second_distance (of the nearest of another subject), nndr.
         vectors: side -> places of the items of its table.
         reference: held-out items, or where there are none a sample of training items among those of other
             subjects: their distance and nndr.
@@ -86,13 +86,12 @@ def search(space: Space, queries: Mapping[str, Sequence[int]], near: float, seed
             "orientation": found.orientation,
             "distance": found.distance,
             "second_distance": found.second_distance,
-            "nndr": distance_ratio(found),
+            "nndr": distance_ratios(found.distance, found.second_distance),
         }
     )
     names = training.items.iloc[joined["neighbour"]]
     joined["neighbour_item_id"] = names["item_id"].to_numpy()
     joined["neighbour_subject_id"] = names["subject_id"].to_numpy()
-    seen = _digests(space, known)
     tables, start = {}, 0
     for side, own in chosen.items():
         items = space.sides[side].items.iloc[own]
@@ -100,7 +99,6 @@ def search(space: Space, queries: Mapping[str, Sequence[int]], near: float, seed
         table.insert(0, "item_id", items["item_id"].to_numpy())
         table.insert(1, "subject_id", items["subject_id"].to_numpy())
         table["rank"] = table["distance"].rank(method="first").astype("int64")
-        table["exact"] = None if seen is None else [bool(set(_turned(space, side, i)) & seen) for i in own]
         tables[side] = table
         start += len(own)
     reference = tables["heldout"] if "heldout" in tables else _among_training(space, known, seed)
@@ -113,25 +111,9 @@ def _among_training(space: Space, known: Sequence[int], seed: int) -> pd.DataFra
     indices = [known[place] for place in drawn]
     found = own_neighbours(space, indices)
     subjects = space.sides["training"].items["subject_id"].iloc[indices].to_numpy()
-    values = {"subject_id": subjects, "distance": found.distance, "nndr": distance_ratio(found)}
+    ratios = distance_ratios(found.distance, found.second_distance)
+    values = {"subject_id": subjects, "distance": found.distance, "nndr": ratios}
     return pd.DataFrame(values).dropna().reset_index(drop=True)
-
-
-def _stored(space: Space, side: str, index: int) -> np.ndarray:
-    """What must be equal in an exact copy, with a channel axis."""
-    return space.stored(side, index)[None] if isinstance(space, Masks) else space.sides[side].image(index)
-
-
-def _turned(space: Space, side: str, index: int) -> list[str]:
-    """Digests of an item in all its orientations."""
-    return [content_hash(view) for view in views(_stored(space, side, index))]
-
-
-def _digests(space: Space, known: Sequence[int]) -> set[str] | None:
-    """Digests of the training items; None for features, of which equal ones say nothing more."""
-    if not isinstance(space, Patterns | Masks):
-        return None
-    return {content_hash(_stored(space, "training", index)) for index in known}
 
 
 def own_neighbours(space: Space, indices: Sequence[int]) -> Neighbours:
@@ -147,14 +129,8 @@ def own_neighbours(space: Space, indices: Sequence[int]) -> Neighbours:
     )
 
 
-def distance_ratio(found: Neighbours) -> np.ndarray:
-    """Distance to the nearest item over that to the nearest of another subject; 1 where both are 0."""
-    first, second = found.distance, found.second_distance
-    return np.divide(first, second, out=np.where(np.isnan(second), np.nan, 1.0), where=second > 0)
-
-
 def nearest_rows(found: Found, draws: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of protocol ``nearest``, without those of repetitions."""
+    """Rows of distances to training items."""
     rows: list[dict[str, Any]] = []
     resampled: dict[tuple[str, str], tuple[float, np.ndarray]] = {}
     name = found.space.name
@@ -182,13 +158,9 @@ def nearest_rows(found: Found, draws: int, seed: int) -> list[dict[str, Any]]:
                         count,
                     )
                 )
-        flags = {"near_copies": table["distance"] < found.near_bound}
-        if table["exact"].notna().all():
-            flags = {"exact_copies": table["exact"], **flags}
-        for metric, flag in flags.items():
-            share = np.asarray(flag, dtype=np.float64)
-            ends = share_interval(share, weights, count)
-            rows.append(row(arm, metric, name, "nearest", float(share.mean()), ends, len(table), count))
+        near = (table["distance"] < found.near_bound).to_numpy(np.float64)
+        ends = share_interval(near, weights, count)
+        rows.append(row(arm, "near_copies", name, "nearest", float(near.mean()), ends, len(table), count))
     for metric in ("nearest", "nndr"):
         if ("synthetic", metric) in resampled and ("heldout", metric) in resampled:
             (own, own_draws), (other, other_draws) = (resampled[side, metric] for side in ARMS)
@@ -207,57 +179,32 @@ def share_interval(flags: np.ndarray, weights: np.ndarray, subjects: int) -> tup
     return min(low, least), max(high, most)
 
 
-def duplicates(found: Found) -> pd.DataFrame:
+def duplicates(found: Found, same: pd.DataFrame) -> pd.DataFrame:
     """Synthetic items that repeat an earlier one: item_id, duplicate_of, distance, type (exact or near).
 
-    Exact ones are sought among all items of the side ``synthetic``, near ones among those searched.
+    Args:
+        found: near ones are sought among the items that were searched.
+        same: exact ones, of all items (:func:`mirage.evaluate.privacy.exact.identical`).
     """
-    space = found.space
-    table = found.tables["synthetic"]
-    rows: list[tuple[str, str, float, str]] = []
-    if isinstance(space, Patterns | Masks):
-        names = space.sides["synthetic"].items["item_id"].to_numpy()
-        everything = space.known("synthetic")
-        digests = (min(_turned(space, "synthetic", index)) for index in everything)
-        for place, leader in enumerate(exact_groups(digests).tolist()):
-            if place != leader:
-                rows.append((names[everything[place]], names[everything[leader]], 0.0, "exact"))
-    exact = {item for item, *_ in rows}
-    earlier = nearest_earlier(found.vectors["synthetic"], space.kind)
-    items = table["item_id"].to_numpy()
-    for place in np.flatnonzero(earlier.distance < found.near_bound).tolist():
-        if items[place] not in exact:
-            other = items[earlier.index[place]]
-            rows.append((items[place], other, float(earlier.distance[place]), "near"))
-    return pd.DataFrame(rows, columns=["item_id", "duplicate_of", "distance", "type"]).assign(kind=space.name)
+    made = same[(same["side"] == "synthetic") & same["repeats"].notna()]
+    exact = made[["item_id"]].assign(duplicate_of=made["repeats"], distance=0.0, type="exact")
+    earlier = nearest_earlier(found.vectors["synthetic"], found.space.kind)
+    items = found.tables["synthetic"]["item_id"].to_numpy()
+    close = np.flatnonzero((earlier.distance < found.near_bound) & ~np.isin(items, exact["item_id"]))
+    near = pd.DataFrame(
+        {
+            "item_id": items[close],
+            "duplicate_of": items[earlier.index[close]],
+            "distance": earlier.distance[close],
+            "type": "near",
+        }
+    )
+    tables = [table for table in (exact, near) if len(table)]
+    return pd.concat(tables, ignore_index=True).assign(kind=found.space.name) if tables else near
 
 
-def duplicate_rows(found: Found, repeated: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the repetitions in the synthetic set."""
-    name, everything = found.space.name, len(found.space.known("synthetic"))
-    sampled = len(found.tables["synthetic"])
-    near = int((repeated["type"] == "near").sum())
-    exact = int((repeated["type"] == "exact").sum())
-    rows = []
-    if isinstance(found.space, Patterns | Masks):
-        interval = exact_interval(exact, everything)
-        rows = [
-            row(
-                "synthetic", "distinct", name, "nearest", everything - exact, UNKNOWN, everything, everything
-            ),
-            row(
-                "synthetic",
-                "exact_duplicates",
-                name,
-                "nearest",
-                exact / everything,
-                interval,
-                everything,
-                everything,
-            ),
-        ]
-    interval = exact_interval(near, sampled)
-    return [
-        *rows,
-        row("synthetic", "near_duplicates", name, "nearest", near / sampled, interval, sampled, sampled),
-    ]
+def near_duplicates_row(found: Found, repeated: pd.DataFrame) -> dict[str, Any]:
+    """Row of the near repetitions in the synthetic set."""
+    near, count = int((repeated["type"] == "near").sum()), len(found.tables["synthetic"])
+    ends = exact_interval(near, count)
+    return row("synthetic", "near_duplicates", found.space.name, "nearest", near / count, ends, count, count)

@@ -24,6 +24,8 @@ IMAGE_SIDES = {3: 32, 4: 16}
 MASK_SIDES = {3: 128, 4: 32}
 MASKS = {"mask": "label", "brain": "brain"}
 """Space of masks -> their mask channel."""
+ARMS = {"synthetic": "synthetic", "heldout": "reference"}
+"""Side that is searched -> arm of its rows."""
 
 
 class Space(ABC):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,11 @@ from mirage.metrics.neighbours import flip, orient
 from mirage.metrics.patterns import similarity
 from mirage.report import figures
 from mirage.report.book import Book, Exhibit
-from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.chapters.base import Chapter, count, listing, words
 from mirage.report.evaluators.privacy_tables import Column, columns_of, table_of
 from mirage.report.images import Tile, mask_to_rgb, to_rgb
 from mirage.report.inputs import Finished
-from mirage.report.numbers import number, setting
+from mirage.report.numbers import grouped, number, setting
 from mirage.report.volumes import fullest_slice, is_volume
 
 WORST = 10
@@ -56,23 +58,33 @@ def novelty_chapter(
         chapter.heading(words(name))
         rows = summary[summary["evaluation"] == name]
         neighbours = pd.read_parquet(folder / "details/neighbours.parquet")
+        spaces = read_json(folder / "details/privacy.json")["spaces"]
         for kind in ("mask", "brain", "image"):
             part = neighbours[neighbours["kind"] == kind]
             if len(part):
                 if config.real in data and config.synthetic in data:
-                    chapter.show(_closest(name, config, kind, part, data, book))
-                chapter.show(_distances(name, config, kind, part, book))
-        chapter.show(_copies(name, config, rows, neighbours, book))
-        detector = _detector(name, config, rows, folder, book)
+                    chapter.show(_closest(name, config, kind, part, data, spaces, book))
+                chapter.show(_distances(name, config, kind, part, spaces, book))
+        chapter.show(_copies(name, config, rows, spaces, book))
+        detector = _detector(name, config, rows, folder, spaces, book)
         if detector is not None:
             chapter.show(detector)
     return chapter
 
 
-def sizes(neighbours: pd.DataFrame) -> str:
-    """``n = 48 synthetic, n = 12 held-out real``."""
-    counts = neighbours["side"].value_counts()
-    return ", ".join(f"n = {counts[side]} {title}" for side, title in SIDES.items() if side in counts)
+def searched(spaces: Mapping[str, Any], named: Iterable[str]) -> str:
+    """``Searched: 48 of 48 synthetic and 12 of 12 held-out real items``, once where spaces agree."""
+    texts = [
+        listing(
+            [
+                f"{grouped(found[side]['searched'])} of {grouped(found[side]['of'])} {title}"
+                for side, title in SIDES.items()
+                if side in found
+            ]
+        )
+        for found in (spaces[space]["searched"] for space in named)
+    ]
+    return f"Searched: {'; '.join(dict.fromkeys(texts))} items"
 
 
 def _closest(
@@ -81,6 +93,7 @@ def _closest(
     kind: str,
     neighbours: pd.DataFrame,
     data: Mapping[str, Dataset],
+    spaces: Mapping[str, Any],
     book: Book,
 ) -> Exhibit:
     real, made = data[config.real], data[config.synthetic]
@@ -116,7 +129,7 @@ def _closest(
     caption = (
         f"The {plural} of {words(config.synthetic)} that lie nearest to a training {kind} of "
         f"{words(config.real)}, nearest first, above the training {kind}, turned to fit; below, held-out "
-        f"real {plural} and theirs. {sizes(neighbours)}, the nearest {WORST} of each. Numbers: "
+        f"real {plural} and theirs. {searched(spaces, [kind])}, the nearest {WORST} of each. Numbers: "
         f"{DISTANCE[kind]}.{similar}{through} Pairs that look the same are copies."
     )
     return book.plate(
@@ -150,7 +163,12 @@ def _picture(dataset: Dataset, index: int, kind: str, orientation: int, slice_: 
 
 
 def _distances(
-    name: str, config: PrivacyEvaluation, kind: str, neighbours: pd.DataFrame, book: Book
+    name: str,
+    config: PrivacyEvaluation,
+    kind: str,
+    neighbours: pd.DataFrame,
+    spaces: Mapping[str, Any],
+    book: Book,
 ) -> Exhibit:
     series = {
         title: part.to_numpy()
@@ -160,8 +178,9 @@ def _distances(
     plural = PLURAL[kind]
     caption = (
         f"Distance of the {plural} of {words(config.synthetic)} to the nearest training one of "
-        f"{words(config.real)}, cumulative, beside held-out real {plural}, {sizes(neighbours)}. A curve that "
-        "rises further left means that synthetic items lie nearer to training items than new real ones do."
+        f"{words(config.real)}, cumulative, beside held-out real {plural}. {searched(spaces, [kind])}. A "
+        "curve that rises further left means that synthetic items lie nearer to training items than new "
+        "real ones do."
     )
     alt = f"Cumulative distribution of {kind} distances to the nearest training {kind}: {', '.join(series)}"
     figure = figures.distance_distributions(series, DISTANCE[kind])
@@ -170,30 +189,36 @@ def _distances(
 
 
 def _copies(
-    name: str, config: PrivacyEvaluation, rows: pd.DataFrame, neighbours: pd.DataFrame, book: Book
+    name: str, config: PrivacyEvaluation, rows: pd.DataFrame, spaces: Mapping[str, Any], book: Book
 ) -> Exhibit:
     wanted = rows[rows["protocol"].isin(("nearest", "novelty"))]
     shown = wanted[wanted["label"].isin(PLURAL) | wanted["metric"].isin(OF_FEATURES)]
-    first = neighbours[neighbours["kind"] == neighbours["kind"].iloc[0]]
     caption = (
-        f"Distances, copies and duplicates among the items of {words(config.synthetic)}, {sizes(first)}, in "
-        f"every space. A near copy is closer than {setting(config.near)} times the median distance of "
-        "held-out items. Authenticity: share that lies farther from its nearest training item than that "
-        "lies from other patients'. C_T: z of synthetic against held-out distances, far below 0 where "
-        "training items are copied. Nearer to training: share nearer to training than to as many held-out "
-        "items, one half without copying. FLD gap: far below 0 where the set is overfitted. In brackets 95 "
-        "% intervals by subject; shares have the exact binomial one where that is wider."
+        f"Distances, copies and duplicates among the items of {words(config.synthetic)}, in every space. "
+        f"{searched(spaces, spaces)}; exact copies and exact duplicates are of all items. A near copy is "
+        f"closer than {setting(config.near)} times the median distance of held-out items. Authenticity: "
+        "share that lies farther from its nearest training item than that lies from other patients'. C_T: z "
+        "of synthetic against held-out distances, of all items, in standard errors by subject: chance alone "
+        "stays within 2 of 0, copying lies far below. Nearer to training: share nearer to training than to "
+        "as many held-out items, one half without copying. FLD gap: far below 0 where the set is "
+        "overfitted. In brackets 95 % intervals by subject; shares have the exact binomial one where that "
+        "is wider."
     )
     return table_of(f"copies/{name}", shown, BOTH, caption, book, wanted)
 
 
 def _detector(
-    name: str, config: PrivacyEvaluation, rows: pd.DataFrame, folder: object, book: Book
+    name: str,
+    config: PrivacyEvaluation,
+    rows: pd.DataFrame,
+    folder: Path,
+    spaces: Mapping[str, Any],
+    book: Book,
 ) -> Exhibit | None:
     shown = rows[(rows["protocol"] == "detector") | rows["protocol"].str.startswith("injected_")]
     if shown.empty:
         return None
-    injected = read_json(f"{folder}/details/privacy.json")["injected"]
+    injected = read_json(folder / "details/privacy.json")["injected"]
     numbers = ", ".join(
         f"{setting(100 * share)} % ({count(copies, 'copy', 'copies')})"
         for share, copies in zip(config.control.shares, injected, strict=True)
@@ -202,10 +227,11 @@ def _detector(
         "The copy detector and its controls. Flagged: items near to one training patient and to no other, "
         f"by a threshold that {setting(100 * config.false_positives)} % of held-out items pass. Negative "
         "control: held-out items, each half judged by the threshold of the other. Positive control: "
-        f"training images injected as {numbers} of the set, turned, made brighter or darker by up to "
-        f"{setting(100 * config.control.brightness)} % and noised (standard deviation "
+        f"training images injected as {numbers} of the items searched, turned, made brighter or darker by up "
+        f"to {setting(100 * config.control.brightness)} % and noised (standard deviation "
         f"{setting(100 * config.control.noise)} % of the range): the share found, and the share whose "
-        "original was named. A detector that misses injected copies says nothing by silence. In brackets "
+        "original was named; all of them are searched. A detector that misses injected copies says nothing "
+        f"by silence; the gate goes by the largest share. {searched(spaces, shown['label'])}. In brackets "
         "exact binomial 95 % intervals; that of synthetic items counts in the threshold's error."
     )
     return columns_of(
@@ -219,7 +245,7 @@ def _detector(
                 (f"found of {setting(100 * share)} %", "recall", "control", f"injected_{setting(share)}")
                 for share in config.control.shares
             ),
-            ("original named", "named", "control", f"injected_{setting(config.control.shares[-1])}"),
+            ("original named", "named", "control", f"injected_{setting(max(config.control.shares))}"),
             ("training patients hit", "memorised", "synthetic", "detector"),
         ],
         caption,

@@ -16,7 +16,7 @@ from mirage.report.evaluators import privacy_tables
 from mirage.report.evaluators.novelty_chapter import novelty_chapter
 from mirage.report.evaluators.privacy_chapter import privacy_chapter
 from mirage.report.inputs import Finished, ReportInputs
-from mirage.report.numbers import estimate, number
+from mirage.report.numbers import estimate, number, setting
 from mirage.report.summary import COLUMNS, pick, read_metrics, row_key
 from mirage.report.verdicts import Verdict, Word, worst
 
@@ -27,9 +27,17 @@ TITLES = {
     "auc": "membership attack (AUC)",
     "tpr_at_fpr_1": "members told at 1 % false alarms",
 }
-NOVELTY_LIMITS = ("exact copies", "copies flagged")
-DECIDE_NOVELTY = ("exact_copies", "flagged", "nearest")
-DECIDE_PRIVACY = ("exact_copies", "flagged", "auc", "dcr_share", "exact_duplicates", "reidentified")
+NOVELTY_LIMITS = ("exact copies", "near copies", "copies flagged")
+DECIDE_NOVELTY = ("exact_copies", "near_copies", "flagged", "nearest")
+DECIDE_PRIVACY = (
+    "exact_copies",
+    "near_copies",
+    "flagged",
+    "auc",
+    "dcr_share",
+    "exact_duplicates",
+    "reidentified",
+)
 
 
 def summarise(name: str, config: PrivacyEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
@@ -70,32 +78,39 @@ def limits(own: Mapping[str, Finished], summary: pd.DataFrame) -> list[str]:
     return points
 
 
-NOVELTY_RULE = (
-    "synthetic items are searched for their nearest training item, and so are held-out real ones. Fail: an "
-    "image or a mask is an exact copy, or the copy detector flags surely more than the gate's limit, or the "
-    "whole 95 % interval of the ratio of the two median distances lies below 1. Pass: none of these, and a "
-    "detector that found the injected copies flags surely no more than the limit. Otherwise inconclusive. "
-    "Unrealistic images are also new, so read this with fidelity."
-)
+def novelty_rule(margins: Sequence[float]) -> str:
+    """The rule of novelty verdicts, with the tolerances of their evaluations."""
+    least = listing([setting(1 - margin) for margin in sorted(set(margins))])
+    return (
+        "synthetic items are searched for their nearest training item, and so are held-out real ones. Fail: "
+        "an image or a mask is an exact copy, or near copies or items that the copy detector flags exceed "
+        "their share among held-out items surely by more than the gate's limits, or the whole 95 % interval "
+        f"of the ratio of the two median distances lies below {least}, the tolerance. Pass: all limits are "
+        "surely kept, a detector that found the injected copies among them, and the whole interval lies "
+        "above the tolerance. Otherwise inconclusive. Unrealistic images are also new, so read this with "
+        "fidelity."
+    )
 
 
 def novelty_verdict(own: Mapping[str, Finished], summary: pd.DataFrame) -> Verdict:
     """Verdict over all spaces of all privacy evaluations."""
     found, sentences = list[Word](), []
-    for name, (_, (folder,)) in own.items():
+    for name, (config, (folder,)) in own.items():
         gate = pd.read_parquet(folder / "details/gate.parquet")
         copied = gate[gate["limit"].isin(NOVELTY_LIMITS)]
-        nearer = _nearer(summary, name)
+        ratios = _ratios(summary, name)
         exact = _exact(summary, name)
-        if nearer or exact or "fail" in set(copied["word"]):
+        least = 1 - config.novelty_margin
+        if exact or (ratios["high"] < least).any() or "fail" in set(copied["word"]):
             found.append("fail")
-        elif set(copied["word"]) == {"pass"}:
+        elif len(ratios) and (ratios["low"] >= least).all() and set(copied["word"]) == {"pass"}:
             found.append("pass")
         else:
             found.append("inconclusive")
-        said = [*exact, *nearer, *_flagged(copied)]
+        said = [*exact, *_nearer(ratios, least), *_limited(copied)]
         sentences.append(f"{words(name)}: {'; '.join(said) or 'only masks were compared, none is a copy'}.")
-    return Verdict("Novelty", worst(found), sentences, NOVELTY_RULE, _keys(own, summary, DECIDE_NOVELTY))
+    rule = novelty_rule([config.novelty_margin for config, _ in own.values()])
+    return Verdict("Novelty", worst(found), sentences, rule, _keys(own, summary, DECIDE_NOVELTY))
 
 
 def _keys(own: Mapping[str, Finished], summary: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
@@ -114,24 +129,28 @@ def _exact(summary: pd.DataFrame, name: str) -> list[str]:
     ]
 
 
-def _nearer(summary: pd.DataFrame, name: str) -> list[str]:
-    """Images or masks that lie surely nearer to training ones than held-out ones do."""
+def _ratios(summary: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Median distances of images and masks to training ones over those of held-out ones."""
     rows = pick(summary, name, metric="nearest", kind="ratio")
+    return rows[rows["label"].isin(("image", "mask"))]
+
+
+def _nearer(ratios: pd.DataFrame, least: float) -> list[str]:
     return [
-        f"{row.label}s lie nearer to training {row.label}s than held-out ones do, ratio "
-        f"{estimate(row.estimate, row.low, row.high, 2)}"
-        for row in rows[rows["label"].isin(("image", "mask"))].itertuples()
-        if row.high < 1
+        f"{row.label}s lie at {estimate(row.estimate, row.low, row.high, 2)} times the distance of held-out "
+        f"ones to training {row.label}s, tolerance {setting(least)}"
+        for row in ratios.itertuples()
     ]
 
 
-def _flagged(copied: pd.DataFrame) -> list[str]:
-    rows = copied[copied["limit"] == "copies flagged"]
+def _limited(copied: pd.DataFrame) -> list[str]:
+    """What was found of copies, beside the limits."""
+    rows = copied[copied["limit"] != "exact copies"]
     return [
         row.reason
         if pd.isna(row.value)
-        else f"the copy detector ({words(row.space)}) flags {estimate(row.value, row.low, row.high)}, limit "
-        f"{number(row.bound, 2)}"
+        else f"{row.limit} ({words(row.space)}): {row.reason}, found "
+        f"{estimate(row.value, row.low, row.high)}, limit {number(row.bound, 2)}"
         for row in rows.itertuples()
     ]
 

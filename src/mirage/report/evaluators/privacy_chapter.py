@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mirage.config.evaluations import PrivacyEvaluation
 from mirage.data import Dataset
+from mirage.evaluate.privacy.gate import ALPHA
 from mirage.files import read_json
 from mirage.report.book import Book, Cell, Exhibit
-from mirage.report.chapters.base import Chapter, words
+from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.evaluators.novelty_chapter import searched
 from mirage.report.evaluators.privacy_tables import Column, cell, table_of
 from mirage.report.inputs import Finished
 from mirage.report.numbers import DASH, interval, number, setting
@@ -64,7 +67,8 @@ def privacy_chapter(
         chapter.heading(words(name))
         rows = summary[summary["evaluation"] == name]
         chapter.show(_gate(name, folder, book))
-        chapter.remark(residual_risk(config, read_json(folder / "details/privacy.json")["gate"]))
+        facts = read_json(folder / "details/privacy.json")
+        chapter.remark(residual_risk(config, facts["gate"]))
         curves = pd.read_parquet(folder / "details/roc.parquet")
         if len(curves):
             chapter.show(_attacks(name, rows, book))
@@ -74,8 +78,8 @@ def privacy_chapter(
             chapter.show(_canaries(name, config, canaries, book))
         condition = rows[rows["protocol"] == "condition"]
         if len(condition):
-            chapter.show(_condition(name, config, condition, book))
-        chapter.show(_filtered(name, config, folder, book))
+            chapter.show(_condition(name, config, condition, facts["spaces"], book))
+        chapter.show(_filtered(name, config, folder, facts["spaces"], book))
     chapter.heading("What was not tested")
     chapter.points(
         [
@@ -135,17 +139,21 @@ def _gate(name: str, folder: Path, book: Book) -> Exhibit:
                 DASH if pd.isna(row.value) else number(row.value), number=True, note=_ends(row.low, row.high)
             ),
             Cell(number(row.bound, 2), number=True),
+            Cell(number(row.p), number=True),
             Cell("no objection" if row.word == "silent" else row.word, strong=row.word == "fail"),
             Cell(row.reason),
         ]
         for row in limits.itertuples()
     ]
     caption = (
-        f"Release gate: {word}. A limit fails or passes only where the whole 95 % interval lies beyond or "
-        "within it. The gate fails if one limit fails and passes if all pass; distances to training items "
-        "may fail a release and never pass it."
+        f"Release gate: {word}. The gate fails if one limit fails and passes if all pass. A limit passes "
+        "where the whole 95 % interval lies within it. It fails by a one-sided test at "
+        f"{setting(100 * ALPHA)} %; {count(int(limits['p'].notna().sum()), 'test was', 'tests were')} made, "
+        "and the p values are adjusted for all of them by Holm. Passing needs all limits, and so no "
+        "adjustment. Copies flagged and near copies are limited by how far their share exceeds that of "
+        "held-out items. Distances to training items may fail a release and never pass it."
     )
-    head = ["limit", "found", "bound", "word", "rule"]
+    head = ["limit", "found", "bound", "p", "word", "rule"]
     return book.table(f"gate/{name}", head, rows, caption=caption, data=limits)
 
 
@@ -203,17 +211,22 @@ def _canaries(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Boo
     return table_of(f"canaries/{name}", own, [("value", "canaries", "absolute")], caption, book, own)
 
 
-def _condition(name: str, config: PrivacyEvaluation, own: pd.DataFrame, book: Book) -> Exhibit:
+def _condition(
+    name: str, config: PrivacyEvaluation, own: pd.DataFrame, spaces: Mapping[str, Any], book: Book
+) -> Exhibit:
     caption = (
         f"Leakage through the condition: masks of {words(config.synthetic)} whose Dice with a training "
         f"patient's, in some orientation, exceeds {setting(config.same_mask)}, beside held-out masks. Such "
-        "an item discloses the patient's shape, however new its image is. In brackets 95 % intervals, of "
+        f"an item discloses the patient's shape, however new its image is. {searched(spaces, own['label'])}. "
+        "In brackets 95 % intervals, of "
         "shares exact binomial."
     )
     return table_of(f"condition/{name}", own, ARMS, caption, book, own)
 
 
-def _filtered(name: str, config: PrivacyEvaluation, folder: Path, book: Book) -> Exhibit:
+def _filtered(
+    name: str, config: PrivacyEvaluation, folder: Path, spaces: Mapping[str, Any], book: Book
+) -> Exhibit:
     listed = pd.read_parquet(folder / "details/filtered.parquet")
     counts = listed.groupby(["reason", "space"]).size() if len(listed) else {}
     rows = [
@@ -225,6 +238,7 @@ def _filtered(name: str, config: PrivacyEvaluation, folder: Path, book: Book) ->
     rows.append([Cell("any of these"), Cell(str(listed["item_id"].nunique()), number=True)])
     caption = (
         f"Items of {words(config.synthetic)} that should be looked at or left out before a release; the CSV "
-        "names each with its reason, its neighbour and the score."
+        f"names each with its reason, its neighbour and the score. {searched(spaces, spaces)}; exact copies "
+        "and exact duplicates are of all items."
     )
     return book.table(f"filtered/{name}", ["reason", "items"], rows, caption=caption, data=listed)
