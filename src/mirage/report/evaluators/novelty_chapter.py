@@ -199,7 +199,7 @@ def _copies(
         f"closer than {setting(config.near)} times the median distance of held-out items. Authenticity: "
         "share that lies farther from its nearest training item than that lies from other patients'. C_T: z "
         "of synthetic against held-out distances, of all items, in standard errors by subject: chance alone "
-        "stays within 2 of 0, copying lies far below. Nearer to training: share nearer to training than to "
+        "stays within two of 0, copying lies far below. Nearer to training: share nearer to training than to "
         "as many held-out items, one half without copying. FLD gap: far below 0 where the set is "
         "overfitted. In brackets 95 % intervals by subject; shares have the exact binomial one where that "
         "is wider."
