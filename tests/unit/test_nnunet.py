@@ -30,7 +30,7 @@ def test_nnunet_trains_on_an_export_and_is_scored(toy_volumes: Any, tmp_path: Pa
     manifests = [str(part.folder / "manifest.parquet") for part in data]
     folders = {f"nnUNet_{kind}": str(tmp_path / kind) for kind in ("raw", "preprocessed", "results")}
     single = {
-        "nnUNet_n_proc_DA": "0",
+        "nnUNet_n_proc_DA": "1",
         "nnUNet_def_n_proc": "1",
         "nnUNet_compile": "f",
         "OMP_NUM_THREADS": "2",
