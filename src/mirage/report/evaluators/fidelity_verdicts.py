@@ -122,8 +122,9 @@ def ballot(axis: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def suspicions(ratios: pd.DataFrame) -> list[str]:
-    """Whether distances are so small that training images must have been repeated."""
-    close = ratios[ratios["metric"].isin(DISTANCES) & (ratios["estimate"] < SUSPICIOUS)]
+    """Whether distances are so small, and surely below those of other images, that images were repeated."""
+    small = (ratios["estimate"] < SUSPICIOUS) & (ratios["high"] < 1)
+    close = ratios[ratios["metric"].isin(DISTANCES) & small]
     if close.empty:
         return []
     return [
@@ -169,10 +170,14 @@ def _sentence(axis: str, votes: pd.DataFrame) -> str:
     space = f", {worst['label']}" if isinstance(worst["label"], str) else ""
     open_ended = int(votes["low"].isna().sum())
     without = f" ({open_ended} of them without an interval, for want of patients)" if open_ended else ""
-    quoted = estimate(worst["estimate"], worst["low"], worst["high"], 2)
+    known = pd.notna(worst["low"])
+    quoted = (
+        estimate(worst["estimate"], worst["low"], worst["high"], 2) if known else number(worst["estimate"], 2)
+    )
     return (
         f"of {count(len(votes), 'measure')} {(cast == 'worse').sum()} say worse than other real images, "
         f"{(cast == 'better').sum()} as good, {(cast == 'inconclusive').sum()} cannot tell{without}. "
-        f"Farthest off: {name}{space}, {quoted} {beside} of other real images; "
+        f"Farthest off: {name}{space}, {quoted} {beside} of other real images"
+        f"{'' if known else ' (no interval)'}; "
         f"n = {int(votes['n_items'].min())} a side."
     )
