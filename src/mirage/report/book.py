@@ -117,6 +117,16 @@ class Book:
         self.exhibits: list[Exhibit] = []
         self._page, self._sources = MAIN_PAGE, dict[str, Source]()
         self._figures, self._tables = itertools.count(1), itertools.count(1)
+        self._charts = dict[str, str]()
+
+    def smaller(self, scale: float) -> Book:
+        """An empty book in place of this one, for the same exhibits with smaller thumbnails.
+
+        What does not depend on them, the charts, is not drawn again.
+        """
+        book = Book(self.folder.parent, scale, self.drawn_by, self.folder.name)
+        book._charts = self._charts
+        return book
 
     @contextmanager
     def showing(self, sources: Mapping[str, Source], page: str = MAIN_PAGE) -> Iterator[None]:
@@ -133,10 +143,7 @@ class Book:
         """A matplotlib figure: SVG, PDF and the CSV behind it."""
         number = next(self._figures)
         stem = self._stem("figure", number, id)
-        drawn = _svg(figure)
-        figure.set_layout_engine("none")  # laid out once; the PDF keeps the places
-        self._write(f"{stem}.svg", drawn.encode())
-        self._write(f"{stem}.pdf", _pdf(figure))
+        drawn = self._charts.get(stem) or self._draw(stem, figure)
         self._csv(stem, data)
         return self._add(
             Exhibit(
@@ -150,6 +157,14 @@ class Book:
                 links=self._links(stem, "csv", "svg", "pdf"),
             )
         )
+
+    def _draw(self, stem: str, figure: Figure) -> str:
+        """Write the files of a chart; its SVG."""
+        drawn = self._charts[stem] = _svg(figure)
+        figure.set_layout_engine("none")  # laid out once; the PDF keeps the places
+        self._write(f"{stem}.svg", drawn.encode())
+        self._write(f"{stem}.pdf", _pdf(figure))
+        return drawn
 
     def drawing(self, id: str, svg: str, data: pd.DataFrame, *, caption: str, alt: str) -> Exhibit:
         """A ready SVG drawing and the CSV behind it."""

@@ -102,8 +102,9 @@ def _pages_in_budget(
     out: Path,
 ) -> tuple[dict[str, str], list[Chapter]]:
     """All pages with thumbnails as large as the budget of bytes allows, and their chapters."""
+    book = Book(out, drawn_by=Source("report_study", (inputs.commit[:COMMIT_DIGITS],)))
     for scale in SHRINK:
-        book = Book(out, scale, Source("report_study", (inputs.commit[:COMMIT_DIGITS],)))
+        book = book.smaller(scale)
         chapters = assemble(study, name, inputs, data, summary, volumes, book)
         pages = render_all(study, name, inputs, chapters)
         size = max(len(text.encode()) for text in pages.values())

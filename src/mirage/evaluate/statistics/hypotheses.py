@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from mirage import seeds
 
@@ -43,11 +42,16 @@ def paired_permutation_p(differences: npt.ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p values, in the order given; a NaN stays NaN and is not counted."""
-    p = np.asarray(p_values, dtype=np.float64)
-    known = ~np.isnan(p)
-    if known.any():
-        p[known] = multipletests(p[known], method="holm")[1]
+    """Holm's (1979) step-down adjustment of p values, in the order given.
+
+    The smallest of n is multiplied by n, the next by n - 1 and so on; none falls below one before it, or
+    rises above 1. A NaN stays NaN and is not counted.
+    """
+    p = np.array(p_values, dtype=np.float64)
+    known = np.flatnonzero(~np.isnan(p))
+    ascending = known[np.argsort(p[known])]
+    raised = p[ascending] * np.arange(len(ascending), 0, -1)
+    p[ascending] = np.minimum(np.maximum.accumulate(raised), 1)
     return [float(value) for value in p]
 
 
