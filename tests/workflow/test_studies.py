@@ -195,7 +195,7 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
     "one more encoder": (
         QUICK,
         replace("    encoders: [pixpca]\n", "    encoders: [pixpca, randconv]\n"),
-        ENCODED,
+        ENCODED - {"freeze_encoder"},  # another study has it already
         "results/demo/",
     ),
     "size of the images": (

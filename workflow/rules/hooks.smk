@@ -19,7 +19,8 @@ def unfilled():
         for name, value in job.resources.items()
         if PLACEHOLDER in str(value)
     }
-    settings = workflow.executor_settings  # none, of an executor that has no options of its own
+    # None, of an executor that has no options of its own.
+    settings = workflow.executor_settings
     given = {
         **(vars(settings) if settings else {}),
         "container_image": workflow.remote_execution_settings.container_image,
