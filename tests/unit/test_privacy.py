@@ -249,6 +249,34 @@ def test_a_leak_of_a_few_members_fails_whatever_the_area() -> None:
         assert limits["membership attack: domias"] == "pass"
 
 
+def test_a_control_that_could_not_be_measured_limits_nothing() -> None:
+    """With few held-out patients it has no rate at 1 % false positives: no members are surely told."""
+    measure = "tpr_at_fpr_1"
+    control = row("reference", measure, "image", "no_synthetic", np.nan, (np.nan, np.nan), 450, 400)
+    told = row("synthetic", measure, "image", "distance", 0.05, exact_interval(20, 400), 500, 400)
+    limits = gate([control, told], Gate()).set_index("limit")["word"]
+    assert limits["members told surely: distance"] == "silent"
+
+
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [((0.70, 0.545, 0.83), "inconclusive"), ((0.5, 0.42, 0.58), "fail"), ((0.7, 0.6, 0.79), "silent")],
+)
+def test_attacks_fail_only_beyond_what_the_split_tells(
+    control: tuple[float, float, float], expected: str
+) -> None:
+    """Also where the control itself is not significant: the synthetic set is not to blame for the split."""
+    rows = [
+        row(arm, "auc", "image", protocol, value, (low, high), 80, 80)
+        for arm, protocol, (value, low, high) in (
+            ("synthetic", "distance", (0.70, 0.60, 0.79)),
+            ("reference", "no_synthetic", control),
+        )
+    ]
+    limits = gate(rows, Gate()).set_index("limit")["word"]
+    assert limits["membership attack: distance"] == expected
+
+
 def shares(
     metric: str, made: tuple[int, int], held: tuple[int, int], space: str = "image"
 ) -> list[dict[str, Any]]:
