@@ -2,8 +2,8 @@
 
 Digests of what is stored are read one after the other: nothing is sampled, and memory holds a digest an item.
 An item is the same in all its orientations. Blank items (:func:`mirage.metrics.neighbours.is_blank`) are
-alike whoever they are of: they are nobody's copy, and are counted by themselves. Metrics of protocol ``nearest``,
-``label`` image or a mask:
+alike whoever they are of: they are nobody's copy, and are counted by themselves. Metrics of protocol
+``nearest``, ``label`` image or a mask:
 
 - ``blank``, of arms ``synthetic`` and ``reference`` (held-out): share of items that are; all other metrics
   leave them out.

@@ -50,9 +50,9 @@ def novelty_chapter(
     chapter.text(
         "For every synthetic item the nearest training item is sought, over all flips and rotations. Images "
         "are compared without their brightness, contrast and what all of them, real and synthetic, share. "
-        "Held-out real items, which no generator has seen, are asked the same: they show how near new items come by "
-        "chance. The nearest pairs are shown, not typical ones. These searches can reveal copies; they "
-        "cannot show privacy."
+        "Held-out real items, which no generator has seen, are asked the same: they show how near new "
+        "items come by chance. The nearest pairs are shown, not typical ones. These searches can reveal "
+        "copies; they cannot show privacy."
     )
     for name, (config, (folder,)) in own.items():
         chapter.heading(words(name))
