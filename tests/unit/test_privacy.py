@@ -26,6 +26,7 @@ from mirage.evaluate.features.jobs import extract_features, fit_encoder
 from mirage.evaluate.privacy import detector
 from mirage.evaluate.privacy.gate import gate
 from mirage.evaluate.privacy.rows import exact_interval, row
+from mirage.evaluate.sides import sides
 from mirage.metrics import neighbours, patterns
 from mirage.simulate.cells import draw_mask, simulate_cell
 
@@ -414,6 +415,21 @@ def test_a_set_of_blank_items_passes_nothing(drawn: Drawn, tmp_path: Path) -> No
     assert word(found, "duplicates", "image") == "inconclusive"
     with pytest.raises(DataError, match="more than blank ones"):
         run(real, blank, tmp_path / "masks", FeatureBank(), compare="mask")
+
+
+@pytest.mark.parametrize("blank", [0, 3])
+def test_only_blank_images_may_be_in_both_real_sets(drawn: Drawn, tmp_path: Path, blank: int) -> None:
+    """Slices of one value are alike whoever they are of; any other image that was learnt is not held out."""
+    pairs = blanked(drawn[:3], blank)
+    real = stored(tmp_path / "real", [*pairs, *drawn[3:6]], {"train": 6})
+    held = stored(tmp_path / "held", [*pairs, *drawn[6:9]], {"test": 6})
+    named = {"real": real, "held": held, "made": made(tmp_path / "made", drawn[9:12], real)}
+    config = PrivacyEvaluation(evaluator="privacy", real="real", heldout="held", synthetic="made")
+    if blank:
+        assert len(sides(config, named).heldout or ()) == 6
+    else:
+        with pytest.raises(LeakError, match="3 of 6 held-out images have the same pixels"):
+            sides(config, named)
 
 
 def test_repetitions_within_the_set_are_counted(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:
