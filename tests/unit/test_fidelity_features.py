@@ -107,6 +107,17 @@ def test_intervals_have_a_spread_whatever_the_numbers(counts: tuple[int, int, in
     assert rows["n_items"].eq(drawn.count).all()
 
 
+def test_few_training_patients_give_no_interval() -> None:
+    """Two patients of 60 images are two, however many others there are beside them."""
+    patients = Patients.of(np.repeat(np.arange(2), 60), np.arange(40), np.arange(40))
+    drawn = plan(patients, 60, 0)
+    assert drawn is not None
+    assert (drawn.base_subjects, drawn.fewest) == (2, 2)
+    rows = pd.DataFrame(measured(SlicedWasserstein(points(1, 120, 40, 40), 0), drawn, "x", {}))
+    assert rows[["low", "high"]].isna().all(axis=None)
+    assert rows["n_subjects"].tolist() == [40, 40, 2]
+
+
 def test_half_samples_are_as_wide_as_the_truth() -> None:
     """The interval of a mean from half samples is that of Student."""
     rng = np.random.default_rng(0)
@@ -244,10 +255,14 @@ def test_odd_sets_give_numbers_or_reasons(toy_dataset: Any, tmp_path: Path, odd:
     source = real.select("train") if odd == "real training images" else fresh
     change = np.zeros_like if odd == "constant images" else np.array
     made = made_from(source, tmp_path / "made", items, change)
-    metrics = run(real, made, tmp_path / "out", encoders=ENCODERS)["metrics"]
+    encoders = ("pixpca", "radiomics") if odd == "real training images" else ENCODERS
+    metrics = run(real, made, tmp_path / "out", encoders=encoders)["metrics"]
     assert np.isfinite(metrics["value"]).all()
-    told = facts(tmp_path / "out")["encoders"]["randconv"]["absent"]
+    of_spaces = metrics[(metrics["kind"] == "absolute") & metrics["label"].isin(encoders)]
+    named = {arm: set(own["label"] + "/" + own["metric"]) for arm, own in of_spaces.groupby("arm")}
+    assert named["reference"] <= named["synthetic"]
     if odd == "one image":
+        told = facts(tmp_path / "out")["encoders"]["randconv"]["absent"]
         assert set(told) >= {"kid", "precision", "vendi", "c2st"}
         assert value(metrics, "js_robust", protocol="all", label="luma") > 0
     if odd in ("identical images", "constant images"):
@@ -259,6 +274,7 @@ def test_odd_sets_give_numbers_or_reasons(toy_dataset: Any, tmp_path: Path, odd:
     if odd == "real training images":
         assert value(metrics, "kid", label="pixpca", kind="ratio") < 0.1
         assert "is 0" in facts(tmp_path / "out")["encoders"]["pixpca"]["absent"]["medigan_fid_ratio"]
+        assert "is 0" in facts(tmp_path / "out")["encoders"]["radiomics"]["absent"]["frd_pca"]
 
 
 def test_unlike_images_are_refused(toy_dataset: Any, toy_volumes: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mirage.cli import app
 from mirage.config import load_config
-from mirage.errors import LeakError, MirageError
+from mirage.errors import LayoutError, LeakError, MirageError
 from mirage.folders.look import look
 from mirage.folders.project import check_free, started, write_project
 from mirage.folders.study import Request, Study, make_study
@@ -348,6 +348,24 @@ def test_the_written_project_is_the_study_and_can_be_written_again(
     assert "mirage evaluate 'a b'" in text
     assert all(remark in text for remark in study.remarks)
     assert "Snakefile" in (out / "Snakefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["another name", "a renamed study"])
+def test_a_second_study_in_a_folder_is_refused_and_the_first_still_runs(
+    folders: dict[str, str], tmp_path: Path, renamed: bool
+) -> None:
+    """Both would define `datasets.training`: nothing is written, and the message says what to do."""
+    out, name = tmp_path / "out", "judged" if renamed else "second"
+    studies = out / "config" / "studies"
+    write_project(out, study_of(folders), "judged", ["mirage"])
+    if renamed:
+        (studies / "judged.yaml").rename(studies / "mine.yaml")
+    before = sorted(studies.iterdir())
+    second = make_study(Request(**folders, name=name))
+    with pytest.raises(LayoutError, match=r"another study.*datasets\.training.*another --out"):
+        write_project(out, second, name, ["mirage"])
+    assert sorted(studies.iterdir()) == before
+    load_config(yaml.safe_load((out / "config" / "config.yaml").read_text()), out / "config")
 
 
 def test_a_command_that_is_stopped_stops_its_jobs(tmp_path: Path) -> None:

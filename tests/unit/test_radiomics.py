@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
+from test_fidelity import made_from
 
 from mirage.config.base import Runtime
 from mirage.config.encoders import EncoderConfig
@@ -119,6 +120,17 @@ def test_volumes_are_described_inside_the_brain_or_label(toy_volumes: Any, tmp_p
     data = toy_volumes(splits={"train": 6}, channels=1, extent=(12, 14, 13))
     assert fit(data, tmp_path).info["protocol"]["region"].startswith("brain")
     assert fit(data, tmp_path, region="label").values.shape == (6, 78)
+
+
+def test_a_blank_volume_is_described_as_a_whole(toy_volumes: Any, tmp_path: Path) -> None:
+    """Without a brain to be found it has the features of one grey value, and ends no evaluation."""
+    data = toy_volumes(splits={"train": 6}, channels=1, extent=(12, 14, 13))
+    fit(data, tmp_path)
+    blank = made_from(data, tmp_path / "blank", [0, 1], np.zeros_like)
+    extract_features(tmp_path / "radiomics", blank.folder, tmp_path / "blank.parquet", runtime=Runtime())
+    values = read_features(tmp_path / "blank.parquet").values
+    assert np.isfinite(values).all()
+    np.testing.assert_array_equal(values[0], values[1])
 
 
 def test_an_empty_region_names_its_item(toy_dataset: Any, tmp_path: Path, monkeypatch: Any) -> None:

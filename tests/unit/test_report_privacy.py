@@ -51,7 +51,8 @@ def test_a_copied_set_fails_and_the_page_says_why(
     assert "near copies (image): 1.000" in novelty.sentences[0]
     assert "lies below 0.8, the tolerance" in novelty.rule
     assert "exact copies (image)" in privacy.sentences[0]
-    assert "secret/synthetic/auc/absolute/image/distance" in privacy.decided_by
+    for metric in ("auc", "tpr_at_fpr_1"):
+        assert f"secret/synthetic/{metric}/absolute/image/distance" in privacy.decided_by
     build_report(
         StudyConfig(title="T", question="Q", evaluations=["secret"]), "t", inputs, tmp_path / "report"
     )

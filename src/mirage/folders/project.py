@@ -18,6 +18,7 @@ import yaml
 
 import mirage
 from mirage.config import load_config
+from mirage.config.load import read_yaml
 from mirage.errors import LayoutError, MirageError
 from mirage.files import atomic_path
 from mirage.folders.study import Study
@@ -93,9 +94,11 @@ def write_project(folder: Path, study: Study, name: str, command: Sequence[str])
         command: that made it, for the head of the file.
 
     Raises:
-        ConfigError: the study is no valid configuration; nothing is written then.
+        ConfigError: the study is no valid configuration.
+        LayoutError: another study of the folder defines the same names. Nothing is written in either case.
     """
     load_config({**study.config, "run": [name]}, folder / "nothing")
+    _refuse_names_taken(folder, study, name)
     remarks = "".join(f"#\n# {remark}\n" for remark in study.remarks)
     told = f"{MADE_BY}, which writes it anew when it is run again: rename it to change it by hand.\n"
     schema = f"# yaml-language-server: $schema={workflow_file().parent / 'config' / 'schema.json'}\n"
@@ -106,6 +109,25 @@ def write_project(folder: Path, study: Study, name: str, command: Sequence[str])
     _write(folder / "config" / "config.yaml", config)
     clone = json.dumps(str(workflow_file()), ensure_ascii=False)
     _write(folder / "Snakefile", SNAKEFILE.format(made_by=MADE_BY, clone=clone))
+
+
+def _refuse_names_taken(folder: Path, study: Study, name: str) -> None:
+    """Refuse a folder with another study file that defines what this one would, such as a renamed one."""
+    for path in sorted((folder / "config" / "studies").glob("*.yaml")):
+        if path.stem == name:
+            continue
+        entries = {registry: set(names or ()) for registry, names in read_yaml(path).items()}
+        taken = [
+            f"{registry}.{entry}"
+            for registry, names in study.config.items()
+            for entry in names
+            if entry in entries.get(registry, ())
+        ]
+        if taken:
+            raise LayoutError(
+                f"--out {folder} holds another study, {path}, which also defines {', '.join(taken)}; give "
+                f"another --out, or go on with that study by `snakemake --cores 2` in {folder}"
+            )
 
 
 def _write(path: Path, text: str) -> None:

@@ -98,6 +98,8 @@ class Radiomics(Encoder):
         if region is None:
             return image, np.ones(self.space.size, bool)
         region = resized(region[None].astype(np.float32), self.space.size)[0] >= 0.5
+        if not region.any() and self._channel in FOREGROUNDS:  # a speck, smaller than a voxel by now
+            return image, np.ones(self.space.size, bool)
         if not region.any():
             raise DataError(
                 f"{data.info.name}: {data.items['item_id'].iloc[index]} has an empty {self._channel!r} mask, "
@@ -152,13 +154,17 @@ def _region(data: Items, index: int, channel: str) -> Region | None:
     """The region of an item, of its stored size; None for the whole image.
 
     A foreground is found in the image, also where one is stored: real and synthetic images are to be cut out
-    by one rule, and few synthetic ones have it stored.
+    by one rule, and few synthetic ones have it stored. Where nothing but background is found the whole image
+    is described: a blank image is a bad one, which the comparison has to see.
     """
     if channel == "fov":
         return derive_fov(data.image(index)) > 0
     if channel == "brain":
         image = data.image(index)
-        return brain_mask(image, [background_of(volume) for volume in image]) > 0
+        try:
+            return brain_mask(image, [background_of(volume) for volume in image]) > 0
+        except DataError:  # nothing but background
+            return None
     return data.mask(index, channel) > 0 if channel else None
 
 

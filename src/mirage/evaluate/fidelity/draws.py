@@ -104,6 +104,7 @@ class Plan:
         halves: half as large draws, whose spread gives the interval; empty where a set has one patient only.
         count: items a side.
         subjects: patients (or synthetic items) of the judged and of the reference set.
+        base_subjects: patients of the base, of whom few make an interval wide, or none, as well.
     """
 
     protocol: str
@@ -111,6 +112,12 @@ class Plan:
     halves: tuple[Draw, ...]
     count: int
     subjects: tuple[int, int]
+    base_subjects: int
+
+    @property
+    def fewest(self) -> int:
+        """Patients of the smallest of the three sets."""
+        return min(*self.subjects, self.base_subjects)
 
     def fewer(self, draws: int) -> Plan:
         """The same with at most so many half draws."""
@@ -149,7 +156,8 @@ def _against_heldout(patients: Patients, draws: int, seed: int) -> Plan:
     if count > 1 and all(len(np.unique(own)) > 1 for own in subjects):
         rng = seeds.rng(seed, "fidelity/spread")
         spread = tuple(draw(rng, start // 2, count // 2) for _ in range(draws))
-    return Plan("heldout", equal, spread, count, _distinct(patients.synthetic, patients.heldout))
+    people, judged, reference = (len(np.unique(own)) for own in (subjects[0], subjects[2], subjects[1]))
+    return Plan("heldout", equal, spread, count, (judged, reference), people)
 
 
 def _in_halves(patients: Patients, draws: int, seed: int) -> Plan | None:
@@ -175,7 +183,7 @@ def _in_halves(patients: Patients, draws: int, seed: int) -> Plan | None:
         rng = seeds.rng(seed, "fidelity/spread")
         splits = [split(rng) for _ in range(draws)]
         spread = tuple(draw(rng, *own, min(len(own[1]), len(synthetic) // 2)) for own in splits)
-    return Plan("halves", equal, spread, count, _distinct(synthetic, real))
+    return Plan("halves", equal, spread, count, (len(np.unique(synthetic)), people), people)
 
 
 def pick(rng: np.random.Generator, subjects: Ints, count: int) -> Ints:
@@ -185,10 +193,6 @@ def pick(rng: np.random.Generator, subjects: Ints, count: int) -> Ints:
     names, place = np.unique(subjects, return_inverse=True)
     order = np.lexsort((rng.random(len(subjects)), rng.permutation(len(names))[place]))
     return np.sort(order[:count])
-
-
-def _distinct(first: Ints, second: Ints) -> tuple[int, int]:
-    return len(np.unique(first)), len(np.unique(second))
 
 
 def around(

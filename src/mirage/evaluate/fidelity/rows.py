@@ -125,7 +125,7 @@ def _rows(
 ) -> Rows:
     scale = SCALES[metric]
     positive = metric + BIASED if metric + BIASED in equal[0][0] else metric
-    fewest = min(plan.subjects)
+    fewest = plan.fewest
 
     def column(draws: Sequence[tuple[Found, Found]], side: int, name: str) -> Floats:
         return np.array([draw[side][name] for draw in draws])
@@ -133,11 +133,10 @@ def _rows(
     found: Rows = []
     for side, arm in enumerate(("synthetic", "reference")):
         value = float(np.median(column(equal, side, metric)))
-        ends = around(
-            value, column(spread, side, metric), plan.subjects[side], log=scale.log, bounds=scale.bounds
-        )
+        few = min(plan.subjects[side], plan.base_subjects)
+        ends = around(value, column(spread, side, metric), few, log=scale.log, bounds=scale.bounds)
         if scale.bounds == SHARE and value in SHARE:
-            ends = _of_none_or_all(value, plan.subjects[side])
+            ends = _of_none_or_all(value, few)
         found.append(planned(arm, metric, value, ends, plan, plan.subjects[side], label))
     own, other = (float(np.median(column(equal, side, positive))) for side in (0, 1))
     if not scale.ratio:
@@ -149,7 +148,7 @@ def _rows(
         ratios = column(spread, 0, positive) / column(spread, 1, positive)
     ends = around(own / other, ratios, fewest, log=True)
     if own == 0 and not scale.log:
-        ends = 0.0, _of_none_or_all(0.0, plan.subjects[0])[1] / other
+        ends = 0.0, _of_none_or_all(0.0, fewest)[1] / other
     found.append(planned("synthetic", metric, own / other, ends, plan, fewest, label, kind="ratio"))
     return found
 
@@ -194,13 +193,13 @@ def derived(
         metric, kind: which of them are taken.
         name: of the new metric.
         change: the function, of positive numbers; a falling one swaps low and high.
-        absent: gets why there is no row, where a value is 0.
+        absent: gets why there is no row of either set, where the value of one is 0.
     """
     found = []
     for one in (one for one in rows if one["metric"] == metric and one["kind"] == kind):
         if one["value"] < NOTHING:
             absent[name] = f"the {metric.replace('_', ' ')} of the {one['arm']} set is 0"
-            continue
+            return []
         value, *ends = (
             change(one[end]) if one[end] > 0 else float("nan") for end in ("value", "low", "high")
         )

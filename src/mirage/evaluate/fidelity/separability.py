@@ -67,7 +67,7 @@ def separability(
             own - real,
             limits(own_draws - real_draws),
             plan,
-            min(plan.subjects),
+            plan.fewest,
             label,
             kind="difference",
         ),

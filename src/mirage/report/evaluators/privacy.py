@@ -34,6 +34,7 @@ DECIDE_PRIVACY = (
     "near_copies",
     "flagged",
     "auc",
+    "tpr_at_fpr_1",
     "dcr_share",
     "exact_duplicates",
     "reidentified",
