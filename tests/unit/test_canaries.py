@@ -71,6 +71,15 @@ def test_real_items_stay_and_canaries_lie_behind_a_coin(labels, toy_dataset, tmp
     assert again.items["canary"].tolist() != canaries.items["canary"].tolist()
 
 
+def test_each_patient_is_marked_before_one_is_again(toy_dataset, tmp_path):
+    """Also where some have many images: a canary tells of one patient as far as there are enough."""
+    data = toy_dataset(splits={"train": 80}, size=8)
+    data.items["subject_id"] = ["many"] * 20 + [f"one_{number}" for number in range(60)]
+    canaries = canaries_of(planted(data, tmp_path / "planted"))
+    bases = [donors[0] for donors in canaries.items["donor_subject_ids"]]
+    assert len(set(bases)) == COUNT
+
+
 def _base(data: Dataset, canaries: Dataset) -> int:
     """Number of the image that the first canary is a marked copy of."""
     subject = canaries.items["donor_subject_ids"].iloc[0][0].split("/")[1]
@@ -112,7 +121,9 @@ def test_the_evaluation_audits_where_canaries_were_planted(toy_dataset, tmp_path
     metrics = pd.read_parquet(tmp_path / "out" / "metrics.parquet")
     audited = metrics[metrics["arm"] == "canaries"]
     assert {"auc", "exposure", "guessed", "epsilon_lower"} <= set(audited["metric"])
-    assert json.loads((tmp_path / "out/details/privacy.json").read_text())["canaries"] == COUNT
+    facts = json.loads((tmp_path / "out/details/privacy.json").read_text())
+    assert facts["canaries"] == COUNT
+    assert facts["items"]["training"] == {"searched": 12, "of": 12}  # canaries are no patients
     gate = pd.read_parquet(tmp_path / "out/details/gate.parquet")
     assert not gate["limit"].str.contains("canary").any()
 

@@ -26,6 +26,7 @@ from mirage.evaluate.features.jobs import extract_features, fit_encoder
 from mirage.evaluate.privacy import detector
 from mirage.evaluate.privacy.gate import gate
 from mirage.evaluate.privacy.rows import exact_interval, row
+from mirage.evaluate.sides import sides
 from mirage.metrics import neighbours, patterns
 from mirage.simulate.cells import draw_mask, simulate_cell
 
@@ -377,6 +378,58 @@ def test_oblong_images_are_searched_too(drawn: Drawn, tmp_path: Path) -> None:
     assert value(found, "exact_copies", arm="reference")["value"] == 0
     assert value(found, "nearest")["value"] == pytest.approx(0, abs=1e-3)
     assert value(found, "named", arm="control", protocol="injected_0.2")["value"] == 1
+
+
+def blanked(pairs: Drawn, count: int) -> Drawn:
+    """The first few pairs without an image and a mask."""
+    return [(image * (place >= count), mask * (place >= count)) for place, (image, mask) in enumerate(pairs)]
+
+
+def test_blank_items_are_nobodys_copies(drawn: Drawn, tmp_path: Path) -> None:
+    """Empty masks and images of one value are counted by themselves; a true copy among them is found."""
+    real = stored(
+        tmp_path / "real", [*blanked(drawn[:20], 5), *blanked(drawn[20:40], 5)], {"train": 20, "test": 20}
+    )
+    fresh = [*blanked(drawn[-20:], 10), drawn[7]]
+    found = run(real, made(tmp_path / "made", fresh, real), tmp_path / "out", FeatureBank())
+    for space in ("image", "mask"):
+        assert value(found, "blank", space)["value"] == 10 / 21
+        assert value(found, "blank", space, "reference")["value"] == 5 / 20
+        copied = value(found, "exact_copies", space)
+        assert (copied["value"], copied["n_items"]) == (1 / 11, 11)
+        assert value(found, "exact_copies", space, "reference")["value"] == 0
+        assert value(found, "exact_duplicates", space)["value"] == 0
+    assert value(found, "reidentified", "mask")["n_items"] == 11
+    assert value(found, "reidentified", "mask", "reference")["value"] == 0
+    assert found["filtered"].query("reason == 'exact_copy'")["neighbour"].tolist() == ["train_7"] * 2
+
+
+def test_a_set_of_blank_items_passes_nothing(drawn: Drawn, tmp_path: Path) -> None:
+    """Where there is nothing to compare no limit is kept; masks alone are then refused."""
+    real = stored(tmp_path / "real", drawn[:20], {"train": 10, "test": 10})
+    blank = made(tmp_path / "made", blanked(drawn[-8:], 8), real)
+    found = run(real, blank, tmp_path / "out", FeatureBank())
+    assert set(found["metrics"]["label"].dropna()) == {"image"}
+    assert value(found, "blank")["value"] == 1
+    assert word(found, "exact copies", "image") == "inconclusive"
+    assert word(found, "duplicates", "image") == "inconclusive"
+    with pytest.raises(DataError, match="more than blank ones"):
+        run(real, blank, tmp_path / "masks", FeatureBank(), compare="mask")
+
+
+@pytest.mark.parametrize("blank", [0, 3])
+def test_only_blank_images_may_be_in_both_real_sets(drawn: Drawn, tmp_path: Path, blank: int) -> None:
+    """Slices of one value are alike whoever they are of; any other image that was learnt is not held out."""
+    pairs = blanked(drawn[:3], blank)
+    real = stored(tmp_path / "real", [*pairs, *drawn[3:6]], {"train": 6})
+    held = stored(tmp_path / "held", [*pairs, *drawn[6:9]], {"test": 6})
+    named = {"real": real, "held": held, "made": made(tmp_path / "made", drawn[9:12], real)}
+    config = PrivacyEvaluation(evaluator="privacy", real="real", heldout="held", synthetic="made")
+    if blank:
+        assert len(sides(config, named).heldout or ()) == 6
+    else:
+        with pytest.raises(LeakError, match="3 of 6 held-out images have the same pixels"):
+            sides(config, named)
 
 
 def test_repetitions_within_the_set_are_counted(drawn: Drawn, real: Dataset, tmp_path: Path) -> None:

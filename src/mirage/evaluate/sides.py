@@ -9,6 +9,7 @@ from mirage.config.evaluations import SetEvaluation
 from mirage.data import Dataset, Items
 from mirage.data.pool import Pool
 from mirage.errors import DataError, LeakError
+from mirage.metrics.neighbours import is_blank
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,17 @@ def _heldout(real: Dataset, other: Dataset | None) -> Items | None:
 
 
 def _refuse_the_same_pixels(training: Dataset, heldout: Dataset) -> None:
-    """Within a dataset the splits see to it that no image is on two sides; between two nothing does."""
+    """Within a dataset the splits see to it that no image is on two sides; between two nothing does.
+
+    Blank images are alike whoever they are of.
+    """
     learnt = dict(zip(training.items["content_hash"], training.items["item_id"], strict=True))
     rows = zip(heldout.items["content_hash"], heldout.items["item_id"], strict=True)
-    same = [f"{item} (as {learnt[pixels]})" for pixels, item in rows if pixels in learnt]
+    same = [
+        f"{item} (as {learnt[pixels]})"
+        for place, (pixels, item) in enumerate(rows)
+        if pixels in learnt and not is_blank(heldout.image(place))
+    ]
     if same:
         raise LeakError(
             f"{heldout.info.name}: {len(same)} of {len(heldout)} held-out images have the same pixels as "

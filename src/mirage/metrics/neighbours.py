@@ -11,7 +11,7 @@ both computed by blocked matrix products, so that memory is bounded by one block
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -242,9 +242,19 @@ def canonical_hash(array: np.ndarray) -> str:
     return min(content_hash(view) for view in views(array))
 
 
-def exact_groups(hashes: Iterable[str]) -> npt.NDArray[np.int64]:
+def is_blank(item: np.ndarray) -> bool:
+    """Whether every channel of an item (C, ...) has one value only: an empty mask, a blank slice. Such items
+    are alike without being copies.
+
+    A mask is given one axis more: ``mask[None]``.
+    """
+    values = item.reshape(len(item), -1)
+    return bool((values == values[:, :1]).all())
+
+
+def exact_groups(hashes: Iterable[Hashable]) -> npt.NDArray[np.int64]:
     """For every item the index of the first one with the same digest (its own where it is the first)."""
-    first: dict[str, int] = {}
+    first: dict[Hashable, int] = {}
     return np.array([first.setdefault(key, position) for position, key in enumerate(hashes)], np.int64)
 
 

@@ -2,8 +2,8 @@
 
 Distances between grey values are dominated by brightness: a copy that is a little darker lies farther from
 its original than another image of the same brightness. A pattern has the mean of every channel and the part
-along the mean training image taken out and is scaled to one variance; the correlation of two patterns is the
-partial correlation of the images given the average one. Their ``rms`` distance
+along the mean of all images that are compared taken out, and is scaled to one variance; the correlation of
+two patterns is the partial correlation of the images given the average one. Their ``rms`` distance
 (:mod:`mirage.metrics.neighbours`) is sqrt(2 - 2 r): 0 for the same image in whatever brightness and
 contrast, 1.41 for unrelated ones.
 """

@@ -56,8 +56,7 @@ class PlantCanaries(Recipe):
             )
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
-        training = np.flatnonzero(self._data.items["split"] == "train")
-        order = seeds.rng(self.options.seed, "recipe/canaries").permutation(training)
+        order = self._bases()
         for index in indices:
             number = index - len(self._data)
             base = index if number < 0 else int(order[number % len(order)])
@@ -65,6 +64,13 @@ class PlantCanaries(Recipe):
             image = self._data.image(base) if number < 0 else self._marked(number, base)
             masks = self._data.masks(base) if self.mask_channels else ()
             yield Made(row, image, dict(zip(self.mask_channels, masks, strict=True)) or None)
+
+    def _bases(self) -> np.ndarray:
+        """Training items in the order in which they are marked: one of each patient before a second."""
+        training = np.flatnonzero(self._data.items["split"] == "train")
+        drawn = seeds.rng(self.options.seed, "recipe/canaries").permutation(training)
+        turn = self._data.items.iloc[drawn].groupby("subject_id").cumcount()
+        return np.asarray(drawn[np.argsort(turn.to_numpy(), kind="stable")])
 
     def _kept(self, index: int) -> ItemRow:
         item, known = self._data.item(index), self._data.items.iloc[index]

@@ -23,7 +23,7 @@ from mirage.errors import DataError
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.features.jobs import encode_items
 from mirage.evaluate.privacy.attacks import Records, attack
-from mirage.evaluate.privacy.canaries import Audit, audit, canaries_of
+from mirage.evaluate.privacy.canaries import Audit, audit, canaries_of, without_canaries
 from mirage.evaluate.privacy.condition import condition_rows, reidentified
 from mirage.evaluate.privacy.control import InjectedCopies
 from mirage.evaluate.privacy.detector import Detection, detect
@@ -136,7 +136,8 @@ def run(
         LeakError: the synthetic set has learnt from held-out subjects.
     """
     found = sides(config, datasets)
-    training = datasets[config.real].select("train").of_subjects(found.synthetic.learnt_from())
+    learnt = datasets[config.real].select("train").of_subjects(found.synthetic.learnt_from())
+    training = without_canaries(learnt)
     chosen: dict[str, Items] = {"training": training, "synthetic": found.synthetic}
     if found.heldout is not None:
         chosen["heldout"] = found.heldout
@@ -196,7 +197,7 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
     """Where items are compared: what the option asks for and both sides have.
 
     Raises:
-        DataError: a counterpart is missing.
+        DataError: a counterpart is missing, or all masks on one side are blank.
     """
     real, made = chosen["training"].info, chosen["synthetic"].info
     alike = real.channel_names == made.channel_names and real.value_range == made.value_range
@@ -220,13 +221,17 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
         for space, channel in MASKS.items():
             both = channel in real.mask_channels and channel in made.mask_channels
             if both and (space == "brain" or real.labels == made.labels):
-                found.append(Masks(space, chosen))
+                masks = Masks(space, chosen)
+                if masks.known("training") and masks.known("synthetic"):
+                    found.append(masks)
+                else:
+                    logger.warning("%s: all are blank on one side, so none are compared", space)
     if not found:
         raise DataError(
             f"compare: {config.compare}: {real.name} and {made.name} have no such counterpart. Images need "
             f"the same channels and range ({real.channel_names} in {real.value_range}, {made.channel_names} "
             f"in {made.value_range}); masks the same labels ({real.mask_channels} {real.labels}, "
-            f"{made.mask_channels} {made.labels})"
+            f"{made.mask_channels} {made.labels}) and more than blank ones on both sides"
         )
     return found
 

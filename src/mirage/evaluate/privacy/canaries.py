@@ -45,6 +45,13 @@ def canaries_of(real: Dataset) -> Items | None:
     return real.of_items(marked["item_id"])
 
 
+def without_canaries(data: Dataset) -> Dataset:
+    """The items that are no canaries: those are nobody's, and only the audit looks for them."""
+    if COLUMN not in data.items:
+        return data
+    return data.of_items(data.items["item_id"][data.items[COLUMN].isna()])
+
+
 @dataclass(frozen=True)
 class Audit:
     """What canaries told.

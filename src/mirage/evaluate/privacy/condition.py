@@ -2,7 +2,8 @@
 
 A conditional generator draws an image around a mask. Where that mask, or the brain it lies in, was taken from
 a patient, the item discloses its shape, however new the image is. Metrics, protocol ``condition``, ``label``
-mask or brain, arms ``synthetic`` and ``reference`` (held-out masks against training masks):
+mask or brain, arms ``synthetic`` and ``reference`` (held-out masks against training masks);
+blank masks are left out:
 
 - ``reidentified``: share of masks whose Dice with the nearest training mask, in some orientation, exceeds
   ``same_mask``.

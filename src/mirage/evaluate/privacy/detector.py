@@ -193,6 +193,7 @@ def _positive_control(
     named = table["neighbour"].to_numpy() == copies.chosen
     rows = []
     for count, share in zip(injected, shares, strict=True):
+        people = copies.items["subject_id"].iloc[:count].nunique()
         for metric, hits in (("recall", flagged), ("named", named)):
             found_of = int(hits[:count].sum())
             interval = exact_interval(found_of, count)
@@ -205,7 +206,7 @@ def _positive_control(
                     found_of / count,
                     interval,
                     count,
-                    count + 1,
+                    people,
                 )
             )
     return rows

@@ -127,7 +127,7 @@ def _unmeasured(name: str, bound: float, reason: str) -> Limit:
 def _exact(table: pd.DataFrame) -> Iterator[Limit]:
     for own in _pick(table, "exact_copies").itertuples():
         if own.label == "image":  # equal masks count as reidentified
-            reason = f"none is allowed; all {own.n_items} items were compared"
+            reason = f"none is allowed; all {own.n_items} items but blank ones were compared"
             yield Limit(
                 "exact copies", own.label, own.value, own.low, own.high, 0.0, 0.0, reason, tested=False
             )

@@ -2,7 +2,8 @@
 
 - ``image``: patterns of the images (:mod:`mirage.metrics.patterns`), shrunk to 32 pixels (volumes to 16
   voxels) an axis, ``rms`` distance. Brightness and contrast do not matter, pixel noise little.
-- ``mask``, ``brain``: label masks and brain masks shrunk to 128 pixels (32 voxels), ``dice`` distance.
+- ``mask``, ``brain``: label masks and brain masks that are not blank, shrunk to 128 pixels (32 voxels),
+  ``dice`` distance.
 - an encoder's name: its features, scaled as the encoder says, ``rms`` distance.
 
 Images and masks are compared over the eight flips and rotations, volumes over the eight flips.
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from mirage.data import Items
-from mirage.metrics.neighbours import Floats, Kind, image_vector, mask_vector
+from mirage.metrics.neighbours import Floats, Kind, image_vector, is_blank, mask_vector
 from mirage.metrics.patterns import pattern, template
 
 IMAGE_SIDES = {3: 32, 4: 16}
@@ -82,16 +83,24 @@ class Patterns(Space):
 
 
 class Masks(Space):
-    """Label masks or brain masks."""
+    """Label masks or brain masks that are not blank: empty ones are alike without being anybody's."""
 
     kind = "dice"
 
     def __init__(self, name: str, sides: Mapping[str, Items]) -> None:
         self.name, self.sides = name, sides
+        self._known: dict[str, list[int]] = {}
         shapes = [data.info.image_shape for data in sides.values()]
         self.side = min(MASK_SIDES[len(shapes[0])], *(length for shape in shapes for length in shape[1:]))
 
     def known(self, side: str) -> list[int]:
+        """Those of :meth:`labelled` that are not blank."""
+        if side not in self._known:
+            masks = ((index, self.stored(side, index)[None]) for index in self.labelled(side))
+            self._known[side] = [index for index, mask in masks if not is_blank(mask)]
+        return self._known[side]
+
+    def labelled(self, side: str) -> list[int]:
         """Those with a label mask; brain masks are of all."""
         if self.name == "brain":
             return super().known(side)

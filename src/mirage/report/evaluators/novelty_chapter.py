@@ -49,10 +49,10 @@ def novelty_chapter(
     chapter = Chapter("Novelty", "novelty")
     chapter.text(
         "For every synthetic item the nearest training item is sought, over all flips and rotations. Images "
-        "are compared without their brightness, contrast and what all training images share. Held-out real "
-        "items, which no generator has seen, are asked the same: they show how near new items come by "
-        "chance. The nearest pairs are shown, not typical ones. These searches can reveal copies; they "
-        "cannot show privacy."
+        "are compared without their brightness, contrast and what all of them, real and synthetic, share. "
+        "Held-out real items, which no generator has seen, are asked the same: they show how near new "
+        "items come by chance. The nearest pairs are shown, not typical ones. These searches can reveal "
+        "copies; they cannot show privacy."
     )
     for name, (config, (folder,)) in own.items():
         chapter.heading(words(name))
@@ -195,7 +195,8 @@ def _copies(
     shown = wanted[wanted["label"].isin(PLURAL) | wanted["metric"].isin(OF_FEATURES)]
     caption = (
         f"Distances, copies and duplicates among the items of {words(config.synthetic)}, in every space. "
-        f"{searched(spaces, spaces)}; exact copies and exact duplicates are of all items. A near copy is "
+        f"{searched(spaces, spaces)}; exact copies and exact duplicates are of all items but blank ones, "
+        "which have one value only and are nobody's. A near copy is "
         f"closer than {setting(config.near)} times the median distance of held-out items. Authenticity: "
         "share that lies farther from its nearest training item than that lies from other patients'. C_T: z "
         "of synthetic against held-out distances, of all items, in standard errors by subject: chance alone "

@@ -21,6 +21,7 @@ Measure = tuple[str, str, str, str]
 TITLES = {
     "nearest": "distance to nearest training item",
     "nndr": "nearest over nearest of another patient",
+    "blank": "blank items, left out below",
     "exact_copies": "exact copies",
     "near_copies": "near copies",
     "distinct": "distinct items",
