@@ -100,7 +100,6 @@ def test_frechet_distance_of_known_gaussians() -> None:
     general = distances.frechet_distance(exactly(first, gap, one), exactly(second, 0 * gap, other))
     root = np.trace(linalg.sqrtm(one @ other)).real
     assert general == pytest.approx(gap @ gap + np.trace(one) + np.trace(other) - 2 * root, rel=1e-8)
-    assert distances.gaussian_distance(gap, one, other) == pytest.approx(general, rel=1e-8)
 
 
 @pytest.mark.parametrize(("n", "m"), [(20, 30), (20, 200), (200, 150)])
@@ -341,6 +340,11 @@ def test_vendi_counts_different_directions(n: int, d: int) -> None:
     assert vendi(points) == pytest.approx(np.exp(-(values * np.log(values)).sum()), rel=1e-4)
 
 
+def ms_ssim(first: np.ndarray, second: np.ndarray, value_range: tuple[float, float]) -> float:
+    """Of two images."""
+    return ssim.compare(ssim.pyramid(first, value_range), ssim.pyramid(second, value_range))
+
+
 @pytest.mark.parametrize("shape", [(1, 176, 190), (3, 180, 176)])
 def test_ms_ssim_equals_monai(shape: tuple[int, ...]) -> None:
     """Five scales of images; the other computes in float32."""
@@ -352,7 +356,7 @@ def test_ms_ssim_equals_monai(shape: tuple[int, ...]) -> None:
     second = 0.7 * first + 0.3 * chance.random(shape)
     a, b = (torch.tensor(x[None], dtype=torch.float32) for x in (first, second))
     expected = compute_ms_ssim(a, b, spatial_dims=2, data_range=1.0)
-    assert ssim.ms_ssim(first, second, (0, 1)) == pytest.approx(float(expected.mean()), abs=1e-4)
+    assert ms_ssim(first, second, (0, 1)) == pytest.approx(float(expected.mean()), abs=1e-4)
 
 
 def test_ms_ssim_of_a_volume_equals_monai() -> None:
@@ -365,18 +369,18 @@ def test_ms_ssim_of_a_volume_equals_monai() -> None:
     a, b = (torch.tensor(x[None], dtype=torch.float32) for x in (first, second))
     weights = np.array(ssim.WEIGHTS[:2]) / sum(ssim.WEIGHTS[:2])
     expected = compute_ms_ssim(a, b, spatial_dims=3, data_range=1.0, weights=weights.tolist())
-    assert ssim.ms_ssim(first, second, (0, 1)) == pytest.approx(float(expected.mean()), abs=1e-4)
+    assert ms_ssim(first, second, (0, 1)) == pytest.approx(float(expected.mean()), abs=1e-4)
 
 
 def test_ms_ssim_of_odd_images() -> None:
     """Identical and constant images are 1; a small image is refused; integers are no trap."""
     image = rng().integers(0, 256, (1, 40, 40), np.uint8)
-    assert ssim.ms_ssim(image, image, (0, 255)) == pytest.approx(1)
-    assert ssim.ms_ssim(image * 0, image * 0, (0, 255)) == 1
-    assert ssim.ms_ssim(image, 255 - image, (0, 255)) < 0.1
+    assert ms_ssim(image, image, (0, 255)) == pytest.approx(1)
+    assert ms_ssim(image * 0, image * 0, (0, 255)) == 1
+    assert ms_ssim(image, 255 - image, (0, 255)) < 0.1
     assert ssim.scales_of((40, 40)) == 2
     with pytest.raises(ValueError, match="sides of 11"):
-        ssim.ms_ssim(image[:, :8], image[:, :8], (0, 255))
+        ms_ssim(image[:, :8], image[:, :8], (0, 255))
 
 
 @pytest.mark.parametrize("count", [5, 10_000])

@@ -154,6 +154,10 @@ def test_what_numbers_do_not_allow_is_refused_with_a_reason() -> None:
     assert {"precision", "coverage"} <= absent.keys()
     assert separability(values[:15], names(5, 5, 5).numbers, few, "x", 20, 0, absent) == []
     assert "at least 10" in absent["c2st"]
+    alone = plan(names(40, 0, 20), 20, 0)
+    assert alone is not None
+    assert separability(values, names(40, 0, 20).numbers, alone, "x", 20, 0, absent) == []
+    assert "nothing is held out" in absent["c2st"]
     assert plan(Patients.of(np.zeros(4), np.empty(0), np.arange(4)), 20, 0) is None
 
 

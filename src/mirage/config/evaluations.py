@@ -173,7 +173,12 @@ class SetEvaluation(Entry):
         description="names under `encoders`; each is fitted on the training split of `real` alone. `pixpca`, "
         "`randconv`, `radiomics` and `ssl` are there unwritten",
     )
-    bootstrap: int = Field(1000, ge=50, description="resamples behind every interval and reference")
+    bootstrap: int = Field(
+        1000,
+        ge=50,
+        description="resamples behind an interval or reference; distances of features take 200 of them at "
+        "most, and in more than 256 dimensions fewer, down to 20",
+    )
     seed: int = Field(0, ge=0, description="seed of the resampling")
 
     @property

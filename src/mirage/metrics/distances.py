@@ -42,18 +42,6 @@ def frechet_distance(first: Array, second: Array) -> float:
     return _distance(gap, spread, cross)
 
 
-def gaussian_distance(gap: Array, first: Array, second: Array) -> float:
-    """Squared Fréchet distance of two Gaussians.
-
-    Args:
-        gap: (D,) difference of the means.
-        first: (D, D) covariance.
-        second: (D, D) covariance.
-    """
-    left, right = _root(np.array(first, np.float64)), _root(np.array(second, np.float64))
-    return _distance(np.asarray(gap, np.float64), _squares(left) + _squares(right), left @ right.T)
-
-
 def _factor(points: Array) -> tuple[Floats, Floats]:
     """Mean (D,), and F (r, D) with F^T F the covariance; r is the smaller of points and dimensions."""
     if len(points) < points.shape[1]:

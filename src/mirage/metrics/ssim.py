@@ -61,26 +61,8 @@ def pyramid(image: Array, value_range: tuple[float, float]) -> Pyramid:
     )
 
 
-def ms_ssim(first: Array, second: Array, value_range: tuple[float, float]) -> float:
-    """Multi-scale structural similarity of two images or volumes (Wang 2003); see :func:`compare`.
-
-    Args:
-        first: (C, H, W) or (C, D, H, W).
-        second: of the same shape.
-        value_range: lowest and highest value that is possible (not that occurs).
-
-    Raises:
-        ValueError: different shapes, a side below 11, or an empty range.
-    """
-    if first.shape != second.shape or first.ndim not in (3, 4):
-        raise ValueError(
-            f"expected two arrays (C, H, W) or (C, D, H, W), found {first.shape}, {second.shape}"
-        )
-    return compare(pyramid(first, value_range), pyramid(second, value_range))
-
-
 def compare(first: Pyramid, second: Pyramid) -> float:
-    """Multi-scale structural similarity of two images of one size: 0 to 1; 1 for identical images.
+    """Multi-scale structural similarity (Wang 2003) of two images of one size: 0 to 1; 1 if identical.
 
     Gaussian window of 11 (sigma 1.5), where it fits entirely; halving by means of 2 x 2 (x 2). An image
     smaller than 176 has fewer than five scales: the weights of those it has are scaled to sum 1, so values

@@ -32,7 +32,8 @@ from mirage.metrics.points import Array
 HALF_SAMPLES = 200
 """Half samples behind an interval; each costs a few matrix decompositions."""
 CHEAP_DIMENSIONS = 256
-"""Features up to which all half samples are drawn; of D more (256 / D)^2 of them, 20 at least."""
+"""Dimensions of a Fréchet distance up to which all half samples are drawn; of D more (256 / D)^2 of them."""
+FEWEST_SAMPLES = 20
 INFINITY_SAMPLES = 40
 PAIRWISE_ITEMS = 1000
 """Items of one side whose distances to all others are held in memory; larger sets are sampled by patients."""
@@ -96,8 +97,8 @@ def compare_space(
         "absent": absent,
     }
     few, picked = patients.capped(PAIRWISE_ITEMS, config.seed)
-    everything = plan(patients, _samples(config, values.shape[1]), config.seed)
-    sampled = plan(few, _samples(config, 1), config.seed)
+    draws = min(HALF_SAMPLES, config.bootstrap)
+    everything, sampled = (plan(some, draws, config.seed) for some in (patients, few))
     if everything is None or sampled is None:
         absent["all"] = "one real patient and nothing held out leave nothing to compare with"
         return Space([], facts, None, values)
@@ -108,8 +109,9 @@ def compare_space(
     frechet = Frechet(values, training, fewest)
     facts |= {"n": everything.count, "protocol_of_sets": everything.protocol, "n_pairwise": sampled.count}
     facts["frechet_dimensions"] = frechet.dimensions
-    rows += measured(frechet, everything, encoder, absent)
-    infinity = everything.fewer(INFINITY_SAMPLES)
+    affordable = everything.fewer(_affordable(draws, frechet.dimensions))
+    rows += measured(frechet, affordable, encoder, absent)
+    infinity = affordable.fewer(INFINITY_SAMPLES)
     rows += measured(FrechetInfinity(values, config.seed), infinity, encoder, absent)
     part, part_training = values[patients.joined(picked)], np.arange(len(few.training))
     for measure in (
@@ -119,7 +121,7 @@ def compare_space(
         Vendi(part, part_training),
     ):
         rows += measured(measure, sampled, encoder, absent)
-    rows += separability(part, few.numbers, sampled, encoder, _samples(config, 1), config.seed, absent)
+    rows += separability(part, few.numbers, sampled, encoder, draws, config.seed, absent)
     form = frechet.name.removeprefix("frechet")  # one of principal components is no FID and no FRD
     rows += derived(rows, frechet.name, "ratio", f"medigan_fid_ratio{form}", lambda ratio: 1 / ratio, absent)
     tests = None
@@ -134,10 +136,10 @@ def compare_space(
     return Space(rows, facts, tests, values)
 
 
-def _samples(config: FidelityEvaluation, dimensions: int) -> int:
-    """Half samples that features of so many dimensions can afford."""
+def _affordable(draws: int, dimensions: int) -> int:
+    """How many of the half samples distances in so many dimensions can afford."""
     share = min(1.0, (CHEAP_DIMENSIONS / dimensions) ** 2)
-    return max(20, round(min(HALF_SAMPLES, config.bootstrap) * share))
+    return max(FEWEST_SAMPLES, round(draws * share))
 
 
 def map_space(

@@ -28,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 SHARE = 0.5
 """Of the subjects of a side that m out of n draws."""
+FEW_DRAWS = 100
+"""Below, percentiles lie too near one another: even the ends of twenty draws enclose but 90 %."""
 LEAST_SUBJECTS = 4
 """On a side, so that half of them still vary."""
 
@@ -177,6 +179,8 @@ def m_out_of_n(
 def rescaled(estimate: float, values: Floats, subjects: tuple[int, ...]) -> Resampled:
     """Interval from the distances (draws,) of subsets made by :func:`subsample`.
 
+    Percentiles, widened for few subjects; of fewer than 100 draws Student's t times their standard deviation.
+
     Args:
         estimate: the distance of the whole sets.
         values: of the subsets; those that are not finite are left out.
@@ -191,6 +195,9 @@ def rescaled(estimate: float, values: Floats, subjects: tuple[int, ...]) -> Resa
     factor = np.sqrt(m / (fewest - m))
     draws = estimate + factor * (known - known.mean())
     tail = (1 + LEVEL) / 2
+    if len(draws) < FEW_DRAWS:
+        reach = float(stats.t.ppf(tail, min(fewest, len(draws)) - 1) * draws.std(ddof=1))
+        return Resampled(estimate, estimate - reach, estimate + reach, draws)
     wider = stats.t.ppf(tail, fewest - 1) / stats.norm.ppf(tail)
     low, high = limits(draws)
     return Resampled(

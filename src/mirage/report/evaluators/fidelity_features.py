@@ -124,10 +124,10 @@ def _table(
         f"{words(config.real)}, beside other real images at equal numbers (n, a side): {against}. Ratio: "
         "synthetic over real, bold where its interval excludes 1; the ratio of the kernel distance is that "
         "of its biased form, for the unbiased one is about 0 between real images. The classifier tells "
-        "synthetic (real: training) images from held-out ones, or from the other half, and stands with the "
-        "difference of its two areas, bold where the interval excludes 0. In brackets 95 % intervals "
-        f"over patients, from half samples. k = {facts['neighbours']} neighbours for precision, density, "
-        f"recall and coverage; seed {config.seed}."
+        "synthetic (real: training) images from held-out ones and stands with the difference of its two "
+        "areas, bold where the interval excludes 0; where nothing is held out there is none. In brackets "
+        f"95 % intervals over patients, from half samples. k = {facts['neighbours']} neighbours for "
+        f"precision, density, recall and coverage; seed {config.seed}."
     )
     head = ["measure", "features", "synthetic", "real", "ratio or difference", "n"]
     return book.table(f"features/{name}", head, table, caption=caption, data=rows)
