@@ -82,7 +82,7 @@ def test_three_folders_become_three_datasets_prepared_alike(folders: dict[str, s
 
 def test_without_a_holdout_subjects_are_set_aside_and_privacy_is_not_judged(folders: dict[str, str]) -> None:
     """The generator may have seen them, and that is said."""
-    study = study_of({**folders, "real_holdout": None})  # type: ignore[dict-item]
+    study = study_of(folders, real_holdout=None)
     assert study.config["datasets"]["training"]["split"]["test"] == pytest.approx(0.3)
     assert set(study.config["evaluations"]) == {"fidelity"}
     assert "novelty and privacy were not tested" in study.remarks[0]
