@@ -16,6 +16,7 @@ STAGES: dict[str, int] = {
     "encode_ssl": 1,
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
+    "evaluate_detection": 1,
     "evaluate_fidelity": 4,
     "evaluate_privacy": 4,
     "report": 7,

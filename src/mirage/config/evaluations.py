@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
+from mirage.config.detectors import RetinaNetJudge
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
 from mirage.config.printing import PrintOptions
@@ -157,6 +158,71 @@ class VolumeSegmentationEvaluation(ArmsEvaluation):
         return [part.data for part in self.label_fidelity] if arm == self.baseline else []
 
 
+class HitOptions(Options):
+    """When a mark counts as having found a lesion; printed with every result."""
+
+    rule: Literal["iou", "centre_in_box", "centre_distance"] = Field(
+        "iou",
+        description="iou: boxes overlap enough; centre_in_box: the mark's centre lies in the lesion's box; "
+        "centre_distance: the centres are near enough",
+    )
+    iou: float = Field(
+        0.2, gt=0, le=1, description="least overlap, intersection over union; NODE21 has 0.2, COCO from 0.5"
+    )
+    distance: float = Field(
+        10.0, gt=0, description="largest distance of the centres, pixels of the stored image"
+    )
+    extra: Literal["ignored", "false_positive"] = Field(
+        "ignored",
+        description="what further marks on a lesion count as that a higher mark has found: LUNA16 ignores "
+        "them, COCO and NODE21's winner count false positives",
+    )
+
+
+class DetectionEvaluation(ArmsEvaluation):
+    """A detector is trained on every arm's boxes and scored on held-out real images.
+
+    There are two test columns: `benchmark`, the test split of `test`, and `own`, a share of the arm's own
+    training images that its detector is not shown. Images without a box are normal ones.
+    """
+
+    volumes = False
+
+    evaluator: Literal["detection"]
+    labels: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="names of the boxes that are lesions, such as Nodule; none: all. Others are left out",
+    )
+    steps: int = Field(3000, ge=2, description="optimiser steps of every detector, whatever its arm")
+    batch_size: int = Field(8, ge=1, description="images a step")
+    precision: Precision = Field("32-true", description="number format of the training; weights stay 32 bit")
+    augment: Augment = Field(
+        default_factory=lambda: Augment(hflip=True, rotate_deg=10, scale=0.15, gamma=0.2, brightness=0.2),
+        description="what arms with `augment: true` get; boxes follow",
+    )
+    own_share: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="share of an arm's donors (subjects, for real images) whose images are held out for the "
+        "`own` column; 0: none",
+    )
+    hit: HitOptions = Field(default_factory=HitOptions)
+    shown_from: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="score from which marks count for `hit_fraction`, the chest study's own figure; its "
+        "detector's default is 0.05",
+    )
+    judge: RetinaNetJudge = Field(default_factory=RetinaNetJudge, description="the detector that is trained")
+
+    def unaugmented(self) -> Self:
+        """Without `augment`."""
+        return with_default(self, "augment")
+
+
 class SetEvaluation(Entry):
     """An evaluation of a whole synthetic dataset against real images, by features of encoders."""
 
@@ -247,7 +313,11 @@ class PrivacyEvaluation(SetEvaluation):
 
 
 EvaluationConfig = Annotated[
-    SegmentationEvaluation | VolumeSegmentationEvaluation | FidelityEvaluation | PrivacyEvaluation,
+    SegmentationEvaluation
+    | VolumeSegmentationEvaluation
+    | DetectionEvaluation
+    | FidelityEvaluation
+    | PrivacyEvaluation,
     Field(discriminator="evaluator"),
 ]
 

@@ -15,6 +15,7 @@ from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig
 from mirage.config.encoders import EncoderConfig
 from mirage.config.evaluations import (
     ArmsEvaluation,
+    DetectionEvaluation,
     EvaluationConfig,
     SetEvaluation,
     StudyConfig,
@@ -129,7 +130,7 @@ class Config(Options):
             if isinstance(recipe, DonorRecipe):
                 self._check_masks(f"recipes.{name}.data", recipe.data, {"label", "brain"})
         for name, entry in self.evaluations.items():
-            if isinstance(entry, ArmsEvaluation):
+            if isinstance(entry, ArmsEvaluation) and not isinstance(entry, DetectionEvaluation):
                 self._check_masks(f"evaluations.{name}.test", entry.test, {"label"})
                 for arm, training in entry.arms.items():
                     for data in data_of(training):
@@ -139,14 +140,18 @@ class Config(Options):
     @model_validator(mode="after")
     def _judges_fit(self) -> Config:
         for name, entry in self.evaluations.items():
-            if not isinstance(entry, VolumeSegmentationEvaluation):
+            if not isinstance(entry, VolumeSegmentationEvaluation | DetectionEvaluation):
                 continue
             size = self._size(entry.test)
-            if isinstance(size, tuple):
-                try:
+            try:
+                if isinstance(entry, DetectionEvaluation) and isinstance(size, int):
                     entry.judge.check_size(size)
-                except ValueError as error:
-                    raise ValueError(f"evaluations.{name}.judge: {error}") from error
+                if isinstance(entry, VolumeSegmentationEvaluation) and isinstance(size, tuple):
+                    entry.judge.check_size(size)
+            except ValueError as error:
+                raise ValueError(f"evaluations.{name}.judge: {error}") from error
+            if isinstance(entry, DetectionEvaluation):
+                continue
             self._check_regions(f"evaluations.{name}.regions", entry)
             for part in entry.label_fidelity:
                 if part.data not in self.recipes:
