@@ -192,7 +192,7 @@ def test_unknown_evaluators_are_named(tmp_path: Path) -> None:
     """An evaluator without code is an error that lists those that have some."""
     config = evaluation().model_copy(update={"evaluator": "guess"})
     with pytest.raises(
-        ConfigError, match="'guess' is no evaluator; known are: fidelity, privacy, segmentation"
+        ConfigError, match="'guess' is no evaluator; known are: detection, fidelity, privacy, segmentation"
     ):
         evaluate.run_set(config, "x", {}, FeatureBank(), tmp_path)
 

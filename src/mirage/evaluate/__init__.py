@@ -12,6 +12,7 @@ from mirage.evaluate.features.bank import FeatureBank
 from mirage.registry import resolve
 
 EVALUATORS = {
+    "detection": "mirage.evaluate.detection:run_arm",
     "segmentation": "mirage.evaluate.segmentation:run_arm",
     "volume_segmentation": "mirage.evaluate.volume_segmentation:run_arm",
     "fidelity": "mirage.evaluate.fidelity:run",

@@ -1,7 +1,7 @@
 """The tables that an arm's detector leaves: its marks, the lesions, and the images that were looked at.
 
 ``marks.parquet``
-    A row a mark: ``test`` (``benchmark`` or ``own``), ``item_id``, ``subject_id``, ``diseased`` (the image has
+    A row a mark: ``test`` (``benchmark`` or ``own``), ``item_id``, ``subject_id``, ``diseased`` (it has
     a lesion), ``x0, y0, x1, y1`` (pixels of the stored image, half-open), ``score`` in [0, 1], ``lesion``
     (number of the lesion that it hits, as in ``truths.parquet``; null for none) and ``outcome``: ``hit`` (the
     mark by which a lesion counts as found, one a lesion at most), ``false`` (a false positive) or ``ignored``
@@ -90,7 +90,7 @@ class Tables:
 
     def rematched(self, rule: HitRule) -> Tables:
         """The same marks under another hit rule."""
-        boxes = {key: own for key, own in self.truths.groupby("item_id", sort=False)}
+        boxes = dict(iter(self.truths.groupby("item_id", sort=False)))
         nothing = self.truths.iloc[:0]
         parts = []
         for key, own in self.marks.groupby("item_id", sort=False):
