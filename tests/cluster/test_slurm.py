@@ -81,7 +81,7 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def finished(slurm: Node, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The quick start, sent off while the node was drained."""
+    """The quick start without its ablation, sent off while the node was drained."""
     project = make_cluster_project(tmp_path_factory.mktemp("cluster") / "project")
     on_gpu = {"gpus": 1, "accelerator": "cpu", "threads": 2, "minutes": 30, "mem_mb": 3000}
     project.set_config(
@@ -89,7 +89,10 @@ def finished(slurm: Node, tmp_path_factory: pytest.TempPathFactory) -> Finished:
         scale="demo",
         datasets={"quick_fundus": {"runtime": {"minutes": 20}}},
         generators={"quick_photos": {"runtime": on_gpu}},
-        evaluations={"quick_vessels": {"runtime": on_gpu, "seeds": [0]}},
+        evaluations={
+            "quick_vessels": {"runtime": on_gpu, "seeds": [0], "arms": {"real_and_synthetic": None}}
+        },
+        studies={"quickstart": {"evaluations": ["quick_vessels", "quick_fidelity"]}},
     )
     slurm.drain()
     run = project.start("--profile", "slurm")

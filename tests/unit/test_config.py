@@ -364,6 +364,16 @@ def test_slice_of_simulated_data_knows_no_real_layout() -> None:
     assert DatasetConfig.model_validate(options).source.path == ""
 
 
+def test_an_override_can_take_an_arm_away() -> None:
+    """An arm of null is left out; the baseline cannot be."""
+    arms = (
+        load(evaluations={"quick_vessels": {"arms": {"synthetic": None}}}).evaluations["quick_vessels"].arms
+    )
+    assert set(arms) == {"real", "real_and_synthetic"}
+    with pytest.raises(ConfigError, match=r"baseline 'real' is none of the arms"):
+        load(evaluations={"quick_vessels": {"arms": {"real": None}}})
+
+
 def test_augmentation_concerns_the_arms_that_use_it() -> None:
     """Of volumes the judge's own, of images the evaluation's."""
     arms = {

@@ -19,14 +19,20 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(sys.executable).parent
 LINKED = ("Snakefile", "workflow", "profiles", "slurm", "envs")
 
 
 @dataclass
 class Project:
-    """A working folder with the repository's workflow and a configuration of its own."""
+    """A working folder with the repository's workflow and a configuration of its own.
+
+    Attributes:
+        programs: folder whose programs its jobs find before those of the environment.
+    """
 
     folder: Path
+    programs: Path = PROGRAMS
 
     def snakemake(self, *arguments: str, expect: int | None = 0) -> str:
         """Run Snakemake here and return all it printed.
@@ -79,7 +85,7 @@ class Project:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(map(str, (self.programs, PROGRAMS, os.environ["PATH"]))),
             "XDG_CACHE_HOME": str(self.folder / ".cache"),
         }
 

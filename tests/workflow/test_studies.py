@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,18 +13,20 @@ import pytest
 
 from mirage.data import Dataset
 from workflow.conftest import Project, make_project
+from workflow.warm import warm_jobs
 
 STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain"]
 pytestmark = pytest.mark.timeout(2400)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project in which all studies have run at demo scale. Tests leave it as they find it."""
     project = make_project(tmp_path_factory.mktemp("studies") / "project")
     project.set_config(run=STUDIES, scale="demo")
-    project.snakemake("--profile", "profiles/ci")
-    return project
+    with warm_jobs() as project.programs:
+        project.snakemake("--profile", "profiles/ci")
+        yield project
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -55,7 +55,9 @@ class ArmsEvaluation(Entry):
 
     evaluator: str
     test: RealName = Field(description="dataset (no recipe) whose test split is scored")
-    arms: dict[Name, Arm] = Field(min_length=1, description="name -> training set")
+    arms: dict[Name, Arm] = Field(
+        min_length=1, description="name -> training set; null leaves out an arm, as an override or `demo` may"
+    )
     baseline: str = Field("real", description="arm that the others are compared with")
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, description="one judge is trained for each")
 
@@ -66,6 +68,14 @@ class ArmsEvaluation(Entry):
     def unaugmented(self) -> Self:
         """The evaluation as arms without `augment: true` see it: how the others are augmented is left out."""
         return self
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _left_out(cls, arms: Any) -> Any:
+        """Overrides are merged key by key, so a null is the one way in which they can take an arm away."""
+        return (
+            {name: arm for name, arm in arms.items() if arm is not None} if isinstance(arms, dict) else arms
+        )
 
     @field_validator("seeds")
     @classmethod
