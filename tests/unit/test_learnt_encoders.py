@@ -24,6 +24,7 @@ from mirage.evaluate.features.ssl import contrast
 from mirage.files import file_digest
 from mirage.networks.inception import InceptionFID, resize_like_tensorflow_1
 from mirage.networks.vit import DinoV2
+from mirage.training import weights
 
 CPU = Runtime(accelerator="cpu")
 SMALL = {
@@ -122,12 +123,12 @@ def test_wrong_files_are_told_from_right_ones(toy_dataset: Any, tmp_path: Path) 
     """Another file, code in it, and weights of another network; each says what to do."""
     data = toy_dataset(splits={"train": 2})
     state = pretrained.NETWORKS["radimagenet_resnet50"].build().state_dict()
-    parts = {name: number for number, name in enumerate(pretrained.SEQUENCE)}
+    parts = {name: number for number, name in enumerate(weights.SEQUENCE)}
     numbered = {
         f"backbone.{parts[key.split('.')[0]]}.{key.partition('.')[2]}": value for key, value in state.items()
     }
     options = saved(tmp_path / "r.pt", numbered)
-    assert pretrained.read_weights(tmp_path / "r.pt", options["sha256"]).keys() == state.keys()
+    assert weights.read_weights(tmp_path / "r.pt", options["sha256"]).keys() == state.keys()
     with pytest.raises(CheckpointError, match=r"do not fit .*Name the file of this very network"):
         fit(data, tmp_path / "x", network="dinov2_vits14", **options)
     with pytest.raises(CheckpointError, match=r"SHA-256 is .*, expected 00"):

@@ -36,7 +36,11 @@ class Augment(Options):
 class TrainingOptions(Options):
     """The one training loop; every key here changes the result."""
 
-    steps: int = Field(10_000, ge=1, description="optimiser steps of each network")
+    steps: int = Field(
+        10_000,
+        ge=1,
+        description="training steps; every network learns in each unless its options say",
+    )
     batch_size: int = Field(16, ge=1, description="items a step, over all devices and micro-batches")
     accumulate: int = Field(
         1, ge=1, description="micro-batches a step, shared out among GPUs; divides batch_size"
@@ -225,6 +229,166 @@ class SegmenterOptions(Options):
     dropout: float = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
 
 
+class Holes(Options):
+    """How holes are drawn: the same in training, in validation and for conditions of stored items."""
+
+    shape: Literal["box", "strokes", "both"] = Field(
+        "box",
+        description="a box; irregular brush strokes inside the box; or the box and strokes anywhere",
+    )
+    side: float = Field(0.5, gt=0, le=1, description="of the box, share of the image's side")
+    place: Literal["centre", "random"] = Field("random", description="where the box lies")
+    shrink: float = Field(
+        0.125,
+        ge=0,
+        lt=0.5,
+        description="each pair of opposite edges moves inwards by up to this share of the box's side",
+    )
+    strokes: int = Field(3, ge=1, description="brush strokes of a hole, at most")
+    stroke_width: tuple[float, float] = Field(
+        (0.05, 0.16), description="thinnest and widest stroke, shares of the image's side"
+    )
+
+    @model_validator(mode="after")
+    def _widths_in_order(self) -> Holes:
+        thin, wide = self.stroke_width
+        if not 0 < thin <= wide <= 1:
+            raise ValueError(
+                f"stroke_width: [{thin}, {wide}] is no pair of shares of the side, thinnest first; give "
+                "something like [0.05, 0.16]"
+            )
+        return self
+
+    def box_side(self, side: int) -> int:
+        """Side of the box in pixels, in an image of a side."""
+        return max(1, round(self.side * side))
+
+
+class InpainterOptions(Options):
+    """What all inpainters have in common."""
+
+    holes: Holes = Field(default_factory=Holes)
+    features: int = Field(32, ge=2, description="channels of the first layer")
+    critic_features: int = Field(64, ge=2, description="channels of a discriminator's first layer")
+    lr: float = Field(1e-4, gt=0, description="Adam's learning rate, all networks")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
+
+
+class ContextualAttentionOptions(InpainterOptions):
+    """Inpainting with contextual attention (Yu 2018): a coarse and a refinement network, two WGAN-GP critics.
+
+    The discriminators look at the whole image and at the box of the hole. A training step is one update of
+    the critics on a fresh batch; the generator learns in every `critic_steps`-th one.
+    """
+
+    critic_steps: int = Field(
+        5,
+        ge=1,
+        description="updates of the critics, a training step each, to one of the generator",
+    )
+    l1_weight: float = Field(1.2, ge=0, description="weight of the spatially discounted L1 loss in the box")
+    ae_weight: float = Field(
+        1.2, ge=0, description="weight of the L1 loss on known pixels, divided by their share"
+    )
+    coarse_weight: float = Field(
+        1.2, ge=0, description="factor of both L1 losses for the coarse network's result"
+    )
+    adversarial_weight: float = Field(1e-3, ge=0, description="weight of the critics' verdict")
+    penalty_weight: float = Field(10.0, ge=0, description="weight of the gradient penalty, through the hole")
+    discount: float = Field(
+        0.9, gt=0, le=1, description="L1 weighs so much less with every pixel from the box's nearest edge"
+    )
+    attention_scale: float = Field(10.0, gt=0, description="scale of the attention's softmax")
+    fuse: bool = Field(True, description="attention prefers neighbours of what its neighbours attend to")
+
+    def check_size(self, side: int) -> None:
+        """Refuse sides that the networks cannot halve.
+
+        Raises:
+            ValueError: says what is needed.
+        """
+        if side % 8 or side < 32:
+            raise ValueError(
+                "contextual_attention makes images whose side is a multiple of 8 and at least 32, its data "
+                f"have the side {side}; change `prepare.size`, or the patches' side"
+            )
+
+
+class PerceptualOptions(Options):
+    """Network whose features the perceptual and style losses compare."""
+
+    network: Literal["randconv", "vgg19"] = Field(
+        "randconv",
+        description="vgg19: as published, with weights that the user has downloaded; randconv: the filters "
+        "of the encoder `randconv`, which need no download",
+    )
+    weights: str | None = Field(
+        None, description="vgg19: the downloaded file of PyTorch tensors; docs/generators.md says from where"
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="vgg19: of that file, as `sha256sum` prints it; another is refused",
+    )
+
+    @model_validator(mode="after")
+    def _file_of_vgg19(self) -> PerceptualOptions:
+        given = [value is not None for value in (self.weights, self.sha256)]
+        if self.network == "vgg19" and not all(given):
+            raise ValueError(
+                "perceptual: vgg19 needs `weights` and `sha256` of the downloaded file; docs/generators.md "
+                "says where it is to be had, and `network: randconv` needs none"
+            )
+        if self.network != "vgg19" and any(given):
+            raise ValueError(
+                f"perceptual: {self.network} has no file of weights; leave out `weights` and `sha256`, or "
+                "say `network: vgg19`"
+            )
+        return self
+
+
+class AOTGANOptions(InpainterOptions):
+    """AOT-GAN (Zeng 2022): aggregated contextual transformations and a soft-mask patch discriminator."""
+
+    features: int = Field(
+        64, ge=2, description="channels of the first layer; the blocks have four times as many"
+    )
+    blocks: int = Field(8, ge=1, description="AOT blocks")
+    rates: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 4, 8), min_length=1, description="dilations of a block's branches; divide its channels evenly"
+    )
+    perceptual: PerceptualOptions = Field(default_factory=PerceptualOptions)
+    l1_weight: float = Field(1.0, ge=0, description="weight of the L1 loss, whole image")
+    style_weight: float = Field(250.0, ge=0, description="weight of the style loss")
+    perceptual_weight: float = Field(0.1, ge=0, description="weight of the perceptual loss")
+    adversarial_weight: float = Field(0.01, ge=0, description="weight of the discriminator's verdict")
+    soft_sigma: float = Field(
+        10.0, gt=0, description="the discriminator's target is the hole blurred by so many pixels"
+    )
+
+    @model_validator(mode="after")
+    def _even_branches(self) -> AOTGANOptions:
+        if 4 * self.features % len(self.rates):
+            raise ValueError(
+                f"rates: {len(self.rates)} branches do not divide {4 * self.features} channels (4 x features)"
+            )
+        return self
+
+    def check_size(self, side: int) -> None:
+        """Refuse sides that the network cannot halve, or that are too small for its dilations.
+
+        Raises:
+            ValueError: says what is needed.
+        """
+        least = max(32, 4 * (max(self.rates) + 1))
+        if side % 4 or side < least:
+            raise ValueError(
+                f"aot_gan with rates {list(self.rates)} makes images whose side is a multiple of 4 and at "
+                f"least {least}, its data have the side {side}; change `prepare.size`, the patches' side or "
+                "`options.rates`"
+            )
+
+
 class GeneratorEntry(Entry, Part):
     """A named generator, which learns from a training split or a part of it.
 
@@ -300,6 +464,42 @@ class LabelToBrainConfig(GeneratorEntry):
     training: PairTraining = Field(default_factory=PairTraining)
 
 
+class InpainterEntry(GeneratorEntry):
+    """Images whose holes are filled, from images with holes."""
+
+    needs = "image"
+
+    options: ContextualAttentionOptions | AOTGANOptions
+
+    def check_size(self, size: int | tuple[int, int, int]) -> None:
+        super().check_size(size)
+        if isinstance(size, int):
+            self.options.check_size(size)
+
+
+class ContextualAttentionConfig(InpainterEntry):
+    """Fills holes, with contextual attention."""
+
+    arch: Literal["contextual_attention"]
+    options: ContextualAttentionOptions = Field(default_factory=ContextualAttentionOptions)
+
+    @model_validator(mode="after")
+    def _generator_learns(self) -> ContextualAttentionConfig:
+        if self.training.steps < self.options.critic_steps:
+            raise ValueError(
+                f"training.steps: {self.training.steps} end before the generator's first update; the critics "
+                f"have options.critic_steps {self.options.critic_steps} to one of its"
+            )
+        return self
+
+
+class AOTGANConfig(InpainterEntry):
+    """Fills holes, by an AOT-GAN."""
+
+    arch: Literal["aot_gan"]
+    options: AOTGANOptions = Field(default_factory=AOTGANOptions)
+
+
 class SegmenterConfig(GeneratorEntry):
     """Label masks from images."""
 
@@ -352,6 +552,13 @@ class Segmenter3DConfig(VolumeSegmenterEntry):
 
 
 GeneratorConfig = Annotated[
-    DCGANConfig | Pix2PixConfig | LabelToBrainConfig | SegmenterConfig | DeepMedicConfig | Segmenter3DConfig,
+    DCGANConfig
+    | Pix2PixConfig
+    | LabelToBrainConfig
+    | ContextualAttentionConfig
+    | AOTGANConfig
+    | SegmenterConfig
+    | DeepMedicConfig
+    | Segmenter3DConfig,
     Field(discriminator="arch"),
 ]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mirage.generators.base import Generator, ImageSpec
 
 GENERATORS: dict[str, str] = {
+    "aot_gan": "mirage.generators.aot_gan:AOTGAN",
+    "contextual_attention": "mirage.generators.contextual_attention:ContextualAttention",
     "dcgan": "mirage.generators.dcgan:DCGAN",
     "deepmedic": "mirage.generators.deepmedic:DeepMedicSegmenter",
     "label_to_brain": "mirage.generators.label_to_brain:LabelToBrain",

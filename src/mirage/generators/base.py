@@ -117,6 +117,16 @@ class Generator(Trainable):
         return {}
 
     @property
+    def shows_labels(self) -> bool:
+        """Whether its discriminators are shown label masks, so that an item without one cannot be judged."""
+        return self.conditional or bool(self.made_labels)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What ``model.json`` and the report say of it beside its options; plain JSON."""
+        return {}
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

@@ -75,6 +75,7 @@ def save_model(
             "options": generator.options.model_dump(mode="json"),
             "spec": generator.spec.to_json(),
             "model_range": list(generator.model_range),
+            "notes": generator.notes,
             "seed": seed,
             "step": result.step,
             "chosen_because": result.chosen_because,

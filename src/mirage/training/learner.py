@@ -50,7 +50,7 @@ class Learner:
         self.ema = EMA(model, model.sampling_modules, options.ema_decay) if options.ema_decay else None
 
     def step(self, step: int, micro_batches: list[dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-        """Train every network once and return phase -> losses, still on the device.
+        """Train every network whose turn it is once and return phase -> losses, still on the device.
 
         A chunk of the batch has the same noise whether it is a micro-batch here or a rank elsewhere.
         """
@@ -59,6 +59,8 @@ class Learner:
         rank, ranks = self.fabric.global_rank, self.fabric.world_size
         means: dict[str, dict[str, Tensor]] = {}
         for number, phase in enumerate(self.model.phases):
+            if (step + 1) % self.model.interval(phase):
+                continue
             for name, parameters in self.networks.items():
                 for parameter in parameters:
                     parameter.requires_grad_(name == phase)
@@ -79,7 +81,7 @@ class Learner:
             self._set_rates(phase, step)
             self.optimisers[phase].step()
             self.optimisers[phase].zero_grad(set_to_none=True)
-        if self.ema:
+        if self.ema and any(name in means for name in self.model.sampling_modules):
             self.ema.update(step)
         return means
 

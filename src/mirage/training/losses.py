@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -43,6 +45,25 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean() / 2
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, region: Tensor
+) -> Tensor:
+    """Mean squared distance of the critic's slope from 1 between real and fake items (Gulrajani 2017).
+
+    Args:
+        critic: images (N, C, ...) to (N,).
+        real: (N, C, ...).
+        fake: the same; between the two a point an item is drawn from torch's global random numbers.
+        region: (N, 1, ...), 1 where the gradient counts: known pixels, alike in both, do not.
+    """
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    between = (real + share * (fake - real)).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
+    # The floor keeps the root's own gradient finite where the critic is flat.
+    slope = ((gradient.float() * region) ** 2).flatten(1).sum(1).clamp(min=1e-12).sqrt()
+    return (slope - 1).square().mean()
 
 
 def dice_loss(logits: Tensor, target: Tensor, inside: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ class Trainable(nn.Module, ABC):
     """A module of several networks, each with its own optimiser.
 
     Class attributes:
-        phases: submodules that are trained, in this order, in every step. A phase may leave tensors in the
-            batch for the phases after it.
+        phases: submodules that are trained, in this order, in every step that ``interval`` does not leave
+            out. A phase may leave tensors in the batch for the phases after it.
         sampling_modules: submodules that sampling needs; averaged weights and checkpoints hold these.
         spatial_dims: 2 for images, 3 for volumes.
         channels_last: memory layout; pays for plain convolution stacks. ``cpu``: on this device only.
@@ -66,6 +66,10 @@ class Trainable(nn.Module, ABC):
             done: share of the training's steps that lie behind, in [0, 1).
         """
         return 1.0
+
+    def interval(self, phase: str) -> int:
+        """A phase's network is trained in the last of so many steps; 1: in every step."""
+        return 1
 
     @abstractmethod
     def validation_metric(self, validation: Items, training: Items) -> dict[str, float]:

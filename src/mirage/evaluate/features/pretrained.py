@@ -7,8 +7,7 @@ has to fit it name by name and shape by shape.
 from __future__ import annotations
 
 import logging
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,19 +21,16 @@ from torch import Tensor, nn
 from mirage.config.base import Runtime
 from mirage.config.encoders import PretrainedEncoder
 from mirage.data import Items
-from mirage.errors import CheckpointError
 from mirage.evaluate.features.encoder import Encoder, Floats, Job, Space
 from mirage.evaluate.features.slices import encode_squares
-from mirage.files import file_digest
 from mirage.networks.inception import InceptionFID
+from mirage.networks.perceptual import IMAGENET
 from mirage.networks.vit import DinoV2
 from mirage.training.device import choose_device
+from mirage.training.weights import load_strictly, read_weights
 
 logger = logging.getLogger(__name__)
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SEQUENCE = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool")
-"""Names of the parts of a ResNet where a file numbers them."""
 RGB = ("red", "green", "blue")
 
 
@@ -212,63 +208,3 @@ class Pretrained(Encoder):
         mean = total[1] / np.maximum(total[0], 1)
         std = np.sqrt(np.maximum(total[2] / np.maximum(total[0], 1) - mean**2, 1e-12))
         return {"input.mean": mean.astype(np.float32), "input.std": std.astype(np.float32)}
-
-
-def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
-    """Tensors by name of a file of weights; names lose a leading ``module.``.
-
-    Raises:
-        CheckpointError: it is missing, another file than the SHA-256 says, or holds more than tensors.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; docs/encoders.md says where the weights are to be had")
-    found = file_digest(path)
-    if found != sha256:
-        raise CheckpointError(
-            f"{path}: SHA-256 is {found}, expected {sha256}; it is another file, or was not downloaded whole"
-        )
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: no file of tensors alone ({error}); save its state_dict with torch.save"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else {}
-    named = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
-    return {_spelled(key): value for key, value in named.items()}
-
-
-def _spelled(key: str) -> str:
-    """A parameter's name where a file numbers the parts of a ResNet: ``backbone.4.0`` is ``layer1.0``."""
-    first, _, rest = key.partition(".")
-    number, _, rest = rest.partition(".")
-    return f"{SEQUENCE[int(number)]}.{rest}" if first == "backbone" and number.isdigit() else key
-
-
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], unused: tuple[str, ...]) -> None:
-    """Load weights that have to fit by name and shape.
-
-    Raises:
-        CheckpointError: names or shapes differ; says which.
-    """
-    own = {
-        key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")
-    }
-    given = {
-        key: value
-        for key, value in state.items()
-        if not key.startswith(unused or ("\0",)) and not key.endswith("num_batches_tracked")
-    }
-    problems = [f"{key} is missing" for key in own.keys() - given.keys()]
-    problems += [f"{key} is unknown" for key in given.keys() - own.keys()]
-    problems += [
-        f"{key} is {tuple(given[key].shape)}, not {tuple(own[key].shape)}"
-        for key in own.keys() & given.keys()
-        if own[key].shape != given[key].shape
-    ]
-    if problems:
-        raise CheckpointError(
-            f"the weights do not fit the network: {len(problems)} of {len(own)} parameters differ, such as "
-            f"{'; '.join(sorted(problems)[:3])}. Name the file of this very network"
-        )
-    network.load_state_dict(given, strict=False)

@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mirage import seeds
 from mirage.config.base import Runtime
 from mirage.config.encoders import RandomConvEncoder
 from mirage.data import Items
 from mirage.evaluate.features.encoder import Encoder, Floats, Job, Scaling, Space
+from mirage.networks.perceptual import RANDOM_WIDTHS, random_filters
 from mirage.training.device import choose_device
 
-WIDTHS = (16, 48, 64)
-"""Filters of the three layers."""
 MOMENTS = ("mean", "std")
 
 
@@ -41,19 +39,13 @@ class RandomConv(Encoder):
     def fit(cls, entry: RandomConvEncoder, training: Items, job: Job) -> Self:
         dimensions = len(training.info.image_shape) - 1
         space = Space.of(training, entry.side or (128 if dimensions == 2 else 64))
-        widths = (len(space.channels), *WIDTHS)
-        weights = {}
-        for layer in range(1, len(widths)):
-            shape = (widths[layer], widths[layer - 1], *(3,) * dimensions)
-            drawn = seeds.rng(entry.seed, "encode/randconv", layer).standard_normal(shape)
-            weights[f"layer_{layer}"] = (drawn * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
-        return cls(entry, space, weights)
+        return cls(entry, space, random_filters(entry.seed, len(space.channels), dimensions))
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(
             f"layer_{layer}_{moment}_{number}"
-            for layer, width in enumerate(WIDTHS, start=1)
+            for layer, width in enumerate(RANDOM_WIDTHS, start=1)
             for moment in MOMENTS
             for number in range(width)
         )
@@ -64,7 +56,7 @@ class RandomConv(Encoder):
         convolve = functional.conv2d if len(self.space.size) == 2 else functional.conv3d
         x = torch.from_numpy(np.stack([self.space.image(data, index) for index in indices])).to(device) - 0.5
         found: list[Tensor] = []
-        for layer in range(1, len(WIDTHS) + 1):
+        for layer in range(1, len(RANDOM_WIDTHS) + 1):
             x = convolve(x, torch.from_numpy(self.weights[f"layer_{layer}"]).to(device), stride=2, padding=1)
             x = x.relu_()
             places = x.flatten(2)

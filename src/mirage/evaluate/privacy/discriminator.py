@@ -86,7 +86,7 @@ def attack_discriminators(
 
 def _judgeable(generator: Generator, data: Items, indices: Sequence[int]) -> list[int]:
     """Items that have all that the discriminator is shown."""
-    if not (generator.conditional or generator.made_labels):
+    if not generator.shows_labels:
         return list(indices)
     labelled = data.items["mask_origin"].notna().to_numpy()
     return [index for index in indices if labelled[index]]
