@@ -321,10 +321,99 @@ class MsdBrainSource(SourceEntry):
         return _distinct(sequences)
 
 
+class Agreement(Options):
+    """Which nodules of several readers count, and what belongs to them."""
+
+    readers: int = Field(
+        3, ge=1, le=4, description="readers who must have marked a nodule; LUNA16 asks for 3 of the 4"
+    )
+    share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of a nodule's readers who must have taken a voxel for nodule; 1: what is common "
+        "to all of them",
+    )
+
+
+class CtNoduleSource(SourceEntry):
+    """What the readers of CT scans with marked nodules have in common; their subjects have one namespace."""
+
+    kinds = ("volume",)
+
+    patients: str | None = Field(
+        None,
+        description="CSV relative to path with the columns `Series UID` and `Subject ID` (metadata.csv of a "
+        "download from TCIA): who the patients of series are. Default: the patient of DICOM files, elsewhere "
+        "every series is a subject of its own",
+    )
+    absent: Literal["skip", "fail"] = Field(
+        "skip",
+        description="a scan or patch that the table lists and whose file is not there: left out, as when "
+        "only a part was downloaded, or a failed row",
+    )
+
+    @property
+    def label_table(self) -> dict[int, str]:
+        """Nodules."""
+        return {1: "Nodule"}
+
+    def simulated(self) -> Self:
+        """Simulated data are complete."""
+        return super().simulated().model_copy(update={"patients": None, "absent": "skip"})
+
+
+class LidcSource(CtNoduleSource):
+    """LIDC-IDRI: DICOM series with the readers' XML, or LUNA16's `subset*/*.mhd` with `annotations.csv`."""
+
+    reader: Literal["lidc"]
+    path: str = Field("resources/lidc", description="folder of the patients' folders, or of LUNA16's subsets")
+    layout: Literal["auto", "dicom", "luna16"] = Field(
+        "auto",
+        description="dicom: folders of .dcm files with the readers' .xml; luna16: .mhd files and "
+        "annotations.csv; auto: luna16 where there is annotations.csv",
+    )
+    items: Literal["scans", "nodules"] = Field(
+        "scans", description="scans: whole volumes; nodules: a cube around each nodule"
+    )
+    crop_mm: float = Field(
+        50.0, gt=0, description="side of the cube around a nodule, mm; for `items: nodules`"
+    )
+    agreement: Agreement = Field(
+        default_factory=Agreement,
+        description="of the readers, in the DICOM layout; LUNA16 has agreed already",
+    )
+
+    def simulated(self) -> Self:
+        """The layout is told by the files that were simulated."""
+        return super().simulated().model_copy(update={"layout": "auto"})
+
+
+class Node21CtNodulesSource(CtNoduleSource):
+    """CT patches of NODE21's generation baseline: `ct_nodules.csv` and `nodule_patches/*_dcm_0.mha`."""
+
+    reader: Literal["node21_ct_nodules"]
+    path: str = Field(
+        "resources/node21_ct", description="folder that holds ct_nodules.csv and nodule_patches"
+    )
+
+
 SourceOptions = Annotated[
-    DriveSource | ChaseDB1Source | MessidorSource | BubilSource | FolderSource | BratsSource | MsdBrainSource,
+    DriveSource
+    | ChaseDB1Source
+    | MessidorSource
+    | BubilSource
+    | FolderSource
+    | BratsSource
+    | MsdBrainSource
+    | LidcSource
+    | Node21CtNodulesSource,
     Field(discriminator="reader"),
 ]
+
+
+LAYOUTS: dict[str, tuple[str, ...]] = {"lidc": ("dicom", "luna16")}
+"""Reader -> native layouts that its simulator writes, the default first, where there are several."""
 
 
 class SimulateOptions(Options):
@@ -335,9 +424,15 @@ class SimulateOptions(Options):
         256,
         ge=32,
         description="side of a simulated image, pixels; of a simulated head, in-plane side: 240 gives "
-        "240 x 240 x 155 voxels of 1 mm, a smaller one the same head in larger voxels",
+        "240 x 240 x 155 voxels of 1 mm, a smaller one the same head in larger voxels; of a simulated CT, "
+        "in-plane side of a field of view of 360 mm",
     )
     seed: int = Field(0, ge=0, description="seed of the phantoms, beside the dataset's name")
+    layout: str | None = Field(
+        None,
+        description="native layout to write, where a reader knows several. lidc: dicom, luna16. Default: the "
+        "first",
+    )
 
 
 class Bounds(Options):
@@ -568,6 +663,14 @@ class DatasetConfig(Entry):
                 f"source.sequences: simulated brains have no {', '.join(sorted(unknown))}, only "
                 f"{', '.join(SEQUENCES)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _layout_is_known(self) -> DatasetConfig:
+        layout, known = self.simulate and self.simulate.layout, LAYOUTS.get(self.source.reader, ())
+        if layout is not None and layout not in known:
+            expected = f"one of {', '.join(known)}" if known else "none; this reader has one layout"
+            raise ValueError(f"simulate.layout: {layout!r}, expected {expected}")
         return self
 
     @property

@@ -21,6 +21,8 @@ WRITERS: dict[str, str] = {
     "folder": "mirage.simulate.native:write_folder",
     "brats": "mirage.simulate.volumes:write_brats",
     "msd_brain": "mirage.simulate.volumes:write_msd_brain",
+    "lidc": "mirage.simulate.ct_scans:write_lidc",
+    "node21_ct_nodules": "mirage.simulate.ct_scans:write_node21_ct_nodules",
 }
 """Reader -> ``module:function`` that writes its native layout."""
 

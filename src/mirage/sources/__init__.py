@@ -22,6 +22,8 @@ READERS: dict[str, str] = {
     "folder": "mirage.sources.folder:Folder",
     "brats": "mirage.sources.brats:Brats",
     "msd_brain": "mirage.sources.msd_brain:MsdBrain",
+    "lidc": "mirage.sources.lidc:Lidc",
+    "node21_ct_nodules": "mirage.sources.node21_ct_nodules:Node21CtNodules",
 }
 """Config key ``reader`` -> ``module:class``; the module is imported only when it is used."""
 
