@@ -347,10 +347,10 @@ class CtNoduleSource(SourceEntry):
         "download from TCIA): who the patients of series are. Default: the patient of DICOM files, elsewhere "
         "every series is a subject of its own",
     )
-    absent: Literal["skip", "fail"] = Field(
-        "skip",
-        description="a scan or patch that the table lists and whose file is not there: left out, as when "
-        "only a part was downloaded, or a failed row",
+    partial: bool = Field(
+        False,
+        description="only a part of the scans or patches is there: leave out what the table lists without a "
+        "file. Otherwise each of them is a failed row",
     )
 
     @property
@@ -359,8 +359,8 @@ class CtNoduleSource(SourceEntry):
         return {1: "Nodule"}
 
     def simulated(self) -> Self:
-        """Simulated data are complete."""
-        return super().simulated().model_copy(update={"patients": None, "absent": "skip"})
+        """All phantoms are there, and their patients are known."""
+        return super().simulated().model_copy(update={"patients": None, "partial": False})
 
 
 class LidcSource(CtNoduleSource):

@@ -241,7 +241,7 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
 
 def nodule_mask(scan: Scan, nodule: Nodule, grow: float = 0.0) -> np.ndarray:
-    """Voxels whose middle lies in a nodule, bool (z, y, x).
+    """Voxels whose middle lies in a nodule, and the one its centre lies in, bool (z, y, x).
 
     Args:
         scan: the grid.
@@ -256,6 +256,8 @@ def nodule_mask(scan: Scan, nodule: Nodule, grow: float = 0.0) -> np.ndarray:
     ]
     z, y, x = (axis[span] for axis, span in zip(scan.axes, spans, strict=True))
     mask[tuple(spans)] = nodule.inside((z, y, x), grow) > 0
+    middle = [int(abs(axis - at).argmin()) for axis, at in zip(scan.axes, nodule.centre[::-1], strict=True)]
+    mask[tuple(middle)] = True
     return mask
 
 

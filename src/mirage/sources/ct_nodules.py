@@ -53,7 +53,7 @@ def absent(path: Path, table: Path) -> RawImage:
         DataError: always.
     """
     raise DataError(
-        f"{path}: {table.name} lists it, but the file does not exist; add it, or set `source.absent: skip`"
+        f"{path}: {table.name} lists it, but the file does not exist; add it, or set `source.partial: true`"
     )
 
 

@@ -177,7 +177,7 @@ class Lidc(CtNodules):
         for scan in self._scans(table):
             subject = patients.get(scan.uid, scan.uid)
             if scan.path is None:
-                if self.options.absent == "fail":
+                if not self.options.partial:
                     missing = self.root / f"{scan.uid}.mhd"
                     yield SourceItem(scan.uid, subject, partial(absent, missing, table))
                 continue

@@ -53,7 +53,7 @@ class Node21CtNodules(CtNodules):
             series, number = match[1], int(match[2])
             path = self.root / FOLDER / name
             there = path.is_file()
-            if not there and self.options.absent == "skip":
+            if not there and self.options.partial:
                 continue
             found = True
             yield SourceItem(
