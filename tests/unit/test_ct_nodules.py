@@ -544,12 +544,15 @@ def test_real_patches_of_the_baseline_are_all_read(shared_data):
     items = list(opened.items())
     assert len(items) == 37
     assert len({item.subject_id for item in items}) == 20
+    density = []
     for item in items:
         raw = item.load()
         mask = raw.masks["label"] > 0
         assert raw.image.shape == (1, 50, 50, 50)
         assert raw.image.min() >= -1024
-        assert raw.image[0][mask].mean() > -700
+        density.append(raw.image[0][mask].mean())
         assert mask[20:30, 20:30, 20:30].any()
+    assert min(density) > -900  # some masks are coarse
+    assert np.median(density) > -400
     everything = source("node21_ct_nodules", shared_data / "LUNA16-NODE21-patches")
     assert len(list(everything.items())) == 1186

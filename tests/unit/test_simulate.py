@@ -19,6 +19,7 @@ from mirage.simulate.native import CHASE, DRIVE, MESSIDOR, SQUARE
 from mirage.simulate.vessels import AVASCULAR, anatomy, grow
 from mirage.sources import READERS, Source, open_source
 
+IMAGES = (".png", ".gif", ".tif", ".jpg", ".gz", ".dcm", ".mha", ".IMG")
 PATTERNS = {"masks": "masks/{stem}_mask.png", "fov": "fov/{stem}_fov.png", "table": "table.csv"}
 
 
@@ -36,7 +37,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in (".png", ".gif", ".tif", ".jpg", ".gz")
+        if path.is_file() and path.suffix in IMAGES
     }
 
 
@@ -99,7 +100,7 @@ def test_fewer_subjects_are_a_part_of_more_and_another_seed_differs(tmp_path, re
     two, three, other = (digests(tmp_path / name) for name in ("two", "three", "other"))
     assert two.items() <= three.items()
     assert len(two) < len(three)
-    photographs = [path for path in three if "mask" not in path and "fov" not in path]
+    photographs = [path for path in three if not any(word in path for word in ("mask", "fov", "_seg_"))]
     assert sum(three[path] == other.get(path) for path in photographs) == 0
 
 
