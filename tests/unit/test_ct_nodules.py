@@ -549,7 +549,7 @@ def test_real_patches_of_the_baseline_are_all_read(shared_data):
         raw = item.load()
         mask = raw.masks["label"] > 0
         assert raw.image.shape == (1, 50, 50, 50)
-        assert raw.image.min() >= -1024
+        assert raw.image.min() >= -3024  # what lies outside the scanner's circle
         density.append(raw.image[0][mask].mean())
         assert mask[20:30, 20:30, 20:30].any()
     assert min(density) > -900  # some masks are coarse
