@@ -167,6 +167,12 @@ ROWS: dict[str, tuple[str, Callable[[str], str], set[str], str]] = {
         {"report_study"},
         "results/demo/studies/",
     ),
+    "tracking by MLflow": (
+        "config/config.yaml",
+        lambda text: text + "tracking: {uri: 'http://127.0.0.1:9'}\n",
+        set(),
+        "",
+    ),
     "one arm's training set": (
         QUICK,
         replace(

@@ -4,6 +4,7 @@ Rules get only the slice of the configuration that changes their result (`params
 config file); runtime facts are read in `resources` and `threads` alone and never remake anything.
 """
 
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -18,6 +19,9 @@ try:
     GRAPH.check_layouts()
 except MirageError as error:
     raise WorkflowError(str(error)) from None
+
+if CONFIG.tracking:  # every job, wherever it runs, reads this file first
+    os.environ.update(CONFIG.tracking.environment(Path.cwd()))
 
 
 pathvars:

@@ -27,12 +27,12 @@ def reference() -> str:
         "publications also takes `runtime` (resources; never remakes anything) and `demo` (keys that",
         "`scale: demo` replaces).",
     ]
-    described = {"Runtime", "Cost"}
+    described = {"Runtime", "Cost", "Tracking"}
     for registry in REGISTRIES:
         lines += ["", f"## {registry}"]
         for name in _models_behind(schema["properties"][registry], definitions, described):
             lines += _section(name, definitions[name])
-    for key, name in (("runtime", "Runtime"), ("cost", "Cost")):
+    for key, name in (("runtime", "Runtime"), ("cost", "Cost"), ("tracking", "Tracking")):
         lines += ["", f"## {key}", *_section(name, definitions[name])]
     return "\n".join(lines) + "\n"
 

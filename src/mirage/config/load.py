@@ -16,7 +16,7 @@ from mirage.config.encoders import BUILT_IN
 from mirage.config.model import REGISTRIES, Config
 from mirage.errors import ConfigError
 
-OF_THE_RUN = ("run", "scale", "cost")
+OF_THE_RUN = ("run", "scale", "cost", "tracking")
 """Keys of config.yaml alone, beside the registries."""
 MERGE = "tag:yaml.org,2002:merge"
 """Tag of the key ``<<``, whose mapping's keys stand behind a mapping's own."""
@@ -76,8 +76,8 @@ def load_config(overrides: Mapping[str, Any], folder: Path) -> Config:
     """The configuration: every file in ``folder/studies``, then ``overrides`` on top.
 
     Args:
-        overrides: contents of ``config.yaml`` (and of ``--config``): ``run``, ``scale``, ``cost``, and any
-            key of any registry entry.
+        overrides: contents of ``config.yaml`` (and of ``--config``): ``run``, ``scale``, ``cost``,
+            ``tracking``, and any key of any registry entry.
         folder: the ``config`` folder.
 
     Raises:

@@ -24,6 +24,7 @@ from mirage.config.evaluations import (
 from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
 from mirage.config.publications import Publication
 from mirage.config.recipes import DonorRecipe, PlantCanariesRecipe, RecipeConfig, UnconditionalRecipe
+from mirage.config.tracking import Tracking
 
 REGISTRIES = (
     "datasets",
@@ -44,6 +45,9 @@ class Config(Options):
         "full", description="demo replaces each entry's keys by those under its `demo`: minutes on two cores"
     )
     cost: Cost = Field(default_factory=Cost, description="what computing costs; changes reports alone")
+    tracking: Tracking | None = Field(
+        None, description="MLflow, to which runs are logged; none: not at all. Never remakes anything"
+    )
     datasets: dict[Name, DatasetConfig] = Field(default_factory=dict)
     generators: dict[Name, GeneratorConfig] = Field(default_factory=dict)
     recipes: dict[Name, RecipeConfig] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ from mirage.config.base import Runtime
 from mirage.config.evaluations import ArmsEvaluation, EvaluationConfig
 from mirage.data import Dataset
 from mirage.evaluate.features.bank import FeatureBank
+from mirage.evaluate.tracked import tracked_arm, tracked_set
 from mirage.registry import resolve
 
 EVALUATORS = {
@@ -50,7 +51,8 @@ def run_arm(
         ConfigError: no such evaluator.
     """
     run = resolve(EVALUATORS, config.evaluator, "evaluator")
-    run(config, evaluation, arm, seed, datasets, out, state, runtime, minutes)
+    with tracked_arm(config, evaluation, arm, seed, datasets, out):
+        run(config, evaluation, arm, seed, datasets, out, state, runtime, minutes)
 
 
 def run_set(
@@ -74,4 +76,6 @@ def run_set(
     Raises:
         ConfigError: no such evaluator.
     """
-    resolve(EVALUATORS, config.evaluator, "evaluator")(config, evaluation, datasets, bank, out, models)
+    run = resolve(EVALUATORS, config.evaluator, "evaluator")
+    with tracked_set(config, evaluation, datasets, out):
+        run(config, evaluation, datasets, bank, out, models)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mirage import seeds
+from mirage import seeds, tracking
 from mirage.config.base import Runtime
 from mirage.config.evaluations import (
     Arm,
@@ -148,17 +148,18 @@ def train_judge(
             augment=augment,
             select="last",
         )
-        train(
-            judge,
-            pools[stage],
-            None,
-            options,
-            runtime,
-            seed=seeds.integer(seed, f"judge/{stage}"),
-            state_dir=state / stage,
-            fingerprint=digest({**decided, "stage": stage, "seed": seed, "version": version}),
-            minutes=None if minutes is None else minutes - (time.monotonic() - began) / 60,
-        )
+        with tracking.current().part(stage):
+            train(
+                judge,
+                pools[stage],
+                None,
+                options,
+                runtime,
+                seed=seeds.integer(seed, f"judge/{stage}"),
+                state_dir=state / stage,
+                fingerprint=digest({**decided, "stage": stage, "seed": seed, "version": version}),
+                minutes=None if minutes is None else minutes - (time.monotonic() - began) / 60,
+            )
 
 
 def full_options(config: ArmsEvaluation, arm: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mirage import provenance
+from mirage import provenance, tracking
 from mirage.config.base import Runtime
 from mirage.config.generators import GeneratorEntry
 from mirage.config.slices import normalise
@@ -18,10 +18,12 @@ from mirage.files import digest
 from mirage.generators import create
 from mirage.generators.base import ImageSpec
 from mirage.generators.checkpoint import save_model
+from mirage.tracking import TrackedData
 from mirage.training.device import is_first_rank, threads_of_rank
 from mirage.training.loop import train
 from mirage.versions import STAGES
 
+MODEL_FILES = ("model.json", "history.parquet", "provenance.json", "weights.safetensors")
 logger = logging.getLogger(__name__)
 
 
@@ -64,20 +66,38 @@ def fit(
     options = normalise(entry)
     decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
     generator = create(entry, ImageSpec.of(data.info), seed=seed)
-    result = train(
-        generator,
-        training,
-        validation,
-        entry.training,
-        runtime,
-        seed=seed,
-        state_dir=out / "state",
-        fingerprint=digest(decided_by),
-        previews=out / "previews",
-        minutes=minutes,
-    )
-    if is_first_rank():
-        described = provenance.describe("train", options, seed=seed, data=data.info.fingerprint)
-        device = {"device": str(generator.device), "seconds": result.seconds}
-        save_model(out, generator, result, training, seed=seed, provenance={**described, **device})
-        shutil.rmtree(out / "state")
+    key = digest(decided_by)
+    with tracking.tracked(
+        f"{out.parent.name}/{out.name}",
+        key,
+        kind="generator",
+        parameters={**entry.model_dump(mode="json", exclude={"runtime", "demo"}), "seed": seed},
+        datasets=[_tracked(training, "train"), _tracked(validation, "val")],
+        tags={"generator": out.parent.name, "arch": entry.arch, "folder": out},
+    ) as run:
+        result = train(
+            generator,
+            training,
+            validation,
+            entry.training,
+            runtime,
+            seed=seed,
+            state_dir=out / "state",
+            fingerprint=key,
+            previews=out / "previews",
+            minutes=minutes,
+        )
+        if is_first_rank():
+            described = provenance.describe("train", options, seed=seed, data=data.info.fingerprint)
+            device = {"device": str(generator.device), "seconds": result.seconds}
+            save_model(out, generator, result, training, seed=seed, provenance={**described, **device})
+            shutil.rmtree(out / "state")
+            run.metrics(
+                result.step, {} if result.metric is None else {f"kept/{result.metric_name}": result.metric}
+            )
+            run.files([out / name for name in MODEL_FILES])
+            run.files(sorted((out / "previews").glob("*.png")), "previews")
+
+
+def _tracked(items: Dataset, part: str) -> TrackedData:
+    return TrackedData(items.info.name, part, items.info.fingerprint, len(items), len(items.subjects()))

@@ -23,10 +23,15 @@ class History:
 
     Args:
         average: mean of a vector over the ranks.
+        told: hears of every row as it is appended: step, and values by metric.
     """
 
-    def __init__(self, average: Callable[[Tensor], Tensor] = Tensor.cpu) -> None:
-        self._average = average
+    def __init__(
+        self,
+        average: Callable[[Tensor], Tensor] = Tensor.cpu,
+        told: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+    ) -> None:
+        self._average, self._told = average, told
         self.rows: list[tuple[int, str, float]] = []
         self._window: list[tuple[str, float]] = []
         self._pending: list[tuple[int, str, str, Tensor]] = []
@@ -66,6 +71,7 @@ class History:
     def append(self, step: int, metrics: dict[str, float]) -> None:
         """Append one row a metric."""
         self.rows += [(step, name, value) for name, value in metrics.items()]
+        self._told(step, metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything so far.

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirage import tracking
 from mirage.config.base import Runtime
 from mirage.config.generators import TrainingOptions
 from mirage.data import Items
@@ -101,7 +102,8 @@ def train(
     ranks, first = fabric.world_size, fabric.global_rank == 0
     learner = Learner(fabric, model, options, seed)
     selection = Selection(model.metric_name, model.metric_mode, options.select)
-    history, state, start = History(lambda values: average(values, ranks)), TrainingState(state_dir), 0
+    history = History(lambda values: average(values, ranks), tracking.current().metrics)
+    state, start = TrainingState(state_dir), 0
     held_out = validation if validation is not None and len(validation) else None
 
     with state.locked() if first else nullcontext(), stop_requests() as stop_requested:

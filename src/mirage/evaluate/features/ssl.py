@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
-from mirage import seeds
+from mirage import seeds, tracking
 from mirage.config.base import Runtime
 from mirage.config.encoders import SslEncoder
 from mirage.config.generators import Augment
@@ -152,18 +152,20 @@ class SelfSupervised(Encoder):
             "data": training.info.fingerprint,
             "version": STAGES["encode_ssl"],
         }
-        train(
-            model,
-            training,
-            job.validation,
-            options,
-            job.runtime,
-            seed=entry.seed,
-            state_dir=job.state,
-            fingerprint=digest(decided),
-            previews=job.state.parent / "previews",
-            minutes=job.minutes,
-        )
+        key, parameters = digest(decided), entry.model_dump(mode="json", exclude={"runtime", "demo"})
+        with tracking.tracked(f"ssl/{training.info.name}", key, kind="encoder", parameters=parameters):
+            train(
+                model,
+                training,
+                job.validation,
+                options,
+                job.runtime,
+                seed=entry.seed,
+                state_dir=job.state,
+                fingerprint=key,
+                previews=job.state.parent / "previews",
+                minutes=job.minutes,
+            )
         state = model.network["encoder"].state_dict()
         return cls(entry, space, {f"encoder.{name}": value.cpu().numpy() for name, value in state.items()})
 
