@@ -82,7 +82,8 @@ class Graph:
             self.raw_pointer(dataset),
             getattr(self.config.datasets[dataset].source, "table", None),
         )
-        named = {"raw": path, "table": table and f"{path}/{table}", "version": pointer}
+        beside = self.config.datasets[dataset].source.beside
+        named = {"raw": path, "table": table and f"{path}/{table}", "version": pointer, **beside}
         return {name: found for name, found in named.items() if found}
 
     def raw_pointer(self, dataset: str) -> str | None:

@@ -5,51 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mirage.config.base import Entry, Options, Refers
+from mirage.config.chest import ChexpertSource, NihChestSource
+from mirage.config.source_entry import COLOURS, SourceEntry
 
-Kind = Literal["image", "volume"]
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
-COLOURS = ("red", "green", "blue")
 SEQUENCES: tuple[MriSequence, ...] = ("flair", "t1", "t1ce", "t2")
 TUMOUR_LABELS = {1: "NCR", 2: "ED", 3: "ET"}
 """Stored value -> name of the labels of a brain tumour, whatever the codes of the files are."""
-
-
-class SourceEntry(Options):
-    """What all readers' options have; ``kinds`` is what their items can be."""
-
-    kinds: ClassVar[tuple[Kind, ...]] = ("image",)
-
-    reader: str
-    path: str
-
-    @model_validator(mode="after")
-    def _path_is_no_pattern(self) -> Self:
-        if re.search("[{}]", self.path):
-            raise ValueError(
-                f"path: {self.path!r} holds a brace, which Snakemake takes for a wildcard; rename the "
-                "folder, or link to it under another name"
-            )
-        return self
-
-    @property
-    def label_table(self) -> dict[int, str] | None:
-        """Stored value -> name of the labels; empty where there are none, None if only the reader knows."""
-        return None
-
-    @property
-    def channels_stored(self) -> list[str]:
-        """Names of the stored images' channels."""
-        return ["grey"]
-
-    def simulated(self) -> Self:
-        """The options without those that describe the real data only; simulated data have one layout."""
-        field = type(self).model_fields["path"]
-        return self.model_copy(update={"path": "" if field.is_required() else field.default})
 
 
 class DriveSource(SourceEntry):
@@ -407,7 +374,9 @@ SourceOptions = Annotated[
     | BratsSource
     | MsdBrainSource
     | LidcSource
-    | Node21CtNodulesSource,
+    | Node21CtNodulesSource
+    | NihChestSource
+    | ChexpertSource,
     Field(discriminator="reader"),
 ]
 

@@ -23,6 +23,8 @@ WRITERS: dict[str, str] = {
     "msd_brain": "mirage.simulate.volumes:write_msd_brain",
     "lidc": "mirage.simulate.ct_scans:write_lidc",
     "node21_ct_nodules": "mirage.simulate.ct_scans:write_node21_ct_nodules",
+    "nih_chest": "mirage.simulate.chest_archives:write_nih_chest",
+    "chexpert": "mirage.simulate.chest_archives:write_chexpert",
 }
 """Reader -> ``module:function`` that writes its native layout."""
 
@@ -33,7 +35,8 @@ def simulate(config: SimulateOptions, reader: str, folder: Path) -> None:
     Each subject depends on the seed and its own index only, so a smaller dataset is a part of a larger
     one. Native layouts also get `ground_truth.json`, which no reader looks at: image name -> positions of
     disc and fovea in pixels, vessel share, grade; of brains, examination -> volumes in ml, centre in mm,
-    grade, foci. The plain folder holds its truth in masks and table.
+    grade, foci; of chests, the shapes of the nodules and their boxes. The plain folder holds its truth in
+    masks and table.
 
     Args:
         config: number, size and seed. For microscopy and wide frames ``size`` is the image's height, for

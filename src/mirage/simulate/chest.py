@@ -7,7 +7,7 @@ radiograph: the image with nodules is the healthy image plus their contributions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,8 @@ def radiograph(
     shapes = nodules
     if isinstance(shapes, int):
         shapes = place_nodules(for_nodules, lung_shares(chest, PLACING).sum(axis=0) > 0.5, shapes)
+        # In a tiny image a nodule still covers a pixel.
+        shapes = [replace(shape, diameter=max(shape.diameter, 2 / size)) for shape in shapes]
     placed = [draw_nodule(shape, size) for shape in shapes]
     image = healthy.copy()
     for nodule in placed:

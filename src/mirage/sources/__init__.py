@@ -24,6 +24,8 @@ READERS: dict[str, str] = {
     "msd_brain": "mirage.sources.msd_brain:MsdBrain",
     "lidc": "mirage.sources.lidc:Lidc",
     "node21_ct_nodules": "mirage.sources.node21_ct_nodules:Node21CtNodules",
+    "nih_chest": "mirage.sources.nih_chest:NihChest",
+    "chexpert": "mirage.sources.chexpert:Chexpert",
 }
 """Config key ``reader`` -> ``module:class``; the module is imported only when it is used."""
 

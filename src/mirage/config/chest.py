@@ -1,0 +1,150 @@
+"""Sources of chest radiographs, which share how images are chosen."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mirage.config.source_entry import SourceEntry
+
+NO_FINDING = "No Finding"
+NIH_FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    NO_FINDING,
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
+CHEXPERT_FINDINGS = (
+    NO_FINDING,
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+"""Columns of labels, in the tables' order."""
+
+
+class ChestSource(SourceEntry):
+    """Options of every reader of chest radiographs: which images are taken, with which boxes."""
+
+    known_findings: ClassVar[tuple[str, ...]] = ()
+    """Labels that images and boxes can have; empty where any word can be one."""
+    known_views: ClassVar[tuple[str, ...]] = ("PA", "AP")
+
+    findings: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="take images with at least one of these labels; `No Finding` for healthy ones. "
+        "Default: all",
+        examples=[["No Finding"]],
+    )
+    boxes: list[str] = Field(
+        ["Nodule", "Mass"], min_length=1, description="labels whose boxes are kept; others are dropped"
+    )
+    boxed_only: bool = Field(False, description="take images with at least one such box only")
+    views: list[str] | None = Field(
+        None, min_length=1, description="take images of these views, such as [PA]. Default: all"
+    )
+    exclude: str | None = Field(
+        None,
+        description="CSV of images to leave out (pacemakers, cables ...): a column `file` or `image`, and "
+        "any others such as `reason`; `mirage exclusions` proposes one",
+        examples=["config/exclude/nih_chest.csv"],
+    )
+
+    @property
+    def label_table(self) -> dict[int, str]:
+        """Boxes only, no masks."""
+        return {}
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The list of exclusions."""
+        return {"exclude": self.exclude} if self.exclude else {}
+
+    def simulated(self) -> Self:
+        """A list of real images says nothing of phantoms."""
+        return super().simulated().model_copy(update={"exclude": None})
+
+    @model_validator(mode="after")
+    def _words_are_known(self) -> Self:
+        labels, views = self.known_findings, self.known_views
+        for key, words, known in (
+            ("findings", self.findings, labels),
+            ("boxes", self.boxes, labels),
+            ("views", self.views, views),
+        ):
+            for word in words or []:
+                if known and word not in known:
+                    near = get_close_matches(word, known, 1)
+                    hint = f"did you mean {near[0]!r}? " if near else ""
+                    raise ValueError(f"{key}: {word!r} is unknown; {hint}known are {', '.join(known)}")
+        return self
+
+
+class NihChestSource(ChestSource):
+    """NIH ChestX-ray8/14: `images*/` with PNG files, `Data_Entry_2017*.csv`, `BBox_List_2017.csv`."""
+
+    known_findings = NIH_FINDINGS
+
+    reader: Literal["nih_chest"]
+    path: str = Field(
+        "resources/nih_chest", description="folder that holds the tables and images/ or images_001/ ..."
+    )
+    partial: bool = Field(
+        False,
+        description="only a part of the archive's images is there: leave out rows of the table without an "
+        "image. Otherwise each of them is a failed row",
+    )
+
+    def simulated(self) -> Self:
+        """All phantoms are there."""
+        return super().simulated().model_copy(update={"partial": False})
+
+
+class ChexpertSource(ChestSource):
+    """CheXpert: `train.csv` and `valid.csv` of labels, images in `train/` and `valid/`; no boxes."""
+
+    known_findings = CHEXPERT_FINDINGS
+    known_views = ("PA", "AP", "LL", "RL", "Lateral")
+
+    reader: Literal["chexpert"]
+    path: str = Field(
+        "resources/chexpert", description="folder that holds train.csv, valid.csv, train/ and valid/"
+    )
+    boxes: list[str] = Field([], max_length=0, description="CheXpert has none")
+    boxed_only: Literal[False] = Field(False, description="CheXpert has no boxes")
+    uncertain: Literal["positive", "negative", "ignore"] = Field(
+        "ignore",
+        description="what -1 (mentioned, but uncertain) counts as: positive (U-Ones), negative (U-Zeros), or "
+        "neither, so that `findings` never takes an image for it (U-Ignore)",
+    )
+    partial: bool = Field(
+        False, description="only a part of the images is there: leave out rows of the tables without an image"
+    )
+
+    def simulated(self) -> Self:
+        """All phantoms are there."""
+        return super().simulated().model_copy(update={"partial": False})
