@@ -70,12 +70,18 @@ def subject_matrix(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         DataError: no value at all.
     """
-    kept = rows.loc[rows["value"].notna(), ["subject_id", "value"]]
-    seed = rows.loc[kept.index, "seed"].astype("float64").fillna(-1)
-    table = kept.assign(seed=seed).groupby(["seed", "subject_id"])["value"].mean().unstack()
-    if table.empty:
+    kept = rows[rows["value"].notna()]
+    if kept.empty:
         raise DataError("no defined value to average: the metric is NaN for every item")
-    return table.astype("float64")
+    # Not groupby and unstack, which take ten times as long; a report asks for hundreds of tables.
+    seed, seeds_there = pd.factorize(kept["seed"].astype("float64").fillna(-1), sort=True)
+    subject, subjects = pd.factorize(kept["subject_id"], sort=True)
+    shape = len(seeds_there), len(subjects)
+    place = np.ravel_multi_index((seed, subject), shape)
+    sums = np.bincount(place, kept["value"].to_numpy("float64"), minlength=shape[0] * shape[1])
+    counts = np.bincount(place, minlength=shape[0] * shape[1])
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return pd.DataFrame(means.reshape(shape), pd.Index(seeds_there), pd.Index(subjects))
 
 
 @lru_cache(maxsize=4)
