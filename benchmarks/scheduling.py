@@ -3,7 +3,7 @@
     python tests/cluster/node.py FOLDER python benchmarks/scheduling.py 200
 
 writes a Snakefile of that many jobs and runs it by `snakemake --cores`, through Slurm a job at a time, and
-through Slurm as one array. Prints a Markdown table. Without a Slurm only the local row is measured.
+through Slurm as one array. Prints a Markdown table. Without a Slurm node only the local row is measured.
 """
 
 from __future__ import annotations
@@ -47,13 +47,21 @@ def seconds(folder: Path, *arguments: str) -> float:
     return time.perf_counter() - began
 
 
+def node_is_up() -> bool:
+    """Whether a Slurm answers and has a node that takes jobs; its programs may be there without."""
+    if shutil.which("sinfo") is None:
+        return False
+    asked = subprocess.run(["sinfo", "-h", "-t", "idle,mix,alloc"], capture_output=True, text=True)
+    return asked.returncode == 0 and bool(asked.stdout.strip())
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("jobs", type=int, nargs="?", default=200)
     jobs = parser.parse_args().jobs
     ways = {"local": ["--cores", str(os.cpu_count())]}
-    if shutil.which("sinfo"):
+    if node_is_up():
         ways |= {"Slurm": SLURM, "Slurm, one array": ARRAY}
     print("| run | jobs | s | s a job |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as temporary:
