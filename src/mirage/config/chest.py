@@ -148,3 +148,54 @@ class ChexpertSource(ChestSource):
     def simulated(self) -> Self:
         """All phantoms are there."""
         return super().simulated().model_copy(update={"partial": False})
+
+
+class JsrtSource(ChestSource):
+    """JSRT: `JPCLN001.IMG` ... (raw) or `.png`, in any folders, with `CLNDAT_EN.txt` or a CSV of nodules."""
+
+    known_findings = ("Nodule", NO_FINDING)
+    known_views = ("PA",)
+
+    reader: Literal["jsrt"]
+    path: str = Field("resources/jsrt", description="folder that holds the images and the table of nodules")
+    boxes: list[str] = Field(["Nodule"], min_length=1, description="labels whose boxes are kept")
+    table: str | None = Field(
+        None,
+        description="table of nodules relative to path: the original text, or a CSV with the columns file, x, "
+        "y (pixels of 2048), size (mm), and any of subtlety, age, sex, malignancy, location, diagnosis. "
+        "Default: CLNDAT_EN.txt, else jsrt_metadata.csv",
+    )
+    inverted: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="whether bright means dark film in the files, and is inverted; auto: in raw files, not "
+        "in PNG",
+    )
+    partial: bool = Field(
+        False, description="only a part of the images is there: leave out rows of the tables without an image"
+    )
+
+    def simulated(self) -> Self:
+        """Laid out as the original, and complete."""
+        own = {"table": None, "inverted": "auto", "partial": False}
+        return super().simulated().model_copy(update=own)
+
+
+class Node21Source(ChestSource):
+    """NODE21: `images/*.mha` and `metadata.csv` with a row a box; label 0 for images without a nodule."""
+
+    known_findings = ("Nodule", NO_FINDING)
+    known_views = ()
+
+    reader: Literal["node21"]
+    path: str = Field(
+        "resources/node21",
+        description="folder that holds images/ and metadata.csv, or cxr_images/ of the archive",
+    )
+    boxes: list[str] = Field(["Nodule"], min_length=1, description="labels whose boxes are kept")
+    partial: bool = Field(
+        False, description="only a part of the images is there: leave out rows of the table without an image"
+    )
+
+    def simulated(self) -> Self:
+        """All phantoms are there."""
+        return super().simulated().model_copy(update={"partial": False})

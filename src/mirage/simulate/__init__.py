@@ -25,6 +25,8 @@ WRITERS: dict[str, str] = {
     "node21_ct_nodules": "mirage.simulate.ct_scans:write_node21_ct_nodules",
     "nih_chest": "mirage.simulate.chest_archives:write_nih_chest",
     "chexpert": "mirage.simulate.chest_archives:write_chexpert",
+    "jsrt": "mirage.simulate.nodule_sets:write_jsrt",
+    "node21": "mirage.simulate.nodule_sets:write_node21",
 }
 """Reader -> ``module:function`` that writes its native layout."""
 

@@ -26,6 +26,8 @@ READERS: dict[str, str] = {
     "node21_ct_nodules": "mirage.sources.node21_ct_nodules:Node21CtNodules",
     "nih_chest": "mirage.sources.nih_chest:NihChest",
     "chexpert": "mirage.sources.chexpert:Chexpert",
+    "jsrt": "mirage.sources.jsrt:Jsrt",
+    "node21": "mirage.sources.node21:Node21",
 }
 """Config key ``reader`` -> ``module:class``; the module is imported only when it is used."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mirage.config.datasets import CtNoduleSource
+from mirage.config.ct_nodules import CtNoduleSource
 from mirage.errors import DataError
 from mirage.sources.base import RawImage, Source
 from mirage.sources.layout import namespace_of

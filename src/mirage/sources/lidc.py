@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mirage.config.datasets import LidcSource
+from mirage.config.ct_nodules import LidcSource
 from mirage.errors import DataError
 from mirage.sources.base import RawImage, SourceItem
 from mirage.sources.ct_nodules import CtNodules, absent, cube
