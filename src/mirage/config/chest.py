@@ -161,8 +161,8 @@ class JsrtSource(ChestSource):
     boxes: list[str] = Field(["Nodule"], min_length=1, description="labels whose boxes are kept")
     table: str | None = Field(
         None,
-        description="table of nodules relative to path: the original text, or a CSV with the columns file, x, "
-        "y (pixels of 2048), size (mm), and any of subtlety, age, sex, malignancy, location, diagnosis. "
+        description="table of nodules relative to path: the original text, or a CSV with the columns file, "
+        "x, y (pixels of 2048), size (mm), and any of subtlety, age, sex, malignancy, location, diagnosis. "
         "Default: CLNDAT_EN.txt, else jsrt_metadata.csv",
     )
     inverted: Literal["auto", "yes", "no"] = Field(

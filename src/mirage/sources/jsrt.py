@@ -160,8 +160,8 @@ class Jsrt(ChestRadiographs):
         found = self._find((*NODULES, CSV))
         if found is None:
             raise LayoutError(
-                f"{self.title}: {self.root} has no table {' or '.join((*NODULES, CSV))}; expected it there or in "
-                f"{' or '.join(PLACES[1:])}. Get it from {OBTAIN}, or name a CSV as `source.table`"
+                f"{self.title}: {self.root} has no table {' or '.join((*NODULES, CSV))}; expected it there "
+                f"or in {' or '.join(PLACES[1:])}. Get it from {OBTAIN}, or name a CSV as `source.table`"
             )
         return found
 
