@@ -19,6 +19,7 @@ from mirage.config.base import Runtime
 from mirage.config.evaluations import (
     Arm,
     ArmsEvaluation,
+    DetectionEvaluation,
     SegmentationEvaluation,
     TrainingSet,
     VolumeSegmentationEvaluation,
@@ -29,8 +30,8 @@ from mirage.data import Dataset, Items
 from mirage.data.pool import Pool
 from mirage.errors import DataError
 from mirage.files import digest
-from mirage.generators.base import Generator
 from mirage.training.loop import train
+from mirage.training.trainable import Trainable
 from mirage.versions import STAGES
 
 STAGES_OF_TRAINING = ("pretrain", "train")
@@ -106,9 +107,9 @@ def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
 
 
 def train_judge(
-    judge: Generator,
+    judge: Trainable,
     pools: Mapping[str, Items],
-    config: SegmentationEvaluation | VolumeSegmentationEvaluation,
+    config: SegmentationEvaluation | VolumeSegmentationEvaluation | DetectionEvaluation,
     augment: Augment,
     decided: Mapping[str, Any],
     seed: int,

@@ -26,7 +26,7 @@ from mirage.data import Items
 from mirage.errors import DataError
 from mirage.evaluate.table import COUNT, FLAG, NUMBER, TEXT, write_table
 from mirage.metrics.detection import FreeResponse
-from mirage.metrics.hits import Floats, HitRule, match
+from mirage.metrics.hits import Floats, HitRule, Marks, match
 
 TESTS = ("benchmark", "own")
 """The two test columns: held-out real images, and a held-out part of what the arm learns from."""
@@ -37,19 +37,6 @@ MARKS = {**NAMED, "diseased": FLAG, **BOX_COLUMNS, "score": NUMBER, "lesion": CO
 TRUTHS = {**NAMED, "lesion": COUNT, **BOX_COLUMNS, "label": TEXT}
 ITEMS = {**NAMED, "diseased": FLAG}
 SCHEMAS = {"marks": MARKS, "truths": TRUTHS, "items": ITEMS}
-
-
-@dataclass(frozen=True)
-class Marks:
-    """What a detector marked on one image.
-
-    Attributes:
-        boxes: (M, 4) x0, y0, x1, y1 in pixels of the stored image, half-open.
-        scores: (M,) in [0, 1].
-    """
-
-    boxes: Floats
-    scores: Floats
 
 
 @dataclass(frozen=True)

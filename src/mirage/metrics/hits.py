@@ -56,6 +56,19 @@ NODE21 = HitRule("iou", 0.2, "false_positive", strict=True)
 
 
 @dataclass(frozen=True)
+class Marks:
+    """What a detector marked on one image.
+
+    Attributes:
+        boxes: (M, 4) x0, y0, x1, y1 in pixels of the stored image, half-open.
+        scores: (M,) in [0, 1].
+    """
+
+    boxes: Floats
+    scores: Floats
+
+
+@dataclass(frozen=True)
 class Matched:
     """What became of the M marks of one image.
 
