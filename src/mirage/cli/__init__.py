@@ -1,6 +1,16 @@
 """The `mirage` command: what Snakemake's jobs call, and what a person asks beside Snakemake."""
 
-from mirage.cli import evaluation, external, jobs, ledger, operations, reference, reports
+from mirage.cli import benchmark, evaluation, external, jobs, ledger, operations, reference, reports
 from mirage.cli.app import app
 
-__all__ = ["app", "evaluation", "external", "jobs", "ledger", "operations", "reference", "reports"]
+__all__ = [
+    "app",
+    "benchmark",
+    "evaluation",
+    "external",
+    "jobs",
+    "ledger",
+    "operations",
+    "reference",
+    "reports",
+]

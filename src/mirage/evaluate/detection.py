@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from mirage.config.base import Runtime
 from mirage.config.evaluations import DetectionEvaluation, HitOptions
@@ -26,17 +28,18 @@ from mirage.data.leaks import check_training
 from mirage.data.pool import Pool
 from mirage.detectors import build, detector_class
 from mirage.detectors.base import Detector
-from mirage.errors import DataError
+from mirage.errors import CheckpointError, DataError
 from mirage.evaluate import judging
 from mirage.evaluate.holdout import hold_out
 from mirage.evaluate.marks import CORNERS, Tables, corners, lesions_of, tables_of
 from mirage.evaluate.table import COLUMNS, write_table
-from mirage.files import write_json
+from mirage.files import atomic_path, write_json
 from mirage.generators.base import ImageSpec
 from mirage.metrics import detection as scores
 from mirage.metrics.average_precision import coco_scores
 from mirage.metrics.hits import NODE21, Floats, HitRule
 from mirage.provenance import describe
+from mirage.training.learner import load_weights, sampling_weights
 
 ONLY_SCORES = ("hit", "shown_from")
 """Keys of the evaluation that do not change a detector."""
@@ -83,39 +86,98 @@ def run_arm(
         DataError: no boxes, datasets that do not fit together, or fewer images than the arm asks for.
         TimeBudgetReached: training was stopped and can be resumed.
     """
-    began = time.monotonic()
-    training = config.arms[arm]
     test = Pool([datasets[config.test].select("test")], mask_channels=())
-    parts = judging.training_views(training, datasets)
-    check_training([*parts["pretrain"], *parts["train"]], test)
+    parts = judging.training_views(config.arms[arm], datasets)
+    decided = judging.decided_by(config, arm, datasets, ONLY_SCORES)
+    job = Job(evaluation, arm, seed, decided, out, state, runtime, minutes)
+    judge_arm(config, job, parts, test)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One detector that is trained and scored.
+
+    Attributes:
+        evaluation, arm, seed: as in the tables.
+        decided: what decides the weights, beside the seed: ``options`` and ``data``, fingerprints by name.
+        out: folder that gets ``details/`` and, last, ``metrics.parquet``.
+        state: folder of the resumable training state.
+        runtime: device, threads and workers.
+        minutes: wall time, or None for no limit.
+    """
+
+    evaluation: str
+    arm: str
+    seed: int
+    decided: dict[str, Any]
+    out: Path
+    state: Path
+    runtime: Runtime
+    minutes: float | None = None
+
+
+def judge_arm(
+    config: DetectionEvaluation,
+    job: Job,
+    parts: Mapping[str, Sequence[Dataset]],
+    test: Items | None,
+    begin_with: Path | None = None,
+) -> Detector:
+    """Train one detector and score it on both test columns; writes what :func:`run_arm` does.
+
+    Args:
+        config: the evaluation; of its arms only the one of ``job`` is looked at.
+        job: names, folders and runtime.
+        parts: training sets by stage.
+        test: held-out real images; None: there is only the ``own`` column.
+        begin_with: ``weights.safetensors`` of an equal detector to begin with, not random ones.
+
+    Raises:
+        LeakError, DataError, TimeBudgetReached: as for :func:`run_arm`.
+        CheckpointError: the weights to begin with are not this detector's.
+    """
+    began, training = time.monotonic(), config.arms[job.arm]
+    if test is not None:
+        check_training([*parts["pretrain"], *parts["train"]], test)
     held = hold_out(parts, config.own_share)
     pools = {stage: Pool(views, mask_channels=()) for stage, views in held.kept.items() if views}
-    judging.check_test_fits(pools["train"], test)
-    check_boxes(test, config.labels)
+    if test is not None:
+        judging.check_test_fits(pools["train"], test)
+        check_boxes(test, config.labels)
 
-    decided = judging.decided_by(config, arm, datasets, ONLY_SCORES)
     augment = config.augment if training.augment else Augment()
-    detector = detector_for(config, pools, seed)
+    detector = detector_for(config, pools, job.seed)
+    if begin_with is not None:
+        load_detector_weights(detector, begin_with)
     judging.train_judge(
-        detector, pools, config, augment, decided, seed, state, runtime, minutes, config.precision
+        detector,
+        pools,
+        config,
+        augment,
+        job.decided,
+        job.seed,
+        job.state,
+        job.runtime,
+        job.minutes,
+        config.precision,
     )
     trained = time.monotonic()
 
-    columns: dict[str, Items] = {"benchmark": test}
-    if held.own is not None:
-        columns["own"] = held.own
-    judged = judge_columns(detector, columns, config)
-    judged.tables.write(out / "details")
-    named = {"evaluation": evaluation, "arm": arm, "seed": seed}
+    columns = {"benchmark": test, "own": held.own}
+    judged = judge_columns(
+        detector, {name: data for name, data in columns.items() if data is not None}, config
+    )
+    judged.tables.write(job.out / "details")
+    named = {"evaluation": job.evaluation, "arm": job.arm, "seed": job.seed}
     write_json(
-        out / "details/arm.json",
+        job.out / "details/arm.json",
         {
             **named,
             "judge": config.judge.arch,
             "hit_rule": rule_of(config.hit).words(),
             "labels": config.labels,
             "refused": judged.refused,
-            "anchors": getattr(detector.options, "anchors", None),
+            "judge_options": detector.options.model_dump(mode="json"),
             "columns": describe_columns(judged.tables),
             "own": {
                 "donor_groups": held.groups[0],
@@ -125,14 +187,41 @@ def run_arm(
             "steps": judging.step_budget(config.steps, "pretrain" in pools),
             "train": [_describe(view, config.labels) for view in held.kept["train"]],
             "pretrain": [_describe(view, config.labels) for view in held.kept["pretrain"]],
-            "test": _describe(test, config.labels),
+            "test": None if test is None else _describe(test, config.labels),
             "seconds": {"training": trained - began, "scoring": time.monotonic() - trained},
             "provenance": describe(
-                "evaluate_detection", judging.full_options(config, arm), seed=seed, **decided["data"]
+                "evaluate_detection",
+                judging.full_options(config, job.arm),
+                seed=job.seed,
+                **job.decided["data"],
             ),
         },
     )
-    write_table(out / "metrics.parquet", judged.rows.assign(fold=None, **named), COLUMNS)
+    write_table(job.out / "metrics.parquet", judged.rows.assign(fold=None, **named), COLUMNS)
+    return detector
+
+
+def load_detector_weights(detector: Detector, path: Path) -> None:
+    """Weights of an equal detector from ``weights.safetensors``; the file cannot hold code.
+
+    Raises:
+        CheckpointError: not readable, or not the weights of this architecture and its options.
+    """
+    try:
+        load_weights(sampling_weights(detector), load_file(path))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be begun with ({error}); name a `weights.safetensors` that this command wrote "
+            "for the same detector and options. Checkpoints of other programs, which may hold code, are not "
+            "read"
+        ) from error
+
+
+def save_detector_weights(detector: Detector, path: Path) -> None:
+    """Write what :func:`load_detector_weights` reads."""
+    weights = sampling_weights(detector)
+    with atomic_path(path) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, temporary)
 
 
 @dataclass(frozen=True)
