@@ -109,15 +109,16 @@ class Graph:
         """Bytes of one stored item of a dataset or recipe: its pixels or voxels and its masks."""
         dataset = self.config.stored_as(name)
         prepare, source = self.config.datasets[dataset].prepare, self.source(dataset)
-        places = prepare.size**2 if isinstance(prepare.size, int) else math.prod(prepare.size)
+        side = prepare.stored_side
+        places = side**2 if isinstance(side, int) else math.prod(side)
         return places * (len(source.channel_names) * prepare.bits // 8 + len(source.mask_channels))
 
     def items_expected(self, name: str) -> int | None:
         """Items of a dataset or recipe as far as the configuration says; at least one a simulated subject."""
         if name in self.config.recipes:
             return getattr(self.config.recipes[name], "count", None)
-        simulate = self.config.datasets[name].simulate
-        return simulate.subjects if simulate else None
+        dataset = self.config.datasets[name]
+        return dataset.simulate.subjects * dataset.prepare.items_each if dataset.simulate else None
 
     def recipe_inputs(self, recipe: str) -> list[str]:
         """Weights and manifests that a recipe reads."""

@@ -368,11 +368,34 @@ class VolumeIntensity(Bounds):
     )
 
 
+class Patches(Options):
+    """Squares cut from every prepared image at random places, each an item of its own."""
+
+    count: int = Field(10, ge=1, le=1000, description="squares an image; a smaller count takes the first")
+    side: int = Field(256, ge=16, description="side of a square, pixels of the prepared image")
+    within: tuple[float, float, float, float] = Field(
+        (0.0, 0.0, 1.0, 1.0),
+        description="left, top, right and lower edge of the part of the image in which squares lie, shares "
+        "of its side",
+    )
+    seed: int = Field(0, ge=0, description="seed of the places, beside the item's name")
+
+    @field_validator("within")
+    @classmethod
+    def _within(cls, within: tuple[float, ...]) -> tuple[float, ...]:
+        left, top, right, bottom = within
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError(f"{list(within)} is no left < right and top < bottom within 0 to 1")
+        return within
+
+
 class PrepareOptions(Options):
     """From a native image to a stored one of fixed size."""
 
     kind: Literal["image"] = Field("image", description="2D images")
-    size: int = Field(256, ge=16, description="side of the stored square image, pixels")
+    size: int = Field(
+        256, ge=16, description="side of the stored square image, pixels; with `patches`, before they are cut"
+    )
     crop: Literal["none", "fov", "centre"] = Field(
         "none", description="first cut: none, the field of view's bounding square, the centre square"
     )
@@ -390,6 +413,31 @@ class PrepareOptions(Options):
         "below 0.5 keeps thin vessels",
     )
     require_mask: bool = Field(False, description="an image without a label mask is a failed row")
+    patches: Patches | None = Field(
+        None, description="store random squares of each image instead of the whole image"
+    )
+
+    @property
+    def stored_side(self) -> int:
+        """Side of the stored images, pixels."""
+        return self.size if self.patches is None else self.patches.side
+
+    @property
+    def items_each(self) -> int:
+        """Stored items of one source image."""
+        return 1 if self.patches is None else self.patches.count
+
+    @model_validator(mode="after")
+    def _patches_fit(self) -> Self:
+        if self.patches is not None:
+            left, top, right, bottom = self.patches.within
+            room = int(min(right - left, bottom - top) * self.size + 1e-6)
+            if self.patches.side > room:
+                raise ValueError(
+                    f"patches.side: {self.patches.side} is more than the {room} pixels that `patches.within` "
+                    f"leaves of `size` {self.size}; make it smaller"
+                )
+        return self
 
 
 Side = Annotated[int, Field(ge=8)]
@@ -473,6 +521,16 @@ class VolumePrepareOptions(Options):
             return {**PRESETS[value["preset"]], **given}
         return value
 
+    @property
+    def stored_side(self) -> tuple[int, int, int]:
+        """Stored voxels along D, H and W."""
+        return self.size
+
+    @property
+    def items_each(self) -> int:
+        """Stored items of one source volume."""
+        return 1
+
     @model_validator(mode="after")
     def _consistent(self) -> VolumePrepareOptions:
         if self.margin and self.crop == "none":
@@ -498,8 +556,11 @@ AnyPrepareOptions = Annotated[
 class SplitOptions(Options):
     """Subjects to train, val and test; fixed before anything is trained."""
 
-    by: Literal["source", "random"] = Field(
-        "source", description="source: the dataset's own test set where it has one; random: ignore it"
+    by: Literal["source", "random", "hash"] = Field(
+        "source",
+        description="source: the dataset's own test set where it has one; random: ignore it; hash: each "
+        "subject by itself, so that datasets of one archive agree whatever images they take of it, and the "
+        "shares are kept on average",
     )
     val: float = Field(0.1, ge=0, lt=1, description="share of the subjects that are not in test")
     test: float = Field(

@@ -274,7 +274,8 @@ class Config(Options):
         """How the items of a dataset or recipe are stored."""
         dataset = self.datasets[self.stored_as(name)]
         prepare, channels = dataset.prepare, dataset.source.channels_stored
-        size = prepare.size if isinstance(prepare.size, int) else list(prepare.size)
+        side = prepare.stored_side
+        size = side if isinstance(side, int) else list(side)
         stored: dict[str, Any] = {
             "prepare.size": size,
             "prepare.bits": prepare.bits,
@@ -357,7 +358,7 @@ class Config(Options):
 
     def _size(self, name: str) -> int | tuple[int, int, int]:
         """Side of the images of a dataset or recipe, pixels; (D, H, W) of volumes."""
-        return self.datasets[self.stored_as(name)].prepare.size
+        return self.datasets[self.stored_as(name)].prepare.stored_side
 
     def data_of(self, name: str) -> set[str]:
         """Every dataset and recipe that one depends on, itself included."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from mirage.config.datasets import SplitOptions
 from mirage.data.dataset import Dataset, DatasetInfo, ImageFacts, write_info
 from mirage.data.made import as_made
-from mirage.data.manifest import write_manifest
+from mirage.data.manifest import IMAGE_HASH, write_manifest
 from mirage.data.names import shard_name
 from mirage.data.splits import assign_splits, link_subjects
 from mirage.errors import DataError
@@ -148,13 +148,15 @@ def _check_rows(rows: pd.DataFrame, name: str, max_failed_fraction: float) -> No
 
 
 def _with_splits(table: pa.Table, options: SplitOptions, name: str) -> pa.Table:
-    rows = table.select(["subject_id", "split", "status", "content_hash"]).to_pandas()
+    # Patches of two subjects may be alike (black corners); it is whole images that show one filed twice.
+    image = IMAGE_HASH if IMAGE_HASH in table.column_names else "content_hash"
+    rows = table.select(["subject_id", "split", "status", image]).to_pandas()
     usable = rows[rows["status"] == "ok"]
     native: dict[str, set[str]] = {subject: set() for subject in usable["subject_id"]}
     for subject, given in zip(usable["subject_id"], usable["split"], strict=True):
         if isinstance(given, str):
             native[subject].add(given)
-    groups = link_subjects(usable["subject_id"], usable["content_hash"])
+    groups = link_subjects(usable["subject_id"], usable[image])
     assigned = assign_splits(native, groups, options, name)
     splits = pa.array(
         [

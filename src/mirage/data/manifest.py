@@ -40,6 +40,8 @@ CORE = pa.schema(
 SPLITS = ("train", "val", "test")
 ABSENT = 255
 """Value that fills a mask channel of an item that does not have it, such as a second observer."""
+IMAGE_HASH = "image_hash"
+"""Attribute of a patch: digest of the whole prepared image that it was cut from."""
 ROW_GROUP = 512
 """Rows that are encoded at a time; keeps the peak memory of large manifests flat."""
 

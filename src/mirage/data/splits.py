@@ -39,8 +39,11 @@ def assign_splits(
 ) -> dict[str, str]:
     """Split of every subject.
 
-    Subjects are ordered by a seeded hash of their group and cut at exact shares, so a dataset of ten
-    children really has two of them in a test share of 0.2, and the same subject gets the same split
+    With ``by: hash`` a subject's own hash alone decides, so that two datasets with other images of one
+    archive never put a subject on two sides; shares are then kept on average.
+
+    Otherwise subjects are ordered by a seeded hash of their group and cut at exact shares, so a dataset of
+    ten children really has two of them in a test share of 0.2, and the same subject gets the same split
     however the dataset is prepared. A share above zero gets at least one group while one is left, and one is
     left for training unless all are asked for. A subject that the source marks as train may become val, where
     the source has no val, but never test.
@@ -58,6 +61,9 @@ def assign_splits(
     members: dict[str, list[str]] = {}
     for subject, group in groups.items():
         members.setdefault(group, []).append(subject)
+    if options.by == "hash":
+        hashed = {group: _by_hash(group, options) for group in members}
+        return {subject: hashed[group] for subject, group in groups.items()}
     result: dict[str, str] = {}
     free: list[str] = []
     kept: list[str] = []
@@ -92,6 +98,14 @@ def assign_splits(
     result |= dict.fromkeys(rest[:val], "val")
     result |= dict.fromkeys(rest[val:], "train")
     return {subject: result[group] for subject, group in groups.items()}
+
+
+def _by_hash(group: str, options: SplitOptions) -> str:
+    """Split of a group (of its alphabetically first subject) by its own number in 0..1."""
+    at = seeds.integer(options.seed, f"split/{group}") / 2**63
+    if at < options.test:
+        return "test"
+    return "val" if at < options.test + options.val * (1 - options.test) else "train"
 
 
 def _share(share: float, total: int, available: int) -> int:

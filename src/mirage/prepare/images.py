@@ -9,7 +9,7 @@ from mirage.errors import DataError
 from mirage.prepare.stored import Prepared, check_channels, check_label, or_absent
 from mirage.preprocess import geometry
 from mirage.preprocess.fov import derive_fov
-from mirage.preprocess.intensity import bounds, to_stored
+from mirage.preprocess.intensity import bounds, stored_type, to_stored
 from mirage.sources.base import RawImage, Source
 
 
@@ -21,7 +21,7 @@ def stored_channels(source: Source, options: PrepareOptions) -> list[str]:
 
 def stored_shape(source: Source, options: PrepareOptions) -> tuple[int, ...]:
     """Shape (C, H, W) of all stored images."""
-    return len(source.channel_names), options.size, options.size
+    return len(source.channel_names), options.stored_side, options.stored_side
 
 
 def prepare_image(raw: RawImage, source: Source, options: PrepareOptions) -> Prepared:
@@ -42,6 +42,11 @@ def prepare_image(raw: RawImage, source: Source, options: PrepareOptions) -> Pre
     boxes = geometry.boxes_after(raw.boxes, box, size)
     shape = raw.image.shape[1:]
     inside = geometry.inside(shape, box, size)
+    if fov is None and not raw.masks and _is_stored_alike(raw, box, size, options):
+        spacing_mm = geometry.spacing_after(raw.spacing_mm, box, size) if raw.spacing_mm else None
+        channels = stored_channels(source, options)
+        absent = np.stack([or_absent(None, size) for _ in channels]) if channels else None
+        return Prepared(raw.image, absent, False, spacing_mm, boxes, len(raw.boxes) - len(boxes))
     native = geometry.resize(raw.image, box, size)
     stored_fov = None if fov is None else geometry.resize_binary(fov, box, size, 0.5)
     counted = inside if stored_fov is None or not stored_fov.any() else inside & (stored_fov > 0)
@@ -59,6 +64,20 @@ def prepare_image(raw: RawImage, source: Source, options: PrepareOptions) -> Pre
         spacing_mm=geometry.spacing_after(raw.spacing_mm, box, size) if raw.spacing_mm else None,
         boxes=boxes,
         boxes_outside=len(raw.boxes) - len(boxes),
+    )
+
+
+def _is_stored_alike(
+    raw: RawImage, box: geometry.Box, size: tuple[int, int], options: PrepareOptions
+) -> bool:
+    """Whether the file holds the very values that are stored: scaling and mapping would change nothing."""
+    stored = stored_type(options.bits)
+    return (
+        raw.image.dtype == stored
+        and raw.image.shape[1:] == size
+        and box == geometry.whole(size)
+        and options.intensity.kind == "dtype_range"
+        and raw.full_range == (0, np.iinfo(stored).max)
     )
 
 

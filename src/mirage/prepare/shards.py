@@ -20,7 +20,7 @@ from mirage.data.manifest import ItemRow, to_table, write_manifest
 from mirage.data.names import shard_name
 from mirage.data.shards import ShardWriter, content_hash
 from mirage.errors import DataError
-from mirage.prepare import images, volumes
+from mirage.prepare import images, patches, volumes
 from mirage.prepare.stored import Prepared
 from mirage.preprocess.intensity import stored_type
 from mirage.provenance import describe
@@ -72,12 +72,14 @@ class _Plan:
     Attributes:
         channels: mask channels in the order they are stored.
         shape: (C, H, W) or (C, D, H, W) of all stored images.
-        prepare: from an item's pixels to what is stored of it.
+        prepare: from an item's pixels and name to what is stored of it.
+        names: from an item's name to the names of what is stored of it.
     """
 
     channels: list[str]
     shape: tuple[int, ...]
-    prepare: Callable[[RawImage], Prepared]
+    prepare: Callable[[RawImage, str], list[Prepared]]
+    names: Callable[[str], list[str]]
 
 
 def _plan(source: Source, options: PrepareOptions | VolumePrepareOptions) -> _Plan:
@@ -85,12 +87,15 @@ def _plan(source: Source, options: PrepareOptions | VolumePrepareOptions) -> _Pl
         return _Plan(
             volumes.stored_channels(source, options),
             volumes.stored_shape(source, options),
-            lambda raw: volumes.prepare_volume(raw, source, options),
+            lambda raw, _: [volumes.prepare_volume(raw, source, options)],
+            lambda name: [name],
         )
+    cut = options.patches
     return _Plan(
         images.stored_channels(source, options),
         images.stored_shape(source, options),
-        lambda raw: images.prepare_image(raw, source, options),
+        lambda raw, name: patches.cut(images.prepare_image(raw, source, options), cut, name),
+        lambda name: patches.names(cut, name),
     )
 
 
@@ -116,15 +121,18 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
     mask_shape = (len(plan.channels), *plan.shape[1:]) if plan.channels else None
     with ShardWriter(stem.with_suffix(".arrow"), plan.shape, dtype, mask_shape) as writer:
         for item in _items(source, shard, config.shards):
-            row = _row(item, config)
+            stored = [_row(item, name, config) for name in plan.names(item.item_id)]
             try:
-                prepared = plan.prepare(item.load())
+                prepared = plan.prepare(item.load(), item.item_id)
             except (DataError, OSError, ValueError, ArithmeticError, MemoryError) as error:
-                row.status, row.reason = "failed", _reason(error)
-            else:
-                _store(prepared, row, writer, shard, config)
-                spacing.add(prepared.spacing_mm)
-            rows.append(row)
+                for row in stored:
+                    row.status, row.reason = "failed", _reason(error)
+                    rows.append(row)
+                continue
+            for row, part in zip(stored, prepared, strict=True):
+                _store(part, row, writer, shard, config)
+                spacing.add(part.spacing_mm)
+                rows.append(row)
     write_manifest(stem.with_suffix(".parquet"), rows.table())
     # What runs where, how subjects are split and what made the images, changes nothing here.
     later = {"runtime", "demo", "made_from", "split", "max_failed_fraction"}
@@ -148,9 +156,9 @@ def _items(source: Source, shard: int, shards: int) -> Iterator[SourceItem]:
     return (item for item in source.items() if shard_of(item.subject_id, shards) == shard)
 
 
-def _row(item: SourceItem, config: DatasetConfig) -> ItemRow:
+def _row(item: SourceItem, name: str, config: DatasetConfig) -> ItemRow:
     return ItemRow(
-        item_id=item.item_id,
+        item_id=name,
         subject_id=item.subject_id,
         origin="real" if config.simulate is None else "simulated",
         split=item.split,
