@@ -22,6 +22,7 @@ from mirage.config.evaluations import (
     SegmentationEvaluation,
     SetEvaluation,
 )
+from mirage.config.generators import AOTGANOptions
 from mirage.config.model import Config, data_of
 from mirage.data.names import shard_name
 from mirage.errors import LayoutError
@@ -145,6 +146,12 @@ class Graph:
         """The user's file of weights that an encoder reads, where it is one of the published networks."""
         entry = self.config.encoders[encoder]
         return [entry.weights] if isinstance(entry, PretrainedEncoder) else []
+
+    def training_weights(self, generator: str) -> list[str]:
+        """The user's file of weights that a generator's losses look at images with, where there is one."""
+        options = self.config.generators[generator].options
+        weights = options.perceptual.weights if isinstance(options, AOTGANOptions) else None
+        return [] if weights is None else [weights]
 
     def features(self, real: str, encoder: str, data: str) -> str:
         """Table of the features of a dataset, by an encoder fitted on the training split of ``real``."""
@@ -317,7 +324,7 @@ class Graph:
                 yield from ((data_id(used), node) for used in data_of(self.config.evaluations[name]))
 
     def check_layouts(self) -> None:
-        """Check the raw data and the weights of encoders that the studies to be run need.
+        """Check the raw data and the users' files of weights that the studies to be run need.
 
         Raises:
             LayoutError: names the missing piece.
@@ -329,6 +336,14 @@ class Graph:
                     raise LayoutError(
                         f"encoders.{encoder}.weights: no file {path}; download it (docs/encoders.md says "
                         "from where) and name it, or leave the encoder out of the evaluations"
+                    )
+        models = {generator for study in self.config.run for generator, _ in self.config.study_models(study)}
+        for generator in sorted(models):
+            for path in self.training_weights(generator):
+                if not os.path.isfile(path):
+                    raise LayoutError(
+                        f"generators.{generator}.options.perceptual.weights: no file {path}; download it "
+                        "(docs/inpainting.md says from where) and name it, or say `network: randconv`"
                     )
         needed = {name for study in self.config.run for name in self.config.study_data(study)}
         for name in sorted(needed & self.config.datasets.keys()):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mirage.config.base import Runtime
 from mirage.config.generators import (
+    AOTGANOptions,
     Augment,
+    ContextualAttentionOptions,
     DCGANOptions,
     Pix2PixOptions,
     SegmenterOptions,
@@ -18,6 +20,8 @@ OPTIONS = {
     "dcgan": DCGANOptions(of="mask", latent=4, features=4, max_features=8, patch_weight=0.5, lr_decay=0.5),
     "pix2pix": Pix2PixOptions(features=4, critic_features=4, levels=4, pool=3),
     "segmenter": SegmenterOptions(features=4, dropout=0.0),
+    "contextual_attention": ContextualAttentionOptions(features=4, critic_features=4, critic_steps=2),
+    "aot_gan": AOTGANOptions(features=4, critic_features=4, blocks=1, rates=(1, 2), soft_sigma=2.0),
 }
 TRAINING = {
     "steps": 6,

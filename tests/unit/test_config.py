@@ -455,6 +455,23 @@ def test_weights_that_are_not_there_are_missed_before_anything_runs(tmp_path: Pa
     Graph(load(encoders=published("inception_fid", "nowhere.pth")["encoders"])).check_layouts()
 
 
+def test_a_generator_needs_the_weights_that_its_losses_look_with(tmp_path: Path, monkeypatch) -> None:
+    """A user's VGG19 is an input of its training; a missing one is missed before anything runs."""
+    file = tmp_path / "vgg19.pth"
+    perceptual = {"network": "vgg19", "weights": str(file), "sha256": "0" * 64}
+    fill = {"arch": "aot_gan", "data": "quick_fundus", "options": {"perceptual": perceptual}}
+    own = {"arch": "aot_gan", "data": "quick_fundus"}
+    graph = Graph(load(generators={"fill": fill, "own": own}))
+    assert graph.training_weights("fill") == [str(file)]
+    assert graph.training_weights("own") == []
+    graph.check_layouts()
+    monkeypatch.setattr(Config, "study_models", lambda self, study: {("fill", 0), ("own", 0)})
+    with pytest.raises(LayoutError, match=r"generators.fill.options.perceptual.weights: no file .*vgg19.pth"):
+        graph.check_layouts()
+    file.touch()
+    graph.check_layouts()
+
+
 def test_an_evaluation_reads_the_weights_of_the_encoders_that_it_applies(tmp_path: Path) -> None:
     """Fitted ones and the user's file, which are inputs of its job; one that applies none reads none."""
     file = tmp_path / "inception.pth"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
+from small_training import fit
 from torch import nn
 
 from mirage.config.base import Runtime
@@ -17,19 +18,24 @@ from mirage.config.generators import (
     ContextualAttentionOptions,
     GeneratorConfig,
     Holes,
+    PerceptualOptions,
     TrainingOptions,
 )
 from mirage.data import Dataset, Item
-from mirage.errors import ConfigError, DataError
+from mirage.errors import CheckpointError, ConfigError, DataError, TimeBudgetReached
+from mirage.evaluate.privacy.discriminator import attack_discriminators
+from mirage.files import file_digest
 from mirage.generators import build
 from mirage.generators.base import ImageSpec
 from mirage.generators.checkpoint import load_generator, save_model
 from mirage.generators.contextual_attention import discounts
 from mirage.generators.holes import draw_hole
 from mirage.generators.inpainting import Inpainter
+from mirage.generators.perceptual import perceptual_and_style
 from mirage.metrics.inpainting import hole_scores
 from mirage.networks.aot import AOTBlock, AOTGenerator, SoftMaskDiscriminator, soft_target
 from mirage.networks.contextual_attention import CoarseToFine, Critic, attend
+from mirage.networks.perceptual import RandomFeatures, VGG19Features, random_filters
 from mirage.training.loop import TrainingResult, train
 from mirage.training.losses import gradient_penalty
 
@@ -348,6 +354,99 @@ def test_options_that_contradict_themselves_are_refused(entry, message):
     """At parse time."""
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(GeneratorConfig).validate_python({"data": "toy", **entry})
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_stopped_training_goes_on_to_the_same_bits(arch, toy_dataset, tmp_path):
+    """Stopped after every step, also between two updates of a generator that waits for its critics."""
+    data = toy_dataset(labels=0, fov=False)
+    whole, expected = fit(arch, data, tmp_path / "whole", steps=4)
+    for _ in range(3):
+        with pytest.raises(TimeBudgetReached):
+            fit(arch, data, tmp_path / "short", steps=4, minutes=1e-6)
+    model, result = fit(arch, data, tmp_path / "short", steps=4, minutes=1e-6)
+    ours, theirs = model.state_dict(), whole.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert result.history == expected.history
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_half_precision_trains(arch, toy_dataset, tmp_path):
+    """Penalties, attention and Gram matrices stay finite under autocast."""
+    model, _ = fit(
+        arch, toy_dataset(labels=0, fov=False), tmp_path / "state", steps=2, precision="bf16-mixed"
+    )
+    assert all(value.isfinite().all() for value in model.parameters())
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_samples_do_not_depend_on_their_batch(arch, toy_dataset):
+    """Whole images in [-1, 1], each the same bits alone and among others, with its own hole."""
+    data = toy_dataset(size=64, labels=0, fov=False)
+    model = make(arch, data)
+    conditions = torch.stack([model.condition(data.item(index)) for index in range(3)])
+    together = model.sample(conditions, [1, 2, 3])
+    assert together.shape == (3, *model.image_shape)
+    assert together.abs().max() <= 1
+    assert torch.equal(model.sample(conditions[2:], [3]), together[2:])
+    known = conditions[:, -1:] == 0
+    assert torch.equal(torch.where(known, together, 0), torch.where(known, conditions[:, :-1], 0))
+
+
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_discriminators_can_be_asked_who_was_learnt_from(arch, toy_dataset, tmp_path):
+    """Images without any mask are shown to them, as they are found in the model folder."""
+    splits = {"train": 6, "test": 6}
+    data = toy_dataset(labels=0, fov=False, splits=splits)
+    folder = tmp_path / arch / "seed-0"
+    save_model(folder, make(arch, data), RESULT, data.select("train"), seed=0)
+    sides = {"training": data.select("train"), "heldout": data.select("test")}
+    picked = {side: list(range(len(items))) for side, items in sides.items()}
+    found = attack_discriminators([folder], sides, picked, 0, Runtime(accelerator="cpu"))
+    assert list(found.reasons.values()) == [None]
+    assert found.rows[0]["n_subjects"] == 12
+
+
+def test_losses_look_with_the_users_vgg19(toy_dataset, tmp_path):
+    """Its layers have the published names, its file is checked, and the model says so without holding it."""
+    network = VGG19Features()
+    taps = dict(zip(network.taps.values(), network.taps, strict=True))
+    assert {name: taps[name] for name in ("relu1_1", "relu2_2", "relu3_4", "relu4_4", "relu5_2")} == {
+        "relu1_1": 1,
+        "relu2_2": 8,
+        "relu3_4": 17,
+        "relu4_4": 26,
+        "relu5_2": 31,
+    }
+    file = tmp_path / "vgg19.pth"
+    torch.save({**network.state_dict(), "classifier.0.weight": torch.zeros(2, 2)}, file)
+    options = {"network": "vgg19", "weights": str(file), "sha256": file_digest(file)}
+    data = toy_dataset(channels=1, labels=0, fov=False)
+    model = make("aot_gan", data, perceptual=PerceptualOptions(**options))
+    losses = model.training_step(batch_of(model, data, 1), "generator")
+    assert losses["style"] > 0
+    assert losses["perceptual"] > 0
+    assert not any("perceptual" in key for key in model.state_dict())
+    assert options["sha256"] in model.notes["perceptual_features"]
+    grey = torch.rand(1, 1, 32, 32)
+    for one, three in zip(network(grey)[0], network(grey.expand(-1, 3, -1, -1))[0], strict=True):
+        torch.testing.assert_close(one, three)
+    other = make("aot_gan", data, perceptual=PerceptualOptions(**{**options, "sha256": "0" * 64}))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        other.training_step(batch_of(other, data, 1), "generator")
+
+
+def test_random_features_are_those_of_the_encoder(toy_dataset):
+    """Filters of `randconv` with seed 0; equal images cost nothing, others do."""
+    network = RandomFeatures(1)
+    filters = random_filters(0, 1, 2)
+    assert all(np.array_equal(network.get_buffer(name), value) for name, value in filters.items())
+    images = torch.rand(2, 1, 32, 32) * 2 - 1
+    perceptual, style = perceptual_and_style(network, images, images)
+    assert (float(perceptual), float(style)) == (0.0, 0.0)
+    perceptual, style = perceptual_and_style(network, images, images.flip(0) / 2)
+    assert perceptual > 0
+    assert style > 0
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,11 @@ def training_manifest(wildcards):
     return GRAPH.manifest(CONFIG.generators[wildcards.generator].data)
 
 
+def training_weights(wildcards):
+    """The user's file of weights of a network that a generator's losses look with."""
+    return GRAPH.training_weights(wildcards.generator)
+
+
 def synthesise_options(wildcards):
     """What decides a synthetic dataset, beside its models and inputs."""
     return slices.synthesise_slice(CONFIG, wildcards.recipe)

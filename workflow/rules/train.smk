@@ -27,6 +27,7 @@ rule train_generator:
     input:
         config="<results>/models/{generator}/config.yaml",
         manifest=training_manifest,
+        pretrained=training_weights,
     output:
         weights="<results>/models/{generator}/seed-{seed}/weights.safetensors",
         discriminator="<results>/models/{generator}/seed-{seed}/discriminator.safetensors",

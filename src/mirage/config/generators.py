@@ -323,7 +323,7 @@ class PerceptualOptions(Options):
         "of the encoder `randconv`, which need no download",
     )
     weights: str | None = Field(
-        None, description="vgg19: the downloaded file of PyTorch tensors; docs/generators.md says from where"
+        None, description="vgg19: the downloaded file of PyTorch tensors; docs/inpainting.md says from where"
     )
     sha256: str | None = Field(
         None,
@@ -336,7 +336,7 @@ class PerceptualOptions(Options):
         given = [value is not None for value in (self.weights, self.sha256)]
         if self.network == "vgg19" and not all(given):
             raise ValueError(
-                "perceptual: vgg19 needs `weights` and `sha256` of the downloaded file; docs/generators.md "
+                "perceptual: vgg19 needs `weights` and `sha256` of the downloaded file; docs/inpainting.md "
                 "says where it is to be had, and `network: randconv` needs none"
             )
         if self.network != "vgg19" and any(given):

@@ -55,7 +55,7 @@ class AOTBlock(nn.Module):
             gate = self.gate(_cropped(padded, margin - 1))
         merged = functional.relu(torch.cat(context, dim=1), inplace=True)
         filled = self.fuse(functional.pad(merged, (1,) * 4, mode="reflect"))
-        return torch.lerp(x, filled, opened(gate))
+        return torch.lerp(x, filled.to(x.dtype), opened(gate).to(x.dtype))
 
 
 def _cropped(padded: Tensor, margin: int) -> Tensor:

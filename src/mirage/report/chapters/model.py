@@ -148,6 +148,7 @@ def _facts(made: Made, run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "trained on", f"{words(str(training.get('dataset')))}, fingerprint {training.get('fingerprint')}"
     if training.get("items") is not None:
         yield "training items", grouped(int(training["items"]))
+    yield from ((words(name), str(value)) for name, value in (run.get("notes") or {}).items())
     yield "weights (SHA-256)", str(run.get("weights_sha256") or "not recorded")
     yield "finished", str(record.get("finished") or "not recorded")
     if record.get("seconds"):
