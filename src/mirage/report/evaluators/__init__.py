@@ -24,6 +24,7 @@ from mirage.report.chapters.base import words
 from mirage.report.inputs import Finished, ReportInputs
 
 EVALUATORS = {
+    "detection": "mirage.report.evaluators.detection",
     "fidelity": "mirage.report.evaluators.fidelity",
     "privacy": "mirage.report.evaluators.privacy",
     "segmentation": "mirage.report.evaluators.segmentation",

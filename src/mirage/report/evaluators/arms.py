@@ -259,7 +259,7 @@ def _training_set(part: TrainingSet, images: int | None) -> str:
     return words(part.data) + (f" ({count(images, 'image')})" if images else "")
 
 
-def _training_images(arm: str, folders: Sequence[Path]) -> dict[str, int]:
+def training_images(arm: str, folders: Sequence[Path]) -> dict[str, int]:
     """Training images an arm had of each dataset, as its first judge recorded them."""
     folder = first_seed(arm, folders)
     if folder is None or not (folder / "details/arm.json").is_file():
@@ -297,7 +297,8 @@ def _cell(row: Any, *, sign: bool = False, strong: bool = False) -> Cell:
     )
 
 
-def _lookup(own: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
+def lookup(own: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
+    """Rows of the summary by arm, metric and kind."""
     return {(row.arm, row.metric, row.kind): row for row in own.itertuples()}
 
 
@@ -323,7 +324,7 @@ def headline_table(
         book: gets the table.
     """
     config, folders = done
-    found = _lookup(own)
+    found = lookup(own)
     rows = [_headline_row(arm, config, folders, found, scores.headline) for arm in _arm_names(own)]
     head = [
         "arm",
@@ -355,7 +356,7 @@ def _headline_row(
     if arm == OBSERVER_ARM:
         trained = "a second human, against the first"
     else:
-        trained = describe_arm(config.arms[arm], _training_images(arm, folders))
+        trained = describe_arm(config.arms[arm], training_images(arm, folders))
     word = "baseline" if arm == config.baseline else difference.verdict if difference else DASH
     decided = difference is not None and difference.verdict in ("better", "worse")
     return [
@@ -409,7 +410,7 @@ def others_table(
     metrics = [metric for metric in dict.fromkeys(own["metric"]) if metric != scores.headline]
     if not metrics:
         return None
-    rows, found = [], _lookup(own)
+    rows, found = [], lookup(own)
     for metric in metrics:
         row = [Cell(scores.title(metric))]
         for arm in _arm_names(own):
@@ -450,7 +451,7 @@ def grid(
         book: gets the table.
         kind: ``absolute``, or ``difference``, which leaves the baseline out.
     """
-    found, rows = _lookup(own), []
+    found, rows = lookup(own), []
     for arm in _arm_names(own):
         row = [Cell(_arm_title(arm))]
         for metric in columns:
