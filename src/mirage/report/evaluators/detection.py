@@ -192,7 +192,8 @@ def chapters(
 def _rule(done: Finished) -> str:
     """The hit rule, as the judges recorded it."""
     facts = _facts(done.folders)
-    return str(facts[0]["hit_rule"]).capitalize() if facts else "Hit rule unknown"
+    rule = str(facts[0]["hit_rule"]) if facts else "hit rule unknown"
+    return rule[0].upper() + rule[1:]
 
 
 def _numbers(done: Finished) -> str:

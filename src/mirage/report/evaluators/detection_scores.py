@@ -96,6 +96,9 @@ def figures_of(tables: Tables, shown_from: float, weights: Floats | None) -> dic
             values[name] = figure(ranked if name == "node21" else data, weights)
         except DataError:
             continue  # no normal images
+    for name in ("afroc", "wafroc"):
+        if name in values:
+            del values[f"{name}1"]  # of use only where the other is not defined
     if len(data.lesion_image):
         reached = sensitivity_at(data, RATES, weights, reached=True)
         values |= {rate_name(rate): reached[:, number] for number, rate in enumerate(RATES)}
