@@ -24,6 +24,7 @@ from mirage.config.evaluations import (
 )
 from mirage.config.generators import AOTGANOptions
 from mirage.config.model import Config, data_of
+from mirage.config.recipes import ExtractAndInsertRecipe
 from mirage.data.names import shard_name
 from mirage.errors import LayoutError
 from mirage.sources import open_source
@@ -122,10 +123,13 @@ class Graph:
         return dataset.simulate.subjects * dataset.prepare.items_each if dataset.simulate else None
 
     def recipe_inputs(self, recipe: str) -> list[str]:
-        """Weights and manifests that a recipe reads."""
+        """Weights and manifests that a recipe reads, and which lesions are accepted."""
         entry = self.config.recipes[recipe]
         weights = [f"{self.model_folder(ref)}/weights.safetensors" for ref in models_of(entry)]
-        return [*weights, *(self.manifest(name) for name in data_of(entry))]
+        inputs = [*weights, *(self.manifest(name) for name in data_of(entry))]
+        if isinstance(entry, ExtractAndInsertRecipe):
+            inputs.append(entry.curation or f"{self.data_folder(entry.lesions)}/curation.csv")
+        return inputs
 
     def arm_manifests(self, evaluation: str, arm: str) -> list[str]:
         """Manifests of the test set, of the training sets of one arm, and of what else its job reads."""
@@ -324,7 +328,7 @@ class Graph:
                 yield from ((data_id(used), node) for used in data_of(self.config.evaluations[name]))
 
     def check_layouts(self) -> None:
-        """Check the raw data and the users' files of weights that the studies to be run need.
+        """Check the raw data, curated tables and files of weights that the studies to be run need.
 
         Raises:
             LayoutError: names the missing piece.
@@ -346,6 +350,15 @@ class Graph:
                         "(docs/inpainting.md says from where) and name it, or say `network: randconv`"
                     )
         needed = {name for study in self.config.run for name in self.config.study_data(study)}
+        for name in sorted(needed & self.config.recipes.keys()):
+            recipe = self.config.recipes[name]
+            if not isinstance(recipe, ExtractAndInsertRecipe) or recipe.curation is None:
+                continue
+            if not os.path.isfile(recipe.curation):
+                raise LayoutError(
+                    f"recipes.{name}.curation: no file {recipe.curation}; leave the key out, run, copy "
+                    f"{self.data_folder(recipe.lesions)}/curation.csv to it and edit its column `accept`"
+                )
         for name in sorted(needed & self.config.datasets.keys()):
             if not self.config.datasets[name].simulate:
                 self.source(name).check_layout()

@@ -9,6 +9,7 @@ STAGES: dict[str, int] = {
     "gather": 2,
     "train": 2,
     "synthesise": 1,
+    "lesions": 1,
     "encode_pixpca": 1,
     "encode_pretrained": 1,
     "encode_radiomics": 1,

@@ -63,7 +63,7 @@ def test_a_biased_noisy_inpainting_still_gives_the_mass():
     drawn = np.clip(healthy + 6 + rng.normal(0, 3, healthy.shape), 0, 255).round().astype(np.uint8)
     lesion, seen = extract(image, np.where(hole, drawn, image), box, hole, RANGE)
     assert lesion.mass == pytest.approx(mass, rel=0.1)
-    clean, better = extract(image, np.where(hole, healthy, image), box, hole, RANGE)
+    _, better = extract(image, np.where(hole, healthy, image), box, hole, RANGE)
     assert seen.noise > better.noise
     assert seen.score < better.score
 
@@ -150,7 +150,7 @@ def test_additive_keeps_the_ribs_that_paste_covers():
 
 
 def test_poisson_takes_gradients_from_the_lesion_and_the_border_from_the_host():
-    """On a flat host it is the lesion up to a constant; on a tilted one the tilt of the border comes through."""
+    """On a flat host it is the lesion up to a constant; on a tilted one the tilt comes through."""
     lesion = transformed(blob(), 0.0, 1.0)
     flat = poisson(np.full(lesion.support.shape, 50.0), lesion)
     inside = lesion.support > 0

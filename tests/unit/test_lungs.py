@@ -80,7 +80,7 @@ def test_boxes_and_margins():
 
 
 def test_real_healthy_radiographs_have_plausible_lungs(shared_data):
-    """All 20 healthy ones: two lungs, dark against what is around them, off the middle, in both polarities."""
+    """All 20 healthy ones: two lungs, darker than what is around them, in both polarities."""
     folder = shared_data / "NIH-ChestXray"
     with (folder / "Data_Entry_2017_v2020.csv").open() as file:
         healthy = {

@@ -178,6 +178,11 @@ def recipe_inputs(wildcards):
     return GRAPH.recipe_inputs(wildcards.recipe)
 
 
+def lesion_options(wildcards):
+    """What decides the proposals and the contact sheet of extracted lesions, beside the lesions."""
+    return slices.lesion_slice()
+
+
 def encoder_options(wildcards):
     """What decides an encoder and its features, beside the data."""
     return slices.encoder_slice(CONFIG, wildcards.encoder)

@@ -1,7 +1,8 @@
 """Recipes: synthetic datasets out of datasets and trained generators.
 
 Input: the weights and datasets that the recipe names.
-Output: results/synthetic/{recipe}/{manifest.parquet,dataset.json,shard-*.arrow}
+Output: results/synthetic/{recipe}/{manifest.parquet,dataset.json,shard-*.arrow}, and of extracted lesions
+{curation.csv,contact-sheet.png}
 """
 
 
@@ -75,3 +76,27 @@ rule gather_synthetic:
         "Gathering {wildcards.recipe}"
     script:
         "../scripts/gather_dataset.py"
+
+
+rule show_lesions:
+    """Draw extracted lesions for a person who accepts or rejects them, and write what is proposed."""
+    input:
+        manifest="<results>/synthetic/{recipe}/manifest.parquet",
+    output:
+        curation="<results>/synthetic/{recipe}/curation.csv",
+        sheet="<results>/synthetic/{recipe}/contact-sheet.png",
+    log:
+        "<logs>/show_lesions/{recipe}.log",
+    benchmark:
+        "<benchmarks>/show_lesions/{recipe}.tsv"
+    conda:
+        "../../envs/mirage.yaml"
+    resources:
+        mem_mb=light_memory,
+        runtime=60,
+    params:
+        options=lesion_options,
+    message:
+        "Drawing the lesions of {wildcards.recipe}"
+    script:
+        "../scripts/show_lesions.py"

@@ -23,7 +23,14 @@ from mirage.config.evaluations import (
 )
 from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
 from mirage.config.publications import Publication
-from mirage.config.recipes import DonorRecipe, PlantCanariesRecipe, RecipeConfig, UnconditionalRecipe
+from mirage.config.recipes import (
+    DonorRecipe,
+    ExtractAndInsertRecipe,
+    ExtractLesionsRecipe,
+    PlantCanariesRecipe,
+    RecipeConfig,
+    UnconditionalRecipe,
+)
 from mirage.config.tracking import Tracking
 
 REGISTRIES = (
@@ -86,7 +93,10 @@ class Config(Options):
             if any(name in self.data_of(data) for data in self._inputs(name)):
                 raise ValueError(f"recipes.{name}: it is made, by way of its generators or images, of itself")
             for key, (makes, needs) in recipe.wants.items():
-                self._check_generator(f"recipes.{name}.{key}", getattr(recipe, key), makes, needs)
+                if getattr(recipe, key) is not None:
+                    self._check_generator(f"recipes.{name}.{key}", getattr(recipe, key), makes, needs)
+            if isinstance(recipe, ExtractAndInsertRecipe):
+                self._check_lesions(f"recipes.{name}.lesions", recipe.lesions)
         for name, generator in self.generators.items():
             try:
                 generator.check_size(self._size(generator.data))
@@ -168,6 +178,8 @@ class Config(Options):
     @model_validator(mode="after")
     def _data_are_stored_alike(self) -> Config:
         for name, recipe in self.recipes.items():
+            if not recipe.one_size:
+                continue
             learnt = [self.generators[ref.generator].data for ref in models_of(recipe)]
             same = ("prepare.size", "labels", "number of channels")
             self._check_alike(f"recipes.{name}", [*data_of(recipe), *learnt], same)
@@ -309,6 +321,8 @@ class Config(Options):
             return {"label"} if self.generators[recipe.generator.generator].makes == "mask" else set()
         if isinstance(recipe, PlantCanariesRecipe):
             return self._mask_channels(recipe.data)
+        if isinstance(recipe, ExtractLesionsRecipe):
+            return set()
         return {"label"}
 
     def _holds_volumes(self, name: str) -> bool:
@@ -327,6 +341,11 @@ class Config(Options):
             for title, item in publication.items.items():
                 for study in item.by:
                     yield f"publications.{name}.items.{title}.by", "study", study
+
+    def _check_lesions(self, where: str, name: str) -> None:
+        if not isinstance(self.recipes.get(name), ExtractLesionsRecipe):
+            known = [key for key, recipe in self.recipes.items() if isinstance(recipe, ExtractLesionsRecipe)]
+            raise ValueError(f"{where}: {name!r} is no recipe `extract_lesions`{suggest(name, known)}")
 
     def _check_generator(self, where: str, ref: ModelRef, makes: str | None, needs: str | None) -> None:
         generator = self.generators[ref.generator]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mirage.config.base import DataName, Entry, ModelRef, Part, RealName
+from mirage.config.base import DataName, Entry, ModelRef, Options, Part, RealName
 
 Wants = tuple[Literal["image", "mask"] | None, Literal["image", "mask"] | None]
 
@@ -15,10 +15,11 @@ class RecipeEntry(Entry):
     """A named recipe.
 
     ``wants`` says of each of its generators what it must make (None: anything) and what it must be
-    conditioned on (None: nothing).
+    conditioned on (None: nothing). ``one_size`` is whether all that it reads must be stored alike.
     """
 
     wants: ClassVar[dict[str, Wants]] = {}
+    one_size: ClassVar[bool] = True
 
     recipe: str
     seed: int = Field(0, ge=0, description="sampling seed")
@@ -146,6 +147,111 @@ class CopyPasteRecipe(DonorRecipe):
     )
 
 
+class ExtractLesionsRecipe(RecipeEntry, Part):
+    """Annotated lesions, cut out: the original minus the picture in which their place is filled with health.
+
+    Only subjects of the part of the training split are donors.
+    """
+
+    volumes: ClassVar[bool | None] = False
+    wants: ClassVar[dict[str, Wants]] = {"inpainter": ("image", "image")}
+    one_size: ClassVar[bool] = False
+
+    recipe: Literal["extract_lesions"]
+    data: RealName = Field(description="dataset with boxes whose training subjects are the donors")
+    inpainter: ModelRef = Field(description="generator that fills holes, trained on healthy patches")
+    label: list[str] = Field(
+        ["Nodule", "Mass"], min_length=1, description="labels of the boxes that are extracted"
+    )
+    context: float = Field(
+        0.35,
+        gt=0,
+        description="how far the hole reaches beyond the box on every side, share of the box's longer side; "
+        "less where the inpainter has learnt smaller holes",
+    )
+    min_visibility: float = Field(
+        0.4, ge=0, le=1, description="visibility score from which a lesion is proposed to be accepted"
+    )
+    max_failed_fraction: float = Field(
+        0.5, ge=0, le=1, description="share of boxes without a usable lesion above which it is refused"
+    )
+
+
+class LungOptions(Options):
+    """Where in a radiograph the lungs are."""
+
+    kind: Literal["derived", "boxes", "segmenter"] = Field(
+        "derived",
+        description="derived: from the grey values of each radiograph; boxes: the same for all, as in the "
+        "study; segmenter: from masks that a trained one draws",
+    )
+    boxes: list[tuple[float, float, float, float]] = Field(
+        [(0.12, 0.14, 0.42, 0.74), (0.58, 0.14, 0.88, 0.74)],
+        min_length=1,
+        description="x0, y0, x1, y1 of each box, shares of width and height",
+    )
+    segmenter: ModelRef | None = Field(None, description="of lungs; for `kind: segmenter`")
+    margin: float = Field(
+        0.01, ge=0, lt=0.25, description="rim of the lungs that is left free, share of the image's side"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> LungOptions:
+        if (self.kind == "segmenter") != (self.segmenter is not None):
+            raise ValueError("`kind: segmenter` and the key `segmenter` go together; give both or neither")
+        for box in self.boxes:
+            if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+                raise ValueError(
+                    f"boxes: {list(box)} is no x0, y0, x1, y1 in shares from 0 to 1; give e.g. "
+                    "[0.12, 0.14, 0.42, 0.74]"
+                )
+        return self
+
+
+class ExtractAndInsertRecipe(RecipeEntry, Part):
+    """Extracted lesions in the lungs of healthy radiographs; only subjects of the part are hosts."""
+
+    volumes: ClassVar[bool | None] = False
+    wants: ClassVar[dict[str, Wants]] = {"lung_segmenter": ("mask", "image")}
+    one_size: ClassVar[bool] = False
+
+    recipe: Literal["extract_and_insert"]
+    hosts: RealName = Field(description="dataset of healthy radiographs whose training subjects are hosts")
+    lesions: DataName = Field(description="recipe `extract_lesions`")
+    curation: str | None = Field(
+        None,
+        description="file with the columns item_id and accept that a person has edited; none: the proposals "
+        "in `curation.csv` beside the lesions",
+    )
+    count: int = Field(ge=1, description="radiographs to make; every host comes once before one comes again")
+    per_image: tuple[int, int] = Field((1, 1), description="fewest and most lesions of a radiograph")
+    blend: Literal["additive", "paste", "poisson"] = Field(
+        "additive",
+        description="additive: what the lesion adds is added; paste: its own pixels; poisson: its gradients",
+    )
+    lung: LungOptions = Field(default_factory=LungOptions, description="where lesions may lie")
+    rotate_deg: float = Field(180.0, ge=0, le=180, description="rotation, drawn from [-x, x] degrees")
+    scale: tuple[float, float] = Field((0.8, 1.25), description="smallest and largest factor of the size")
+    match_spacing: bool = Field(
+        True, description="keep sizes in mm where the spacing of both radiographs is known"
+    )
+    max_failed_fraction: float = Field(
+        0.2, ge=0, le=1, description="share of radiographs without a place for a lesion that is tolerated"
+    )
+
+    @property
+    def lung_segmenter(self) -> ModelRef | None:
+        """The trained segmenter of lungs, where one is used."""
+        return self.lung.segmenter
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> ExtractAndInsertRecipe:
+        for key, low, (first, last) in (("per_image", 1, self.per_image), ("scale", 0.1, self.scale)):
+            if not low <= first <= last:
+                raise ValueError(f"{key}: [{first}, {last}] must be two numbers from {low}, smallest first")
+        return self
+
+
 RecipeConfig = Annotated[
     UnconditionalRecipe
     | MaskThenImageRecipe
@@ -153,6 +259,8 @@ RecipeConfig = Annotated[
     | PlantCanariesRecipe
     | MixLabelsRecipe
     | CarveMixRecipe
-    | CopyPasteRecipe,
+    | CopyPasteRecipe
+    | ExtractLesionsRecipe
+    | ExtractAndInsertRecipe,
     Field(discriminator="recipe"),
 ]

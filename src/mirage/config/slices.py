@@ -83,6 +83,11 @@ def synthesise_slice(config: Config, recipe: str) -> dict[str, Any]:
     return _versioned("synthesise", normalise(config.recipes[recipe], exclude={"max_failed_fraction"}))
 
 
+def lesion_slice() -> dict[str, Any]:
+    """What decides the table and the sheet of extracted lesions: no option of the user's."""
+    return _versioned("lesions", {})
+
+
 def arm_options(entry: ArmsEvaluation, arm: str, without: Collection[str] = ()) -> dict[str, Any]:
     """What an evaluation says of one arm: no other arm, no seeds, no augmentation that it does not use."""
     seen = entry if entry.arms[arm].augment else entry.unaugmented()

@@ -14,6 +14,13 @@ def _name_some(names: set[str], limit: int = 8) -> str:
     return ", ".join(listed[:limit]) + more
 
 
+def _items_with(data: Items, subjects: set[str]) -> str:
+    """Which items of a training set have pixels or labels of subjects; none where a generator learnt them."""
+    items = data.items
+    having = [bool(subjects & set(donors)) for donors in items["donor_subject_ids"]]
+    return f" (donors of its items {_name_some(set(items['item_id'][having]))})" if any(having) else ""
+
+
 def check_test_set(test: Items) -> None:
     """Refuse a test or validation set of anything but real (or simulated) images with their own labels.
 
@@ -43,7 +50,7 @@ def check_training(training: Sequence[Items], test: Items) -> None:
         shared = data.learnt_from() & held_out
         if shared:
             raise LeakError(
-                f"{data.info.name} has learnt from test subjects of {test.info.name}: {_name_some(shared)}; "
-                "give both datasets the same `split` (same seed and shares), or train the generators on "
-                "other subjects"
+                f"{data.info.name} has learnt from test subjects of {test.info.name}: {_name_some(shared)}"
+                f"{_items_with(data, shared)}; give both datasets the same `split` (same seed and shares), "
+                "or train the generators on other subjects"
             )

@@ -271,8 +271,8 @@ def paste(host: np.ndarray, lesion: Lesion) -> np.ndarray:
 def poisson(host: np.ndarray, lesion: Lesion) -> np.ndarray:
     """Seamless cloning (Perez, Gangnet, Blake 2003): the lesion's gradients, the host's values around them.
 
-    Solves the discrete Poisson equation on the pixels under the soft edge with SciPy's sparse solver; those on
-    the host's own border are left alone, for they have no neighbours on all sides.
+    Solves the discrete Poisson equation on the pixels under the soft edge with SciPy's sparse solver; those
+    on the host's own border are left alone, for they have no neighbours on all sides.
     """
     inside = lesion.support > 0
     inside[[0, -1]] = inside[:, [0, -1]] = False

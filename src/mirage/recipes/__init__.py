@@ -10,7 +10,7 @@ import torch
 from mirage.config.base import Runtime
 from mirage.config.recipes import RecipeEntry
 from mirage.data import Dataset
-from mirage.files import read_json
+from mirage.files import file_digest, read_json
 from mirage.generators.checkpoint import load_generator
 from mirage.recipes.base import Recipe, write_shard
 from mirage.registry import resolve
@@ -24,6 +24,8 @@ RECIPES = {
     "mix_labels": "mirage.recipes.mix_labels:MixLabels",
     "carve_mix": "mirage.recipes.carve_mix:CarveMixed",
     "copy_paste": "mirage.recipes.copy_paste:CopyPasted",
+    "extract_lesions": "mirage.recipes.extract_lesions:ExtractLesions",
+    "extract_and_insert": "mirage.recipes.extract_and_insert:ExtractAndInsert",
 }
 
 
@@ -33,7 +35,7 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
     Args:
         options: the recipe's entry.
         inputs: ``weights.safetensors`` of its models (under ``<generator>/seed-<n>/``) and
-            ``manifest.parquet`` of the datasets it reads.
+            ``manifest.parquet`` of the datasets it reads; tables (.csv) of the user's.
         shard: ``<recipe>/shard-0000-of-0001.arrow``; rows and facts are written beside it.
         runtime: device and threads.
 
@@ -43,10 +45,14 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
     torch.set_num_threads(runtime.threads)
     device = choose_device(runtime)
     models, datasets, training = {}, {}, {}
+    tables = [path for path in inputs if path.suffix == ".csv"]
     lineage: set[str] = set()
     prints: dict[str, str] = {}
     for path in inputs:
         folder = path.parent
+        if path in tables:
+            prints[path.name] = file_digest(path)[:16]
+            continue
         if path.name == "manifest.parquet":
             data = datasets[folder.name] = Dataset(folder)
             lineage |= set(data.info.lineage)
@@ -59,7 +65,7 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
             lineage |= set(model["training"]["lineage"])
             prints[f"{name} (seed {seed})"] = model["weights_sha256"][:16]
     recipe: Recipe = resolve(RECIPES, options.recipe, "recipe")(
-        options, shard.parent.name, models, training, datasets, lineage, prints
+        options, shard.parent.name, models, training, datasets, lineage, prints, tables
     )
     recipe.check()
     write_shard(recipe, int(shard.stem.split("-")[1]), shard.parent)

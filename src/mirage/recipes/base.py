@@ -47,6 +47,7 @@ class Recipe(ABC):
         datasets: datasets it reads, by name.
         lineage: namespaced subjects that the models, or any model behind the datasets, have learnt from.
         inputs: fingerprints of the models' weights and of the datasets, by name.
+        tables: files of the user's that it reads.
     """
 
     batch: ClassVar[int] = 16
@@ -60,9 +61,11 @@ class Recipe(ABC):
         datasets: Mapping[str, Dataset],
         lineage: set[str],
         inputs: Mapping[str, str],
+        tables: Sequence[Path] = (),
     ) -> None:
         self.options = options
         self.inputs = inputs
+        self.tables = tables
         self.name = name
         self.datasets = datasets
         self._models = models

@@ -1,0 +1,257 @@
+"""Recipe `extract_and_insert`: extracted lesions in the lungs of healthy radiographs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mirage import seeds
+from mirage.data import Dataset, Item
+from mirage.errors import DataError
+from mirage.generators.base import ImageSpec
+from mirage.preprocess.lesions import Blended, Lesion, insert, places, transformed
+from mirage.preprocess.lungs import LungField, derive_lungs, eroded, is_inverted, lung_boxes
+from mirage.recipes.base import Made, Recipe
+from mirage.recipes.curation import accepted
+from mirage.recipes.extract_lesions import lesion_of
+
+TRIES = 6
+"""Lesions, turns and sizes that are drawn for a place in a host before the item is recorded as failed."""
+
+
+class ExtractAndInsert(Recipe):
+    """Whole radiographs with a box and a label mask a lesion; every pixel outside the blend is the host's.
+
+    Hosts come in one random order, each once before one comes again; so do lesions. The centre of a lesion is
+    drawn evenly from where the whole of it lies in a lung and beside the others. Donors are the subjects of
+    the host and of all lesions.
+    """
+
+    batch = 1
+
+    @property
+    def _lesions(self) -> Dataset:
+        return self.datasets[self.options.lesions]
+
+    @cached_property
+    def _hosts(self) -> Dataset:
+        return self.datasets[self.options.hosts].training_part(self.options)
+
+    @cached_property
+    def _usable(self) -> list[int]:
+        """Numbers of the lesions that are accepted."""
+        if not self.tables:
+            raise DataError("no table says which lesions are accepted; name `curation.csv` among the inputs")
+        return accepted(self.tables[0], self._lesions)
+
+    @cached_property
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hosts and usable lesions in the order in which they are taken."""
+        draw = seeds.rng(self.options.seed, "recipe/hosts")
+        return draw.permutation(len(self._hosts)), draw.permutation(self._usable)
+
+    @property
+    def count(self) -> int:
+        return int(self.options.count)
+
+    @property
+    def _labels(self) -> dict[int, str]:
+        """Value -> name: one value for each label that the lesions have."""
+        names = sorted(self._lesions.items["label"].unique())
+        return dict(enumerate((str(name) for name in names), start=1))
+
+    @property
+    def spec(self) -> ImageSpec:
+        return replace(ImageSpec.of(self._hosts.info), mask_channels=["label"], labels=self._labels)
+
+    @property
+    def mask_channels(self) -> list[str]:
+        return ["label"]
+
+    def check(self) -> None:
+        hosts, lesions = self._hosts.info, self._lesions.info
+        for key in ("image_dtype", "value_range"):
+            if getattr(hosts, key) != getattr(lesions, key):
+                raise DataError(
+                    f"{hosts.name} has {key} {getattr(hosts, key)}, {lesions.name} {getattr(lesions, key)}; "
+                    "prepare hosts and lesions alike"
+                )
+        if hosts.image_shape[0] != 1:
+            raise DataError(
+                f"{hosts.name} has {hosts.image_shape[0]} channels; lesions go into grey radiographs alone"
+            )
+        boxed = self._hosts.items["boxes"].map(len) > 0
+        if boxed.any():
+            named = ", ".join(self._hosts.items["item_id"][boxed][:5])
+            raise DataError(
+                f"{hosts.name}: {int(boxed.sum())} hosts have boxes of their own ({named} ...), so they are "
+                "not healthy; choose hosts by `findings` of the source"
+            )
+        if self.options.lung.segmenter:
+            learnt = self.model(self.options.lung.segmenter)
+            if learnt.spec.image_shape != hosts.image_shape or learnt.spec.value_range != hosts.value_range:
+                raise DataError(
+                    f"lung.segmenter: {self.options.lung.segmenter.generator} was trained on images "
+                    f"{learnt.spec.image_shape}, {hosts.name} has {hosts.image_shape}; prepare both alike"
+                )
+        lesion_of(self._lesions, self._usable[0])
+
+    def make(self, indices: Sequence[int]) -> Iterator[Made]:
+        hosts, _ = self._order
+        for index in indices:
+            number = int(hosts[index % len(hosts)])
+            host = self._hosts.item(number)
+            row = self._hosts.items.iloc[number]
+            known: dict[str, Any] = {
+                "donor_subject_ids": [f"{self._hosts.info.namespace}/{row['subject_id']}"],
+                "mask_origin": "synthetic",
+            }
+            about = {**host.attributes, "host_item": str(row["item_id"])}
+            try:
+                yield self._made(index, number, host, known, about)
+            except DataError as error:
+                reason = f"host {row['item_id']}: {error}"
+                failed = self.row(index, status="failed", reason=reason, attributes=about, **known)
+                yield Made(failed)
+
+    def _made(
+        self, index: int, number: int, host: Item, known: dict[str, Any], about: dict[str, Any]
+    ) -> Made:
+        rng = seeds.rng(self.options.seed, "recipe/insert", index)
+        field = self._lung_field(host, index)
+        low, high = self._hosts.info.value_range
+        image = host.image[0]
+        if field.inverted:
+            image = _mirrored(image, low, high)
+        lung = eroded(field.mask, self.options.lung.margin * max(image.shape))
+        label, taken = np.zeros(image.shape, np.uint8), np.zeros(image.shape, bool)
+        first, last = self.options.per_image
+        boxes: list[dict[str, Any]] = []
+        inserted: list[dict[str, Any]] = []
+        used: set[int] = set()
+        for slot in range(int(rng.integers(first, last, endpoint=True))):
+            blended, facts = self._inserted(image, number, lung, taken, index * last + slot, used, rng)
+            image = blended.image
+            label[blended.label > 0] = next(v for v, name in self._labels.items() if name == facts["label"])
+            taken |= blended.touched
+            boxes.append({**blended.box._asdict(), "label": facts.pop("label")})
+            inserted.append(facts)
+        if field.inverted:
+            image = _mirrored(image, low, high)
+        untouched = ~taken
+        if not np.array_equal(image[untouched], host.image[0][untouched]):
+            raise AssertionError("pixels outside the lesions differ from the host's")
+        donors = [*known["donor_subject_ids"], *(facts.pop("donor") for facts in inserted)]
+        row = self.row(
+            index,
+            **{**known, "donor_subject_ids": list(dict.fromkeys(donors))},
+            boxes=boxes,
+            attributes={**about, **{key: [facts[key] for facts in inserted] for key in inserted[0]}},
+        )
+        return Made(row, image[None], {"label": label})
+
+    def _inserted(
+        self,
+        image: np.ndarray,
+        host: int,
+        lung: np.ndarray,
+        taken: np.ndarray,
+        turn: int,
+        used: set[int],
+        rng: np.random.Generator,
+    ) -> tuple[Blended, dict[str, Any]]:
+        """The image with one more lesion, and what is recorded of that.
+
+        Raises:
+            DataError: none of the lesions that are tried has a place.
+        """
+        _, order = self._order
+        smallest = math.inf
+        for attempt in range(TRIES):
+            step = turn if attempt == 0 else turn + int(rng.integers(1, max(2, len(order))))
+            chosen = int(order[step % len(order)])
+            angle = float(rng.uniform(-self.options.rotate_deg, self.options.rotate_deg))
+            low, high = self.options.scale
+            scale = float(np.exp(rng.uniform(math.log(low), math.log(high))))
+            if chosen in used and len(order) > len(used):
+                continue
+            to_host = self._spacing_factor(chosen, host)
+            lesion = transformed(lesion_of(self._lesions, chosen), angle, scale * to_host)
+            radius = max(max(lesion.box.size) / 2, reach(lesion))
+            free = places(lung, radius, taken)
+            smallest = min(smallest, radius)
+            if not len(free):
+                continue
+            y, x = (int(value) for value in free[int(rng.integers(len(free)))])
+            blended = insert(image, lesion, (y, x), self.options.blend, self._hosts.info.value_range)
+            used.add(chosen)
+            return blended, self._facts(chosen, host, blended, (y, x), angle, scale)
+        raise DataError(
+            f"no place in the lungs for a lesion of {2 * smallest:.0f} pixels, the smallest of "
+            f"{TRIES} draws; lower `scale`, `per_image` or `lung.margin`"
+        )
+
+    def _facts(
+        self,
+        chosen: int,
+        host: int,
+        blended: Blended,
+        place: tuple[int, int],
+        angle: float,
+        scale: float,
+    ) -> dict[str, Any]:
+        """What the manifest says of an inserted lesion."""
+        row, spacing = self._lesions.items.iloc[chosen], self._hosts.spacing_mm(host)
+        diameter = 2 * math.sqrt(int((blended.label > 0).sum()) / math.pi)
+        return {
+            "label": str(row["label"]),
+            "donor": str(row["donor_subject_ids"][0]),
+            "lesion_item": str(row["item_id"]),
+            "lesion_angle_deg": angle,
+            "lesion_scale": scale,
+            "lesion_y": place[0],
+            "lesion_x": place[1],
+            "lesion_contrast": blended.contrast,
+            "lesion_diameter_px": diameter,
+            "lesion_diameter_mm": diameter * math.sqrt(math.prod(spacing)) if spacing else math.nan,
+            "lesion_clipped": blended.clipped,
+        }
+
+    def _spacing_factor(self, lesion: int, host: int) -> float:
+        """Host pixels to one of the lesion's, for the same size in mm; 1 where a spacing is unknown."""
+        own, other = self._lesions.spacing_mm(lesion), self._hosts.spacing_mm(host)
+        if not self.options.match_spacing or own is None or other is None:
+            return 1.0
+        return math.sqrt(math.prod(own) / math.prod(other))
+
+    def _lung_field(self, host: Item, index: int) -> LungField:
+        """Where the lungs of a host are, by the way that the recipe says."""
+        options, plane = self.options.lung, host.image[0]
+        if options.kind == "derived":
+            return derive_lungs(plane)
+        if options.kind == "boxes":
+            return replace(lung_boxes(plane.shape, options.boxes), inverted=is_inverted(plane))
+        segmenter = self.model(options.segmenter)
+        condition = segmenter.condition(host)
+        drawn = segmenter.decode(segmenter.sample(condition[None], [self.seed_of("lung", index)]))[0, 0]
+        if not drawn.any():
+            raise DataError(f"the segmenter {options.segmenter.generator} finds no lung")
+        return LungField((drawn > 0).astype(np.uint8), is_inverted(plane))
+
+
+def reach(lesion: Lesion) -> float:
+    """Distance of the farthest labelled pixel from the middle of a transformed lesion, pixels."""
+    y, x = np.nonzero(lesion.core)
+    middle = len(lesion.core) / 2
+    return float(np.hypot(y + 0.5 - middle, x + 0.5 - middle).max()) if len(y) else 0.0
+
+
+def _mirrored(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Dark bones to bright ones or back; exact for whole numbers."""
+    turned: np.ndarray = ((low + high) - image.astype(np.float64)).astype(image.dtype)
+    return turned
