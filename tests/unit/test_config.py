@@ -488,3 +488,62 @@ def test_encoders_of_volumes_are_refused_for_images() -> None:
     """At parse time, by name."""
     with pytest.raises(ConfigError, match=r"quick_fidelity.encoders: 'net' is for volumes, 'quick_fundus'"):
         load(**published("medicalnet_resnet10", "m.pth"))
+
+
+CHEST: dict[str, Any] = {
+    "datasets": {
+        "boxed": {"source": {"reader": "nih_chest", "path": "resources/nih"}, "prepare": {"size": 1024}},
+        "healthy": {"source": {"reader": "nih_chest", "path": "resources/nih"}, "prepare": {"size": 1024}},
+        "patches": {"source": {"reader": "nih_chest", "path": "resources/nih"}, "prepare": {"size": 256}},
+    },
+    "generators": {"painter": {"arch": "aot_gan", "data": "patches"}},
+    "recipes": {
+        "nodules": {"recipe": "extract_lesions", "data": "boxed", "inpainter": "painter"},
+        "synthetic": {
+            "recipe": "extract_and_insert",
+            "hosts": "healthy",
+            "lesions": "nodules",
+            "count": 5,
+        },
+    },
+}
+
+
+def chest(**synthetic: Any) -> Config:
+    return load(
+        **{**CHEST, "recipes": {**CHEST["recipes"], "synthetic": CHEST["recipes"]["synthetic"] | synthetic}}
+    )
+
+
+def test_insertion_reads_lesions_hosts_and_what_a_person_accepts() -> None:
+    """The proposals unless the user names a table; radiographs are stored as hosts, lesions as patches."""
+    config = chest()
+    inputs = Graph(config).recipe_inputs("synthetic")
+    assert inputs == [
+        "results/datasets/healthy/manifest.parquet",
+        "results/synthetic/nodules/manifest.parquet",
+        "results/synthetic/nodules/curation.csv",
+    ]
+    assert Graph(chest(curation="mine.csv")).recipe_inputs("synthetic")[-1] == "mine.csv"
+    assert config.stored_as("synthetic") == "healthy"
+    assert config.stored_as("nodules") == "patches"
+    assert config.data_of("synthetic") == {"synthetic", "nodules", "healthy", "boxed", "patches"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"lesions": "healthy"}, r"recipes.synthetic.lesions: 'healthy' is no recipe `extract_lesions`"),
+        ({"lesions": "nodule"}, r"did you mean 'nodules'"),
+        ({"per_image": [2, 1]}, r"per_image: \[2, 1\] must be two numbers from 1, smallest first"),
+        ({"lung": {"kind": "boxes", "boxes": [[0.5, 0.1, 0.4, 0.9]]}}, r"is no x0, y0, x1, y1 in shares"),
+        (
+            {"lung": {"kind": "segmenter", "segmenter": "painter"}},
+            r"lung_segmenter: expected a generator of masks",
+        ),
+    ],
+)
+def test_an_insertion_that_cannot_be_made_is_refused(change: dict[str, Any], expected: str) -> None:
+    """Lesions that are none, numbers in the wrong order, boxes outside the image, no segmenter."""
+    with pytest.raises((ConfigError, ValidationError), match=expected):
+        chest(**change)

@@ -330,8 +330,9 @@ def insert(
     top, left = place[0] - half, place[1] - half
     rows, columns = _overlap(top, 2 * half, host.shape[0]), _overlap(left, 2 * half, host.shape[1])
     own = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-    planes = (lesion.residual, lesion.support, lesion.inner, lesion.original)
-    part = Lesion(*(plane[own] for plane in planes), lesion.box)
+    part = Lesion(
+        lesion.residual[own], lesion.support[own], lesion.inner[own], lesion.original[own], lesion.box
+    )
     if not part.core.any():
         raise DataError(f"nothing of the lesion lies in the picture when it is put at {place}")
     before = host[rows, columns].astype(np.float64)
