@@ -66,7 +66,7 @@ def test_every_block_can_be_heard_and_reached(tmp_path: Path) -> None:
     """No rule is broken, the rules of a verdict stand apart, and a mark repeats what colour says."""
     page = everything(tmp_path)
     assert problems(page) == []
-    assert page.count('<p class="rule">Rule: ') == 2
+    assert page.count('<details class="rule"><summary>Rule</summary><p>') == 2
     for word in ("fail", "pass"):
         assert f'<span aria-hidden="true">{MARKS[word]}</span> {word}' in page
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
 from conftest import write_dataset
 from mirage.config.base import Runtime
@@ -27,6 +29,7 @@ from mirage.evaluate.privacy import detector
 from mirage.evaluate.privacy.gate import gate
 from mirage.evaluate.privacy.rows import exact_interval, row
 from mirage.evaluate.sides import sides
+from mirage.evaluate.statistics import exceedance
 from mirage.metrics import neighbours, patterns
 from mirage.simulate.cells import draw_mask, simulate_cell
 
@@ -260,22 +263,86 @@ def test_a_control_that_could_not_be_measured_limits_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "expected"),
-    [((0.70, 0.545, 0.83), "inconclusive"), ((0.5, 0.42, 0.58), "fail"), ((0.7, 0.6, 0.79), "silent")],
+    ("control", "gain", "expected"),
+    [
+        ((0.70, 0.545, 0.83), (0.0, -0.1, 0.1), "inconclusive"),
+        ((0.5, 0.42, 0.58), (0.2, 0.1, 0.3), "fail"),
+        ((0.7, 0.6, 0.79), (0.0, -0.1, 0.1), "silent"),
+        ((0.7, 0.6, 0.79), (0.2, 0.15, 0.25), "fail"),
+    ],
 )
 def test_attacks_fail_only_beyond_what_the_split_tells(
-    control: tuple[float, float, float], expected: str
+    control: tuple[float, float, float], gain: tuple[float, float, float], expected: str
 ) -> None:
     """Also where the control itself is not significant: the synthetic set is not to blame for the split."""
     rows = [
-        row(arm, "auc", "image", protocol, value, (low, high), 80, 80)
-        for arm, protocol, (value, low, high) in (
-            ("synthetic", "distance", (0.70, 0.60, 0.79)),
-            ("reference", "no_synthetic", control),
+        row(arm, metric, "image", protocol, value, (low, high), 80, 80)
+        for arm, metric, protocol, (value, low, high) in (
+            ("synthetic", "auc", "distance", (0.70, 0.60, 0.79)),
+            ("synthetic", "auc_gain", "distance", gain),
+            ("reference", "auc", "no_synthetic", control),
         )
     ]
     limits = gate(rows, Gate()).set_index("limit")["word"]
     assert limits["membership attack: distance"] == expected
+
+
+def pictures(seed: int, *counts: int, side: int = 24) -> list[Drawn]:
+    """Sets of smooth random fields with noise, of random brightness, and the masks of their bright half."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.standard_normal((sum(counts), 6, 6))
+    fields = 30 * ndimage.zoom(coarse, (1, side / 6, side / 6), order=3)
+    grey = rng.normal(128, 15, (len(fields), 1, 1)) + fields + rng.normal(0, 5, fields.shape)
+    pairs = list(zip(np.clip(grey, 0, 255).astype(np.uint8), (fields > 0).astype(np.uint8), strict=True))
+    ends = np.cumsum(counts)
+    return [pairs[end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+
+def test_with_several_hundred_images_the_gate_settles(tmp_path: Path) -> None:
+    """400 training, 400 held-out and 1,000 synthetic items: new ones pass, copies fail, few are counted."""
+    training, heldout, fresh = pictures(2, 400, 400, 1000)
+    real = stored(tmp_path / "real", [*training, *heldout], {"train": 400, "test": 400})
+    few, copies = noised(training[:100]), noised(training)
+    words = {}
+    for name, pairs in (("fresh", fresh), ("few", [*few, *fresh[100:]]), ("copies", copies)):
+        judged = made(tmp_path / f"made_{name}", pairs, real)
+        found = run(real, judged, tmp_path / name, FeatureBank(), compare="image")
+        words[name] = found["facts"]["gate"]
+        excess = value(found, "excess")
+        if name == "fresh":
+            assert set(found["gate"]["word"]) == {"pass", "silent"}, found["gate"]
+            assert excess["low"] < 0 < excess["high"] < 0.05
+        if name == "few":
+            assert 0 < excess["low"] < 0.095 < excess["high"]
+            assert word(found, "copies flagged", "image") == "fail"
+            named = found["filtered"].query("reason == 'flagged_copy'")
+            assert {f"train_{number}" for number in range(100)} <= set(named["item_id"])
+    assert words == {"fresh": "pass", "few": "fail", "copies": "fail"}
+
+
+def test_what_is_scored_is_counted_as_items_and_as_patients(drawn: Drawn, tmp_path: Path) -> None:
+    """An attack with two images a patient: items are images, subjects are patients."""
+    real = stored(tmp_path / "real", drawn[:80], {"train": 40, "test": 40})
+    table = pd.read_parquet(real.folder / "manifest.parquet")
+    table["subject_id"] = table["subject_id"].str.replace(
+        r"\d+", lambda found: str(int(found[0]) // 2), regex=True
+    )
+    pq.write_table(
+        pa.Table.from_pandas(table, schema=pq.read_schema(real.folder / "manifest.parquet")),
+        real.folder / "manifest.parquet",
+    )
+    real = Dataset(real.folder)
+    found = run(real, made(tmp_path / "made", drawn[-30:], real), tmp_path / "out", FeatureBank())
+    for protocol in ("distance", "calibrated"):
+        attacked = value(found, "auc", protocol=protocol)
+        assert (attacked["n_items"], attacked["n_subjects"]) == (80, 40)
+    gain = value(found, "auc_gain", protocol="calibrated")
+    areas = [
+        value(found, "auc", arm=arm, protocol=protocol)["value"]
+        for arm, protocol in (("synthetic", "calibrated"), ("reference", "no_synthetic"))
+    ]
+    assert gain["value"] == pytest.approx(areas[0] - areas[1])
+    assert gain["low"] < gain["value"] < gain["high"]
 
 
 def shares(
@@ -288,15 +355,33 @@ def shares(
     ]
 
 
-@pytest.mark.parametrize("metric", ["near_copies", "flagged"])
-def test_shares_of_copies_are_limited_beside_those_of_held_out_items(metric: str) -> None:
+def test_flagged_copies_are_limited_beyond_what_is_expected_of_new_items() -> None:
+    """The excess and its exact interval decide; without held-out items there is none, and nothing passes."""
+    recall = row("control", "recall", "image", "injected_0.2", 1.0, (0.9, 1.0), 80, 81)
+    bound = row("reference", "rate_bound", "image", "detector", 0.1, (np.nan, np.nan), 400, 400)
+
+    def judged(hits: int, limit: float = 0.05, *, heldout: bool = True) -> Any:
+        beyond = exceedance(hits, 1000, 20, 400)
+        rows = [recall, bound, shares("flagged", (hits, 1000), (20, 400))[0]]
+        if heldout:
+            ends = beyond.low, beyond.high
+            rows.append(row("synthetic", "excess", "image", "detector", beyond.estimate, ends, 1000, 1000))
+        return gate(rows, Gate(flagged=limit)).set_index("limit").loc["copies flagged"]
+
+    for hits, limit, expected in ((50, 0.05, "pass"), (90, 0.05, "inconclusive"), (200, 0.05, "fail")):
+        assert judged(hits, limit)["word"] == expected, hits
+    assert judged(200, 0.3)["word"] == "pass"
+    assert "0.200 of synthetic items, 0.050 expected of new ones" in judged(200)["reason"]
+    assert judged(50, heldout=False)["word"] == "inconclusive"
+    assert "no held-out items" in judged(50, heldout=False)["reason"]
+
+
+def test_near_copies_are_limited_beside_those_of_held_out_items() -> None:
     """Not the share itself is limited, but what of it held-out items do not explain; the limit is "
     "configurable."""
     recall = row("control", "recall", "image", "injected_0.2", 1.0, (0.9, 1.0), 80, 81)
     bound = row("reference", "rate_bound", "image", "detector", 0.1, (np.nan, np.nan), 400, 400)
-    name, key = {"near_copies": ("near copies", "near_copies"), "flagged": ("copies flagged", "flagged")}[
-        metric
-    ]
+    name, key, metric = "near copies", "near_copies", "near_copies"
 
     def judged(made: int, held: int, limit: float = 0.05) -> Any:
         rows = [recall, bound, *shares(metric, (made, 1000), (held, 1000))]
@@ -316,7 +401,7 @@ def test_shares_of_copies_are_limited_beside_those_of_held_out_items(metric: str
     alone = (
         gate([recall, bound, shares(metric, (150, 1000), (20, 1000))[0]], Gate()).set_index("limit").loc[name]
     )
-    assert alone["word"] == {"near_copies": "fail", "flagged": "inconclusive"}[metric]
+    assert alone["word"] == "fail"
     assert "no held-out items" in alone["reason"]
 
 
@@ -399,6 +484,10 @@ def test_blank_items_are_nobodys_copies(drawn: Drawn, tmp_path: Path) -> None:
         assert (copied["value"], copied["n_items"]) == (1 / 11, 11)
         assert value(found, "exact_copies", space, "reference")["value"] == 0
         assert value(found, "exact_duplicates", space)["value"] == 0
+        assert value(found, "near_copies", space)["n_items"] == 11
+        assert found["facts"]["spaces"][space]["searched"]["heldout"] == {"searched": 15, "of": 15}
+    assert value(found, "near_duplicates")["value"] == 0
+    assert value(found, "recall", arm="control", protocol="injected_0.2")["value"] == 1
     assert value(found, "reidentified", "mask")["n_items"] == 11
     assert value(found, "reidentified", "mask", "reference")["value"] == 0
     assert found["filtered"].query("reason == 'exact_copy'")["neighbour"].tolist() == ["train_7"] * 2

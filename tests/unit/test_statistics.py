@@ -207,6 +207,39 @@ def test_delong_equals_counting_of_pairs() -> None:
     assert compared.high - compared.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
 
 
+def test_delong_over_folds_is_the_mean_of_their_areas() -> None:
+    """Each fold scores its own negatives and all positives; one fold is the plain area."""
+    rng = np.random.default_rng(8)
+    highs, lows = rng.normal(1, 1, (2, 25)), rng.normal(0, 1, 20)
+    highs[1] += 5  # scores of folds need not be on one scale
+    folds = np.arange(20) % 2
+    lows[folds == 1] += 5
+    found = statistics.delong(highs, lows, folds)
+    single = [statistics.delong(highs[fold], lows[folds == fold]) for fold in (0, 1)]
+    assert found.estimate == pytest.approx(np.mean([one.estimate for one in single]))
+    assert found.high - found.low < min(one.high - one.low for one in single)
+    assert statistics.delong(highs[:1], lows, np.zeros(20)) == statistics.delong(highs[0], lows)
+    gap = statistics.delong_difference(highs, lows, highs, lows, folds, folds)
+    assert (gap.estimate, gap.p) == (0, 1)
+
+
+def test_exceedance_holds_the_errors_of_threshold_and_trials() -> None:
+    """Of 400 experiments about 95 % hold the excess, with and without copies below any threshold."""
+    rng = np.random.default_rng(4)
+    for copies in (0.0, 0.06):
+        held = 0
+        for _ in range(400):
+            threshold = np.sort(rng.random(100))[4]  # uniform: its own probability
+            hits = int((np.where(rng.random(150) < copies, 0, rng.random(150)) < threshold).sum())
+            found = statistics.exceedance(hits, 150, 5, 100)
+            held += found.low <= copies * (1 - threshold) <= found.high
+        assert 0.93 <= held / 400 <= 0.99, copies
+    none, every = statistics.exceedance(0, 50, 5, 100), statistics.exceedance(50, 50, 5, 100)
+    assert none.low <= none.estimate == -5 / 101 <= none.high < 0.05
+    assert every.low > 0.8
+    assert every.high == 1
+
+
 def test_delong_agrees_with_a_bootstrap() -> None:
     """The standard error is that of 2,000 resamples of subjects."""
     rng = np.random.default_rng(2)

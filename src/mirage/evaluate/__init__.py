@@ -21,6 +21,8 @@ EVALUATORS = {
 }
 """Evaluator -> its function: with the signature of :func:`run_arm` where it judges arms, else of
 :func:`run_set`."""
+ATTACKS_MODELS = frozenset({"privacy"})
+"""Evaluators of whole datasets that are given the folders of the generators too."""
 
 
 def run_arm(
@@ -71,11 +73,12 @@ def run_set(
         datasets: whole datasets by name, all that the evaluation names.
         bank: features of their images by the evaluation's encoders.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
-        models: folders of the generators behind the synthetic set, which only `privacy` looks at.
+        models: folders of the generators behind the synthetic set, which only ``ATTACKS_MODELS`` are given.
 
     Raises:
         ConfigError: no such evaluator.
     """
     run = resolve(EVALUATORS, config.evaluator, "evaluator")
+    given = (models,) if config.evaluator in ATTACKS_MODELS else ()
     with tracked_set(config, evaluation, datasets, out):
-        run(config, evaluation, datasets, bank, out, models)
+        run(config, evaluation, datasets, bank, out, *given)

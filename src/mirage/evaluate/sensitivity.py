@@ -259,7 +259,8 @@ def _search(
 def write_images(folder: Path, splits: Mapping[str, Images], lineage: Sequence[str] = ()) -> Dataset:
     """Phantoms as a dataset; synthetic where it has a lineage."""
     rows: list[ItemRow] = []
-    shape, name = (1, SIDE, SIDE), shard_name(0, 1)
+    height, width = next(iter(splits.values())).grey.shape[1:]
+    shape, name = (1, height, width), shard_name(0, 1)
     origin = "synthetic" if lineage else "simulated"
     with ShardWriter(folder / f"{name}.arrow", shape, np.dtype(np.uint8), shape) as writer:
         for split, images in splits.items():

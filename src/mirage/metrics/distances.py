@@ -7,9 +7,11 @@ distribution have a distance too. Quote it beside that of real from real at the 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg import blas, lapack
 
 from mirage.metrics.points import Array, Floats, check_points, moments
 
@@ -35,44 +37,48 @@ def frechet_distance(first: Array, second: Array) -> float:
         ValueError: fewer than 2 points, different dimensions, or values that are not finite.
     """
     first, second = check_points(first, second, least=2)
-    one, left = _factor(first)
-    other, right = _factor(second)
-    gap, spread, cross = one - other, _squares(left) + _squares(right), left @ right.T
-    del left, right  # with thousands of features each is as large as all that follows
-    return _distance(gap, spread, cross)
+    one, other = _factor(first), _factor(second)
+    gap, spread = one.mean - other.mean, one.trace + other.trace
+    if one.triangular and other.triangular:
+        # In place: with thousands of features a factor is as large as all that follows.
+        cross = blas.dtrmm(1.0, other.root, one.root, side=1, trans_a=1, overwrite_b=1)
+    else:
+        cross = one.root @ other.root.T
+    del one, other
+    return max(float(gap @ gap) + spread - 2 * _nuclear_norm(cross), 0.0)
 
 
-def _factor(points: Array) -> tuple[Floats, Floats]:
-    """Mean (D,), and F (r, D) with F^T F the covariance; r is the smaller of points and dimensions."""
-    if len(points) < points.shape[1]:
-        mean = points.mean(axis=0, dtype=np.float64)
-        return mean, (points - mean) / math.sqrt(len(points) - 1)
-    mean, covariance = moments(points)
-    return mean, _root(covariance)
-
-
-def _root(covariance: Array) -> Floats:
-    """F (r, D) with F^T F the covariance of rank r; by Cholesky, or by eigenvalues where it is singular."""
-    try:
-        return linalg.cholesky(covariance)
-    except linalg.LinAlgError:
-        values, vectors = linalg.eigh(covariance)
-        kept = values > values[-1] * len(values) * np.finfo(float).eps
-        return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
-
-
-def _squares(factor: Floats) -> float:
-    """Trace of the covariance that a factor (r, D) belongs to."""
-    return float(np.vdot(factor, factor))
-
-
-def _distance(gap: Floats, spread: float, cross: Floats) -> float:
-    """From the gap of the means, the traces of the covariances, and F1 F2^T of their factors.
+class _Factor(NamedTuple):
+    """Mean (D,) of points, F (r, D) with F^T F their covariance, its trace, and whether F is triangular.
 
     tr((C1 C2)^(1/2)) is the sum of the singular values of F1 F2^T: no root of a matrix that is not
     symmetric, no complex numbers, and with few points n a matrix of n x n only.
     """
-    return max(float(gap @ gap) + spread - 2 * _nuclear_norm(cross), 0.0)
+
+    mean: Floats
+    root: Floats
+    trace: float
+    triangular: bool
+
+
+def _factor(points: Array) -> _Factor:
+    """The smaller of points and dimensions is r; by Cholesky, or by eigenvalues where C is singular."""
+    if len(points) < points.shape[1]:
+        mean = points.mean(axis=0, dtype=np.float64)
+        root = (points - mean) / math.sqrt(len(points) - 1)
+        return _Factor(mean, root, float(np.vdot(root, root)), triangular=False)
+    mean, covariance = moments(points)
+    diagonal = covariance.diagonal().copy()
+    trace = float(diagonal.sum())
+    root, failed = lapack.dpotrf(covariance, lower=0, clean=0, overwrite_a=1)
+    if not failed:
+        for column in range(len(root) - 1):
+            root[column + 1 :, column] = 0.0
+        return _Factor(mean, root, trace, triangular=True)
+    np.fill_diagonal(root, diagonal)  # what lies below it is still the covariance
+    values, vectors = linalg.eigh(root, lower=True, overwrite_a=True)
+    kept = values > values[-1] * len(values) * np.finfo(float).eps
+    return _Factor(mean, np.sqrt(values[kept])[:, None] * vectors[:, kept].T, trace, triangular=False)
 
 
 def _nuclear_norm(matrix: Floats) -> float:

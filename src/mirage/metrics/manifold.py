@@ -9,15 +9,22 @@ Density is not bounded by 1. All four depend on n and k: compare at equal number
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
 from mirage.metrics.pairwise import Pairs, squared_neighbours
 from mirage.metrics.points import Array, Floats
 
 NEIGHBOURS = 5
+Indices = npt.NDArray[np.int64]
+Compared = tuple[slice, slice, Callable[[Floats], npt.NDArray[np.bool_]]]
+"""Rows and columns of a block of pairs, and which of them are strictly nearer than squared limits that
+broadcast to it."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +75,50 @@ def prdc(real: Array, synthetic: Array, k: int = NEIGHBOURS) -> Manifolds:
     Raises:
         ValueError: k points or fewer, different dimensions, or values that are not finite.
     """
-    radii_real, radii_synthetic = _radii(real, k, "real"), _radii(synthetic, k, "synthetic")
+    radii = _radii(real, k, "real"), _radii(synthetic, k, "synthetic")
     pairs = Pairs(real, synthetic)
+    blocks = ((block.rows, block.columns, partial(pairs.below, block)) for block in pairs.blocks())
+    return _counted(blocks, *radii, k)
+
+
+class HeldDistances:
+    """Squared distances between few points, all of them: 8 N^2 bytes, from which sets are drawn.
+
+    They are sums of squared differences, so that equal distances are equal to the last bit.
+
+    Args:
+        points: (N, D).
+    """
+
+    def __init__(self, points: Array) -> None:
+        self.squares = cdist(points, points, "sqeuclidean")
+
+    def radii(self, items: Indices, k: int) -> Floats:
+        """Squared distance (n,) of the items with these numbers to their k-th nearest other one, n > k."""
+        return np.partition(self.squares[np.ix_(items, items)], k, axis=1)[:, k]
+
+    def prdc(self, real: Indices, synthetic: Indices, radii: tuple[Floats, Floats], k: int) -> Manifolds:
+        """As :func:`prdc`, of the items with these numbers and :meth:`radii`."""
+        across = self.squares[np.ix_(real, synthetic)]
+        whole = slice(0, len(real)), slice(0, len(synthetic))
+        return _counted([(*whole, lambda limits: across < limits)], *radii, k)
+
+
+def _counted(blocks: Iterable[Compared], real: Floats, synthetic: Floats, k: int) -> Manifolds:
+    """Which points lie in which balls.
+
+    Args:
+        blocks: of all pairs of a real and a synthetic point.
+        real, synthetic: squared radii (N,) and (M,).
+        k: neighbours of the balls.
+    """
     balls = np.zeros(len(synthetic), np.int64)
     covered, recalled = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for block in pairs.blocks():
-        inside = pairs.below(block, radii_real[block.rows, None])
-        balls[block.columns] += np.count_nonzero(inside, axis=0)
-        covered[block.rows] |= inside.any(axis=1)
-        recalled[block.rows] |= pairs.below(block, radii_synthetic[block.columns]).any(axis=1)
+    for rows, columns, below in blocks:
+        inside = below(real[rows, None])
+        balls[columns] += np.count_nonzero(inside, axis=0)
+        covered[rows] |= inside.any(axis=1)
+        recalled[rows] |= below(synthetic[columns]).any(axis=1)
     return Manifolds(k, balls, covered, recalled)
 
 

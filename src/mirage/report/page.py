@@ -10,7 +10,7 @@ import pandas as pd
 
 import mirage
 from mirage.amounts import size as as_size
-from mirage.config.evaluations import StudyConfig
+from mirage.config.evaluations import ArmsEvaluation, StudyConfig
 from mirage.data import Dataset
 from mirage.errors import DataError
 from mirage.files import atomic_path, write_json
@@ -136,7 +136,7 @@ def assemble(
     datasets, trained = sources_of(made, ["dataset"]), sources_of(made, ["model"])
     chapters = [_findings(study, data, verdicts), pipeline_chapter(inputs, book)]
     with book.showing(datasets):
-        chapters.append(data_chapter(data, book) if data else None)
+        chapters.append(data_chapter(data, book, trains=_trains(inputs)) if data else None)
         chapters.append(preprocessing_chapter(data, book))
     with book.showing(trained):
         chapters.append(training_chapter(models, pages, inputs, book))
@@ -157,6 +157,12 @@ def assemble(
     return [chapter for chapter in chapters if chapter is not None]
 
 
+def _trains(inputs: ReportInputs) -> bool:
+    """Whether the study trains generators or judges."""
+    judged = (finished.config for finished in inputs.evaluations.values())
+    return bool(inputs.models) or any(isinstance(config, ArmsEvaluation) for config in judged)
+
+
 def _findings(study: StudyConfig, data: dict[str, Dataset], verdicts: list[Verdict]) -> Chapter:
     chapter = Chapter("Findings", "findings")
     simulated = [words(name) for name, dataset in data.items() if origin(dataset) == "simulated"]
@@ -167,7 +173,7 @@ def _findings(study: StudyConfig, data: dict[str, Dataset], verdicts: list[Verdi
         )
     chapter.blocks.append(Block("verdicts", items=verdicts))
     chapter.text(
-        "Each verdict follows the rule printed below it and is inconclusive unless a 95 % interval decides. "
+        "Each verdict follows the rule folded below it and is inconclusive unless a 95 % interval decides. "
         f"{COMBINED}"
     )
     for note in study.notes:

@@ -32,7 +32,7 @@ be computed from, and resampling needs features and pixels, which the report doe
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +97,6 @@ def run(
     datasets: Mapping[str, Dataset],
     bank: FeatureBank,
     out: Path,
-    models: Sequence[Path] = (),
 ) -> None:
     """Compare a synthetic dataset with the real one that its generators have learnt from.
 
@@ -109,7 +108,6 @@ def run(
             ``config.synthetic``, which is judged. Images or volumes.
         bank: features of all of them.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
-        models: not looked at.
 
     Writes:
         ``metrics.parquet``: the tidy columns and ``kind`` (absolute, ratio, or difference of ``c2st``),

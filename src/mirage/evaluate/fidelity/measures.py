@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from mirage import seeds
-from mirage.evaluate.fidelity.draws import Floats, Ints
+from mirage.evaluate.fidelity.draws import Ints
 from mirage.metrics.distances import (
     frechet_distance,
     frechet_infinity,
@@ -22,6 +21,8 @@ from mirage.metrics.distances import (
     random_directions,
     sliced_wasserstein,
 )
+from mirage.metrics.kernels import HeldKernel
+from mirage.metrics.manifold import HeldDistances
 from mirage.metrics.points import Array, PrincipalAxes, regular_dimension
 from mirage.metrics.vendi import vendi
 
@@ -121,24 +122,14 @@ class Kernel:
     """
 
     def __init__(self, values: Array) -> None:
-        wide = values.astype(np.float64)
-        self.kernel = ((wide @ wide.T) / values.shape[1] + 1) ** 3
+        self.kernel = HeldKernel(values)
 
     def __call__(self, base: Ints, others: Sequence[Ints]) -> list[Found]:
-        own = self._within(base)
-        found = []
+        own, found = self.kernel.within(base), []
         for other in others:
-            across = self.kernel[np.ix_(base, other)].mean()
-            unbiased, biased = (a + b - 2 * across for a, b in zip(own, self._within(other), strict=True))
-            found.append({"kid": float(unbiased), "kid_biased": float(biased)})
+            unbiased, biased = self.kernel.distances(base, other, own, self.kernel.within(other))
+            found.append({"kid": unbiased, "kid_biased": biased})
         return found
-
-    def _within(self, items: Ints) -> tuple[float, float]:
-        """Mean of the kernel over pairs of different items, and over all pairs."""
-        part, count = self.kernel[np.ix_(items, items)], len(items)
-        total = part.sum()
-        different = (total - np.trace(part)) / (count * (count - 1)) if count > 1 else NAN
-        return float(different), float(total / count**2)
 
 
 class Neighbourhoods:
@@ -148,34 +139,21 @@ class Neighbourhoods:
     """
 
     def __init__(self, values: Array, k: int) -> None:
-        self.k = k
-        # Sums of squared differences: equal distances are equal to the last bit.
-        self.squares = cdist(values, values, "sqeuclidean")
+        self.k, self.distances = k, HeldDistances(values)
 
     def __call__(self, base: Ints, others: Sequence[Ints]) -> list[Found]:
         names = ("precision", "recall", "density", "coverage")
         if len(base) <= self.k:
             return [dict.fromkeys(names, NAN) for _ in others]
-        balls = self._radii(base)
-        return [
-            dict(zip(names, self._scores(base, balls, other), strict=True))
-            if len(other) > self.k
-            else dict.fromkeys(names, NAN)
-            for other in others
-        ]
-
-    def _radii(self, items: Ints) -> Floats:
-        return np.partition(self.squares[np.ix_(items, items)], self.k, axis=1)[:, self.k]
-
-    def _scores(self, base: Ints, balls: Floats, other: Ints) -> tuple[float, ...]:
-        across = self.squares[np.ix_(base, other)]
-        inside = across < balls[:, None]
-        return (
-            float(inside.any(axis=0).mean()),
-            float((across < self._radii(other)).any(axis=1).mean()),
-            float(inside.sum(axis=0).mean() / self.k),
-            float(inside.any(axis=1).mean()),
-        )
+        radii, found = self.distances.radii(base, self.k), []
+        for other in others:
+            if len(other) <= self.k:
+                found.append(dict.fromkeys(names, NAN))
+                continue
+            both = radii, self.distances.radii(other, self.k)
+            scores = self.distances.prdc(base, other, both, self.k)
+            found.append({name: getattr(scores, name) for name in names})
+        return found
 
 
 class Vendi:

@@ -32,7 +32,7 @@ from mirage.evaluate.privacy.exact import identical, identical_rows
 from mirage.evaluate.privacy.gate import gate, verdict
 from mirage.evaluate.privacy.novelty import novelty_rows
 from mirage.evaluate.privacy.search import Found, duplicates, near_duplicates_row, nearest_rows, search
-from mirage.evaluate.privacy.spaces import ARMS, MASKS, Features, Masks, Patterns, Space
+from mirage.evaluate.privacy.spaces import ARMS, COPIES, MASKS, Features, Masks, Patterns, Shown, Space
 from mirage.evaluate.sides import sides
 from mirage.evaluate.table import COLUMNS, COUNT, FLAG, NUMBER, TEXT, write_table
 from mirage.files import write_json
@@ -143,10 +143,12 @@ def run(
         chosen["heldout"] = found.heldout
     picked = {side: _sample(data, config.seed, side) for side, data in chosen.items()}
     injected = [max(1, round(share * len(picked["synthetic"]))) for share in config.control.shares]
-    chosen["copies"] = InjectedCopies(training, max(injected), config.control, config.seed)
-    picked["copies"] = list(range(max(injected)))
+    shown = Shown(chosen)
+    visible = shown("training") or range(len(training))
+    chosen[COPIES] = InjectedCopies(training, max(injected), config.control, config.seed, visible)
+    picked[COPIES] = list(range(max(injected)))
 
-    results, spaces = [], _spaces(config, chosen, bank)
+    results, spaces = [], _spaces(config, chosen, shown, bank)
     for space in spaces:
         logger.info("searching %s", space.name)
         results.append(_judge(config, space, picked, injected))
@@ -193,7 +195,9 @@ def _sample(data: Items, seed: int, side: str) -> list[int]:
     return np.sort(seeds.rng(seed, f"privacy/sample/{side}").permutation(len(data))[:MAX_ITEMS]).tolist()
 
 
-def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: FeatureBank) -> list[Space]:
+def _spaces(
+    config: PrivacyEvaluation, chosen: Mapping[str, Items], shown: Shown, bank: FeatureBank
+) -> list[Space]:
     """Where items are compared: what the option asks for and both sides have.
 
     Raises:
@@ -203,7 +207,7 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
     alike = real.channel_names == made.channel_names and real.value_range == made.value_range
     found: list[Space] = []
     if config.compares_images and alike and len(real.image_shape) == len(made.image_shape):
-        found.append(Patterns(chosen))
+        found.append(Patterns(chosen, shown))
         names = {
             "training": config.real,
             "heldout": config.heldout or config.real,
@@ -215,8 +219,8 @@ def _spaces(config: PrivacyEvaluation, chosen: Mapping[str, Items], bank: Featur
             }
             if encoder in bank.encoders:
                 folder = bank.encoders[encoder]
-                values["copies"] = encode_items(folder, chosen["copies"], config.runtime)[0]
-            found.append(Features(encoder, chosen, values))
+                values[COPIES] = encode_items(folder, chosen[COPIES], config.runtime)[0]
+            found.append(Features(encoder, chosen, values, shown))
     if config.compare != "image":
         for space, channel in MASKS.items():
             both = channel in real.mask_channels and channel in made.mask_channels
@@ -240,11 +244,14 @@ def _judge(
     config: PrivacyEvaluation, space: Space, picked: Mapping[str, list[int]], injected: list[int]
 ) -> Result:
     """Everything about one space."""
-    queries = {side: picked[side] for side in ("synthetic", "heldout", "copies") if side in picked}
+    queries = {side: picked[side] for side in ("synthetic", "heldout", COPIES) if side in picked}
     if isinstance(space, Masks):
-        del queries["copies"]
-    found = search(space, queries, config.near, config.seed)
+        del queries[COPIES]
     same = identical(space)
+    if not (space.known("training") and space.known("synthetic")):
+        logger.warning("%s: all are blank on one side, so none are searched", space.name)
+        return _unsearched(space, same)
+    found = search(space, queries, config.near, config.seed)
     repeated = duplicates(found, same)
     rows = [
         *identical_rows(space.name, same),
@@ -287,6 +294,14 @@ def _judge(
     }
     filtered = _filtered(config, found, same, repeated, detection)
     return Result(rows, pd.concat(tables, ignore_index=True), repeated, curves, filtered, facts)
+
+
+def _unsearched(space: Space, same: pd.DataFrame) -> Result:
+    """What is left to say where one side is blank."""
+    nothing = pd.DataFrame()
+    searched = {side: {"searched": 0, "of": len(space.known(side))} for side in ARMS if side in space.sides}
+    facts = {"space": space.name, "near_bound": None, "threshold": None, "searched": searched}
+    return Result(identical_rows(space.name, same), nothing, nothing, nothing, nothing, facts)
 
 
 def _exact(same: pd.DataFrame, side: str, table: pd.DataFrame) -> np.ndarray | None:

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from mirage.data import Dataset, Items
-from mirage.evaluate.privacy.attacks import curve, success, to_nearest
+from mirage.evaluate.privacy.attacks import Scores, curve, success, to_nearest
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import Patterns
 from mirage.metrics.membership import epsilon_of_guessing, exposure, guesses, nearness_score
@@ -82,13 +82,14 @@ def audit(canaries: Items, synthetic: Items, searched: Sequence[int]) -> Audit:
     made = space.table("synthetic", searched)
     scores = nearness_score(to_nearest(space.table("canaries", range(len(canaries))), made, space))
     sides, count, name = (scores[planted], scores[~planted]), len(scores), space.name
+    told = Scores.alone(*sides, count)
     right, tried = guesses(scores, planted, SHARE)
     low, high = exact_interval(right, tried)
     shown = float(np.median(exposure(*sides)))
     rows = [
-        *success("canaries", name, "canary", *sides),
+        *success("canaries", name, "canary", told),
         row("canaries", "exposure", name, "canary", shown, UNKNOWN, count, count),
         row("canaries", "guessed", name, "canary", right / tried, (low, high), tried, tried),
         row("canaries", "epsilon_lower", name, "canary", epsilon_of_guessing(low), UNKNOWN, tried, tried),
     ]
-    return Audit(count, rows, curve(name, "canary", *sides))
+    return Audit(count, rows, curve(name, "canary", told))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mirage import seeds
@@ -21,12 +23,15 @@ class InjectedCopies(Items):
         count: of copies; of so many items chosen at random, each as often as any other.
         options: noise and brightness.
         seed: of choice, orientation, factor and noise.
+        among: numbers of the items that may be chosen, at least one; a copy of a blank one is nobody's.
     """
 
-    def __init__(self, training: Items, count: int, options: CopyControl, seed: int) -> None:
+    def __init__(
+        self, training: Items, count: int, options: CopyControl, seed: int, among: Sequence[int]
+    ) -> None:
         self._training, self._options, self._seed = training, options, seed
-        order = seeds.rng(seed, "privacy/control").permutation(len(training))
-        self.chosen = np.resize(order, count)
+        order = seeds.rng(seed, "privacy/control").permutation(len(among))
+        self.chosen = np.resize(np.asarray(among)[order], count)
         self.info, self.failures = training.info, training.failures
         self.items = training.items.iloc[self.chosen].reset_index(drop=True)
         shape = training.info.image_shape

@@ -11,6 +11,10 @@ Metrics, protocol ``detector``:
 - ``flagged``: share of items, of arm ``synthetic``, and of arm ``reference`` (held-out items, each half
   judged by the threshold of the other: the negative control). The synthetic interval counts in that the
   threshold is estimated.
+- ``excess``, arm ``synthetic``: by how much that share exceeds what the threshold takes of new items on
+  average, which the rank of the threshold among the held-out ones fixes. Its exact interval holds the errors
+  of threshold and share (:func:`mirage.evaluate.statistics.exceedance`); subjects of several items make the
+  threshold's error that of as many subjects. None without held-out items.
 - ``rate_bound``: what share of new items the threshold surely (97.5 %) does not exceed, given how few set it.
 - ``memorised``: share of training subjects that some flagged synthetic item is nearest to.
 - ``threshold``: ratio at or below which an item is flagged.
@@ -33,7 +37,7 @@ from mirage import seeds
 from mirage.evaluate.privacy.control import InjectedCopies
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.search import Found
-from mirage.evaluate.statistics import bootstrap_weights, halves, limits
+from mirage.evaluate.statistics import bootstrap_weights, exceedance, halves, limits
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def detect(
     ]
     if "heldout" in found.tables and subjects.max() > 0:
         rows.append(_negative_control(name, reference, subjects, rate, seed))
+        rows.append(_excess(name, flagged, len(reference), people, rate))
     if "copies" in found.tables:
         rows += _positive_control(found, threshold, injected, shares)
     return Detection(threshold, flagged, rows)
@@ -157,6 +162,15 @@ def _flagged_interval(
     threshold = thresholds(reference, np.ones((1, len(reference))), rate)[0]
     least, most = exact_interval(int(_flags(ratios, threshold).sum()), len(ratios))
     return min(low, least), max(high, most)
+
+
+def _excess(name: str, flagged: np.ndarray, reference: int, people: int, rate: float) -> dict[str, Any]:
+    """Row of what is flagged beyond the share of new items that the threshold takes."""
+    weight = people / reference  # of an item, where a subject has several
+    rank, count = max(int(rate * (reference + 1)), 1) * weight, len(flagged)
+    found = exceedance(int(flagged.sum()), count, rank, (reference + 1) * weight - 1)
+    ends = found.low, found.high
+    return row("synthetic", "excess", name, "detector", found.estimate, ends, count, count)
 
 
 def _memorised(found: Found, flagged: np.ndarray) -> dict[str, Any]:

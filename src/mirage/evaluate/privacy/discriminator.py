@@ -22,7 +22,7 @@ from torch.utils.data import default_collate
 from mirage import seeds
 from mirage.config.base import Runtime
 from mirage.data import Items
-from mirage.evaluate.privacy.attacks import curve, success
+from mirage.evaluate.privacy.attacks import Scores, curve, success
 from mirage.files import read_json
 from mirage.generators.base import Generator
 from mirage.generators.checkpoint import load_discriminator
@@ -79,8 +79,9 @@ def attack_discriminators(
         reason = found.reasons[name] = _obstacle(generator, sides, chosen)
         if reason is None:
             scores = [_scores(generator, sides[side], chosen[side], seed) for side in SIDES]
-            found.rows += success("weights", name, "discriminator", *scores)
-            found.curves = pd.concat([found.curves, curve(name, "discriminator", *scores)])
+            told = Scores.alone(scores[0], scores[1], sum(len(chosen[side]) for side in SIDES))
+            found.rows += success("weights", name, "discriminator", told)
+            found.curves = pd.concat([found.curves, curve(name, "discriminator", told)])
     return found
 
 

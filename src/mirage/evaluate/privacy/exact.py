@@ -63,7 +63,7 @@ def identical(space: Space) -> pd.DataFrame:
 
 
 def _compared(space: Patterns | Masks, side: str) -> list[int]:
-    return space.labelled(side) if isinstance(space, Masks) else space.known(side)
+    return space.labelled(side) if isinstance(space, Masks) else list(range(len(space.sides[side])))
 
 
 def _named(space: Patterns | Masks, side: str) -> pd.DataFrame:

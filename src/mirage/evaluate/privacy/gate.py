@@ -5,7 +5,7 @@ what could not be measured. The gate fails if one limit fails, and passes only i
 share of items nearer to training than to held-out items may fail a release, but never pass it (Yao 2025), and
 so may members that an attack is sure of at 1 % false positives, a leak of a few that no AUC shows.
 ``silent`` is what has no say. A detector has one only where it found the copies that were injected to test
-it, an attack only where members cannot be told without the synthetic set.
+it, an attack passes only where members cannot be told without the synthetic set.
 
 **Many limits.** Each is a one-sided test at 2.5 % of whether the limit is exceeded, and one failure is
 enough: p values are adjusted by Holm, so that a set which keeps all limits fails with a probability of at
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -46,6 +46,7 @@ class Limit:
         passes: up to which it passes; NaN: it cannot; None: it can only fail, and is silent otherwise.
         reason: the rule, or what is wrong.
         tested: whether failing is a matter of a test.
+        second: p of another condition that failing needs.
     """
 
     limit: str
@@ -57,15 +58,13 @@ class Limit:
     passes: float | None
     reason: str
     tested: bool = True
+    second: float = 0.0
 
     def p(self) -> float:
         """One-sided p of a true value within the bound, NaN where nothing is tested."""
         if not self.tested or math.isnan(self.low):
             return NAN
-        reach = self.value - self.low
-        if reach <= 0:
-            return 0.0 if self.value > self.bound else 1.0
-        return float(stats.norm.sf((self.value - self.bound) / reach * stats.norm.isf(ALPHA)))
+        return max(_p_within(self.value, self.low, self.bound), self.second)
 
     def word(self, p: float) -> Word:
         """What follows, by the adjusted p."""
@@ -76,6 +75,14 @@ class Limit:
             return "silent"
         within = self.high if self.tested else self.value
         return "pass" if within <= self.passes else "inconclusive"
+
+
+def _p_within(value: float, low: float, bound: float) -> float:
+    """One-sided p of a true value within the bound, by the lower end of the 95 % interval."""
+    reach = value - low
+    if reach <= 0:
+        return 0.0 if value > bound else 1.0
+    return float(stats.norm.sf((value - bound) / reach * stats.norm.isf(ALPHA)))
 
 
 def gate(rows: Sequence[dict[str, Any]], limits: Gate) -> pd.DataFrame:
@@ -163,16 +170,20 @@ def _near(table: pd.DataFrame, limits: Gate) -> Iterator[Limit]:
 
 
 def _flagged(table: pd.DataFrame, limits: Gate) -> Iterator[Limit]:
+    """The threshold flags a known share of new items; what exceeds it has an exact interval."""
     name, recall = "copies flagged", _gate_recall(table)
     surely = _pick(table, "rate_bound", "reference").set_index("label")["value"]
-    held = {own.label: own for own in _pick(table, "flagged", "reference").itertuples()}
+    excess = {own.label: own for own in _pick(table, "excess").itertuples()}
     judged = 0
     for own in _pick(table, "flagged").itertuples():
         if recall.get(own.label, 0.0) < limits.recall:
             continue
         judged += 1
-        if own.label in held:
-            yield _excess(name, own, held[own.label], limits.flagged)
+        if own.label in excess:
+            beyond = excess[own.label]
+            expected = f"{own.value - beyond.value:.3f} expected of new ones"
+            reason = f"{own.value:.3f} of synthetic items, {expected}; the difference is limited"
+            yield _limit(name, beyond, limits.flagged, limits.flagged, reason)
         else:
             reason = (
                 f"no held-out items to compare with; up to {surely[own.label]:.2g} of new ones are flagged"
@@ -191,27 +202,34 @@ def _gate_recall(table: pd.DataFrame) -> pd.Series:
 
 
 def _attacks(table: pd.DataFrame, limits: Gate) -> Iterator[Limit]:
-    """An attack fails only where it tells surely more than what may be told without the synthetic set, by the
-    split or an encoder that has seen the members. Where that is surely told, it cannot pass either."""
+    """An attack fails only where it also tells surely more than is told without the synthetic set, by the
+    split or an encoder that has seen the members. Where much is surely told without, its gain alone is
+    judged, and it cannot pass."""
     reference = _pick(table, "auc", "reference")
     control = {own.label: own for own in reference[reference["protocol"] == CONTROLS[1]].itertuples()}
-    heard = 0
+    gains = {(own.label, own.protocol): own for own in _pick(table, "auc_gain").itertuples()}
+    most, heard = limits.attack_auc, 0
     for own in _pick(table, "auc").itertuples():
         name, bias = f"membership attack: {own.protocol}", control.get(own.label)
-        bound = max(limits.attack_auc, bias.high) if bias else limits.attack_auc
-        if bias and (bias.low > limits.attack_auc or bias.high < 1 - limits.attack_auc):
-            reason = f"members are told without the synthetic set (AUC {bias.value:.2f})"
-            yield _limit(name, own, bound, None, reason)
+        gain = gains.get((own.label, own.protocol))
+        if bias and gain and (bias.low > most or bias.high < 1 - most):
+            reason = (
+                f"members are told without the synthetic set (AUC {bias.value:.2f}): fails where the attack "
+                f"surely adds {most - 0.5:.2g}"
+            )
+            yield _limit(name, gain, most - 0.5, None, reason)
         else:
-            reason = f"fails above {bound:.2g}, passes below {limits.attack_auc_pass:g}"
-            if bound > limits.attack_auc:
-                reason += f"; without the synthetic set the AUC may be {bound:.2g}"
-            yield _limit(name, own, bound, limits.attack_auc_pass, reason)
+            reason = f"fails above {most:.2g}, passes below {limits.attack_auc_pass:g}"
+            found = _limit(name, own, most, limits.attack_auc_pass, reason)
+            if gain and not math.isnan(gain.low):
+                reason += f"; {gain.value:+.2f} beside the attack without the synthetic set"
+                found = replace(found, reason=reason, second=_p_within(gain.value, gain.low, 0.0))
+            yield found
             heard += 1
     if not heard:
-        why = "no held-out subjects: no attack could be measured"
+        why = "no held-out subjects, or nothing but blank items: no attack could be measured"
         reason = "no attack that the split does not spoil" if control else why
-        yield _unmeasured("membership attack", limits.attack_auc, reason)
+        yield _unmeasured("membership attack", most, reason)
 
 
 def _sure_members(table: pd.DataFrame) -> Iterator[Limit]:

@@ -6,6 +6,9 @@
   ``dice`` distance.
 - an encoder's name: its features, scaled as the encoder says, ``rms`` distance.
 
+Blank items (:func:`mirage.metrics.neighbours.is_blank`) have no place in any of them: they are alike, and as
+near as can be, whoever they are of.
+
 Images and masks are compared over the eight flips and rotations, volumes over the eight flips.
 """
 
@@ -25,6 +28,8 @@ IMAGE_SIDES = {3: 32, 4: 16}
 MASK_SIDES = {3: 128, 4: 32}
 MASKS = {"mask": "label", "brain": "brain"}
 """Space of masks -> their mask channel."""
+COPIES = "copies"
+"""Side of the copies that are injected."""
 ARMS = {"synthetic": "synthetic", "heldout": "reference"}
 """Side that is searched -> arm of its rows."""
 
@@ -55,6 +60,23 @@ class Space(ABC):
         return np.stack(list(self.vectors(side, indices)))
 
 
+class Shown:
+    """Images that show something, found once for all spaces: called with a side, the numbers of its items
+    that are not blank; of what was injected all."""
+
+    def __init__(self, sides: Mapping[str, Items]) -> None:
+        self._sides = sides
+        self._found: dict[str, list[int]] = {}
+
+    def __call__(self, side: str) -> list[int]:
+        if side not in self._found:
+            data = self._sides[side]
+            everything = range(len(data))
+            every = side == COPIES
+            self._found[side] = [i for i in everything if every or not is_blank(data.image(i))]
+        return self._found[side]
+
+
 class Patterns(Space):
     """Images without brightness, contrast and what they all share.
 
@@ -64,14 +86,18 @@ class Patterns(Space):
 
     name = "image"
 
-    def __init__(self, sides: Mapping[str, Items]) -> None:
-        self.sides = sides
+    def __init__(self, sides: Mapping[str, Items], shown: Shown | None = None) -> None:
+        self.sides, self._shown = sides, shown or Shown(sides)
         shapes = [data.info.image_shape for data in sides.values()]
         self.side = min(IMAGE_SIDES[len(shapes[0])], *(length for shape in shapes for length in shape[1:]))
         together = [side for side in ("training", "heldout", "synthetic") if side in sides]
         self.common = template(
             image for side in together for image in self._shrunk(side, range(len(sides[side])))
         )
+
+    def known(self, side: str) -> list[int]:
+        """Those that are not blank."""
+        return self._shown(side)
 
     def _shrunk(self, side: str, indices: Sequence[int]) -> Iterator[Floats]:
         data = self.sides[side]
@@ -122,13 +148,17 @@ class Features(Space):
         name: of the encoder.
         sides: side -> its items.
         values: side -> float32 (N, D); a side may be missing.
+        shown: which images are not blank.
     """
 
-    def __init__(self, name: str, sides: Mapping[str, Items], values: Mapping[str, Floats]) -> None:
-        self.name, self.sides, self.values = name, sides, values
+    def __init__(
+        self, name: str, sides: Mapping[str, Items], values: Mapping[str, Floats], shown: Shown
+    ) -> None:
+        self.name, self.sides, self.values, self._shown = name, sides, values, shown
 
     def known(self, side: str) -> list[int]:
-        return super().known(side) if side in self.values else []
+        """Those with features whose images are not blank."""
+        return self._shown(side) if side in self.values else []
 
     def vectors(self, side: str, indices: Sequence[int]) -> Iterator[Floats]:
         return iter(self.values[side][list(indices)])

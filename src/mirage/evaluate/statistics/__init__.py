@@ -3,7 +3,8 @@
 - :mod:`hierarchical`: means of scores of single subjects over training seeds, and comparisons of arms.
 - :mod:`resampling`: distances between sets, which have no scores of single subjects: draws of whole
   subjects, and intervals by m out of n.
-- :mod:`rates`: shares (exact binomial) and areas under the ROC (DeLong).
+- :mod:`rates`: shares (exact binomial), what exceeds a threshold more often than expected (exact), and
+  areas under the ROC and their differences (DeLong).
 - :mod:`hypotheses`: paired permutation, Nadeau-Bengio, Holm.
 
 How often the intervals hold the truth is measured by a test, and told in docs/statistics.md.
@@ -28,7 +29,7 @@ from mirage.evaluate.statistics.hypotheses import (
     nadeau_bengio,
     paired_permutation_p,
 )
-from mirage.evaluate.statistics.rates import Interval, clopper_pearson, delong, delong_difference
+from mirage.evaluate.statistics.rates import Interval, clopper_pearson, delong, delong_difference, exceedance
 from mirage.evaluate.statistics.resampling import (
     Resampled,
     bootstrap_interval,
@@ -56,6 +57,7 @@ __all__ = [
     "compare_arms",
     "delong",
     "delong_difference",
+    "exceedance",
     "halves",
     "holm",
     "limits",

@@ -1,4 +1,4 @@
-"""Shares and areas under the ROC: exact binomial intervals and DeLong's."""
+"""Shares, exceedances and areas under the ROC: exact intervals and DeLong's."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 from mirage.evaluate.statistics.hypotheses import LEVEL, Difference
 
 Floats = npt.NDArray[np.float64]
+CHANCES = 400
+"""Equally likely places of a threshold over which :func:`exceedance` takes the mean."""
 
 
 class Interval(NamedTuple):
@@ -35,22 +37,58 @@ def clopper_pearson(successes: int, trials: int) -> Interval:
     return Interval(successes / trials, float(low), float(high))
 
 
-def delong(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Interval:
+def exceedance(hits: int, trials: int, rank: float, references: float) -> Interval:
+    """How much more often trials fall below the rank-th smallest of some reference values than those would.
+
+    A new value of the reference's own distribution falls below with a probability that is Beta(rank,
+    references + 1 - rank) distributed, whatever that distribution is, hence with rank / (references + 1) on
+    average. So many hits are then binomial with that probability and the excess. Both errors, of the
+    threshold and of the trials, are in the interval, which inverts the exact test.
+
+    Args:
+        hits: trials below the threshold.
+        trials: independent ones, 1 or more.
+        rank: k, of the reference value that is the threshold; need not be whole where items count in part.
+        references: n, values that it is one of.
+
+    Returns:
+        The share less what is expected, with its 95 % interval.
+    """
+    below = stats.beta(rank, references + 1 - rank)
+    chances = below.ppf((np.arange(CHANCES) + 0.5) / CHANCES)
+    tail = (1 - LEVEL) / 2
+
+    def at_most(count: int, excess: float) -> float:
+        return float(stats.binom.cdf(count, trials, np.clip(chances + excess, 0, 1)).mean())
+
+    least, found = -float(below.ppf(1 - tail)), hits / trials - rank / (references + 1)
+    low, high = least, 1.0
+    if hits and at_most(hits - 1, least) > 1 - tail:
+        low = float(optimize.brentq(lambda excess: at_most(hits - 1, excess) - (1 - tail), least, 1.0))
+    if hits < trials:
+        high = float(optimize.brentq(lambda excess: at_most(hits, excess) - tail, -1.0, 1.0))
+    return Interval(found, min(low, found), max(high, found))
+
+
+def delong(
+    positives: npt.ArrayLike, negatives: npt.ArrayLike, folds: npt.ArrayLike | None = None
+) -> Interval:
     """Area under the ROC with DeLong's interval (1988), on the scale of the logit.
 
     The logit keeps the interval within 0 to 1. Where the two do not overlap at all there is no variance to
     go by; the far end is then that of an exact binomial interval over the fewer cases, which is wide.
 
     Args:
-        positives: scores (n,), one a subject.
+        positives: scores (n,), one a subject; with ``folds`` (F, n), by the score of every fold.
         negatives: scores (m,).
+        folds: (m,), by which of F scores each negative was scored; the area is the mean over folds.
 
     Returns:
         NaN for the interval with fewer than two scores on a side, and where all scores are equal.
     """
-    (area,), variance = _areas([positives], [negatives])
+    (area,), variance = _areas([_placements(positives, negatives, folds)])
     nan = float("nan")
-    fewest = min(np.size(positives), np.size(negatives))
+    fewest = min(np.shape(positives)[-1], np.size(negatives))
     if fewest < 2:
         return Interval(area, nan, nan)
     if area in (0.0, 1.0):
@@ -67,12 +105,15 @@ def delong_difference(
     negatives: npt.ArrayLike,
     other_positives: npt.ArrayLike,
     other_negatives: npt.ArrayLike,
+    folds: npt.ArrayLike | None = None,
+    other_folds: npt.ArrayLike | None = None,
 ) -> Difference:
     """Difference of two areas under the ROC on the same subjects, with DeLong's interval and test.
 
     Args:
-        positives, negatives: scores (n,) and (m,) of the one method.
+        positives, negatives: scores (n,) or (F, n), and (m,), of the one method, see :func:`delong`.
         other_positives, other_negatives: of the other, for the same subjects in the same order.
+        folds, other_folds: (m,), see :func:`delong`.
 
     Returns:
         The one less the other; NaN for interval and p with fewer than two scores on a side.
@@ -80,10 +121,12 @@ def delong_difference(
     Raises:
         ValueError: the methods scored different numbers of subjects.
     """
-    sizes = [np.size(scores) for scores in (positives, other_positives, negatives, other_negatives)]
+    sizes = [np.shape(scores)[-1] for scores in (positives, other_positives, negatives, other_negatives)]
     if sizes[0] != sizes[1] or sizes[2] != sizes[3]:
         raise ValueError(f"both methods must score the same subjects; found {sizes[::2]} and {sizes[1::2]}")
-    areas, covariance = _areas([positives, other_positives], [negatives, other_negatives])
+    areas, covariance = _areas(
+        [_placements(positives, negatives, folds), _placements(other_positives, other_negatives, other_folds)]
+    )
     gap, nan = areas[0] - areas[1], float("nan")
     if min(sizes) < 2:
         return Difference(gap, nan, nan, nan)
@@ -98,16 +141,26 @@ def _normal() -> float:
     return float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
-def _areas(positives: list[npt.ArrayLike], negatives: list[npt.ArrayLike]) -> tuple[list[float], Floats]:
-    """Areas of each method and their covariance, by mid-ranks (Sun and Xu 2014)."""
-    areas, over, under = [], [], []
-    for own, other in zip(positives, negatives, strict=True):
-        high, low = np.asarray(own, np.float64), np.asarray(other, np.float64)
-        ranks = stats.rankdata(np.concatenate([high, low]))
-        # Share of negatives below each positive, and of positives above each negative.
-        over.append((ranks[: len(high)] - stats.rankdata(high)) / len(low))
-        under.append(1 - (ranks[len(high) :] - stats.rankdata(low)) / len(high))
-        areas.append(float(over[-1].mean()))
+def _placements(
+    positives: npt.ArrayLike, negatives: npt.ArrayLike, folds: npt.ArrayLike | None
+) -> tuple[Floats, Floats]:
+    """Share (n,) of negatives below each positive, and (m,) of positives above each negative, by mid-ranks
+    (Sun and Xu 2014), within folds."""
+    highs, low = np.atleast_2d(np.asarray(positives, np.float64)), np.asarray(negatives, np.float64)
+    place = np.zeros(len(low), np.int64) if folds is None else np.asarray(folds, np.int64)
+    over, under = np.zeros(highs.shape[1]), np.empty(len(low))
+    for fold, high in enumerate(highs):
+        own = low[place == fold]
+        ranks = stats.rankdata(np.concatenate([high, own]))
+        over += (ranks[: len(high)] - stats.rankdata(high)) / len(low)
+        under[place == fold] = 1 - (ranks[len(high) :] - stats.rankdata(own)) / len(high)
+    return over, under
+
+
+def _areas(placements: list[tuple[Floats, Floats]]) -> tuple[list[float], Floats]:
+    """Areas of each method and their covariance (methods, methods), by :func:`_placements`."""
+    over, under = ([pair[side] for pair in placements] for side in (0, 1))
+    areas = [float(own.mean()) for own in over]
     covariance = np.full((len(areas),) * 2, np.nan)
     if min(len(over[0]), len(under[0])) > 1:
         parts = (np.atleast_2d(np.cov(np.stack(part))) / len(part[0]) for part in (over, under))

@@ -26,6 +26,18 @@ from mirage.report.volumes import (
     slice_words,
 )
 
+TRAINED = (
+    "Splits are by subject and were fixed before anything was trained. Generators and judges learn from "
+    "training subjects only, checkpoints are chosen on validation subjects, and everything reported "
+    "below under utility is measured on test subjects."
+)
+UNTRAINED = (
+    "This study trains no generator and no judge. The training images are those that the generator of the "
+    "synthetic images has learnt from, as far as it was told; held-out images are of other subjects, none of "
+    "which it has seen. Encoders of features are fitted on training images alone."
+)
+UNKNOWN = "unknown"
+"""Modality of a dataset whose configuration names none; it is left out."""
 EXAMPLES = 2
 REASONS = 20
 
@@ -55,14 +67,16 @@ def pipeline_chapter(inputs: ReportInputs, book: Book) -> Chapter | None:
     return chapter
 
 
-def data_chapter(data: dict[str, Dataset], book: Book) -> Chapter:
-    """Datasets, splits, failed items, and example pairs of the data that were not generated."""
+def data_chapter(data: dict[str, Dataset], book: Book, *, trains: bool = True) -> Chapter:
+    """Datasets, splits, failed items, and example pairs of the data that were not generated.
+
+    Args:
+        data: by name.
+        book: gets the exhibits.
+        trains: whether the study trains generators or judges.
+    """
     chapter = Chapter("Data", "data")
-    chapter.text(
-        "Splits are by subject and were fixed before anything was trained. Generators and judges learn from "
-        "training subjects only, checkpoints are chosen on validation subjects, and everything reported "
-        "below under utility is measured on test subjects."
-    )
+    chapter.text(TRAINED if trains else UNTRAINED)
     chapter.show(_table(data, book))
     failures = pd.concat(
         [dataset.failures.assign(dataset=name) for name, dataset in data.items()], ignore_index=True
@@ -86,6 +100,11 @@ def origin(dataset: Dataset) -> str:
     """``real``, ``simulated``, ``synthetic``, or ``mixed``."""
     found = set(dataset.items["origin"]) | set(dataset.failures["origin"])
     return found.pop() if len(found) == 1 else "mixed"
+
+
+def known_modality(dataset: Dataset) -> list[str]:
+    """What the images are, where that was said."""
+    return [] if dataset.info.modality == UNKNOWN else [dataset.info.modality]
 
 
 def made_by_recipes(data: Mapping[str, Dataset]) -> list[str]:
@@ -115,7 +134,7 @@ def _table(data: dict[str, Dataset], book: Book) -> Exhibit:
         synthetic = record["origin"] == "synthetic"
         rows.append(
             [
-                Cell(words(name), note=f"{record['origin']}, {info.modality}"),
+                Cell(words(name), note=", ".join([str(record["origin"]), *known_modality(dataset)])),
                 Cell(f"{record['image_shape']}", note=info.image_dtype),
                 Cell(str(record["masks"])),
                 Cell(DASH if synthetic else " / ".join(map(str, subjects)), number=True),
@@ -225,11 +244,12 @@ def pair(dataset: Dataset, index: int, note: str = "") -> list[Tile | None]:
         return _volume_pair(dataset, index, note)
     item = dataset.items["item_id"].iat[index]
     rgb = to_rgb(dataset.image(index), info.value_range)
+    alt = " ".join([*known_modality(dataset), "image", item, "of", info.name])
     if "label" not in info.mask_channels:
-        return [Tile(rgb, f"{info.modality} image {item} of {info.name}", note), None]
+        return [Tile(rgb, alt, note), None]
     mask = dataset.mask(index)
     return [
-        Tile(rgb, f"{info.modality} image {item} of {info.name}", note, outline(mask)),
+        Tile(rgb, alt, note, outline(mask)),
         Tile(mask_to_rgb(mask), f"label mask of {item}: {percent((mask > 0).mean())} foreground"),
     ]
 

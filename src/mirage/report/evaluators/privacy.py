@@ -150,8 +150,8 @@ def _limited(copied: pd.DataFrame) -> list[str]:
     return [
         row.reason
         if pd.isna(row.value)
-        else f"{row.limit} ({words(row.space)}): {row.reason}, found "
-        f"{estimate(row.value, row.low, row.high)}, limit {number(row.bound, 2)}"
+        else f"{row.limit} ({words(row.space)}) {estimate(row.value, row.low, row.high)} beyond what is "
+        f"expected of new ones, limit {number(row.bound, 2)}"
         for row in rows.itertuples()
     ]
 
