@@ -48,7 +48,8 @@ def test_a_copied_set_fails_and_the_page_says_why(
     novelty, privacy = privacy_report.verdicts(inputs.evaluations, {"made"}, summarise(inputs))
     assert (novelty.word, privacy.word) == ("fail", "fail")
     assert "exact copies of training images 1.000" in novelty.sentences[0]
-    assert "near copies (image): 1.000" in novelty.sentences[0]
+    assert "near copies (image) 1.000" in novelty.sentences[0]
+    assert "beyond what is expected of new ones, limit 0.05" in novelty.sentences[0]
     assert "lies below 0.8, the tolerance" in novelty.rule
     assert "exact copies (image)" in privacy.sentences[0]
     for metric in ("auc", "tpr_at_fpr_1"):

@@ -32,6 +32,8 @@ Word = Literal["pass", "fail", "inconclusive", "silent"]
 COLUMNS = ("limit", "space", "value", "low", "high", "bound", "p", "word", "reason")
 ALPHA = (1 - LEVEL) / 2
 NAN = float("nan")
+ALONE = "no held-out items to compare with"
+"""Reason of shares that are limited as they are."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _near(table: pd.DataFrame, limits: Gate) -> Iterator[Limit]:
         if own.label in held:
             yield _excess(name, own, held[own.label], limits.near_copies)
         else:
-            yield _limit(name, own, limits.near_copies, NAN, "no held-out items to compare with")
+            yield _limit(name, own, limits.near_copies, NAN, ALONE)
 
 
 def _flagged(table: pd.DataFrame, limits: Gate) -> Iterator[Limit]:
@@ -185,9 +187,7 @@ def _flagged(table: pd.DataFrame, limits: Gate) -> Iterator[Limit]:
             reason = f"{own.value:.3f} of synthetic items, {expected}; the difference is limited"
             yield _limit(name, beyond, limits.flagged, limits.flagged, reason)
         else:
-            reason = (
-                f"no held-out items to compare with; up to {surely[own.label]:.2g} of new ones are flagged"
-            )
+            reason = f"{ALONE}; up to {surely[own.label]:.2g} of new ones are flagged"
             yield _limit(name, own, limits.flagged + surely[own.label], NAN, reason)
     if not judged:
         best = f"at best {recall.max():.2f}" if len(recall) else "no copies could be injected"

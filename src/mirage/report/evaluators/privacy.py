@@ -9,6 +9,7 @@ import pandas as pd
 
 from mirage.config.evaluations import PrivacyEvaluation
 from mirage.data import Dataset
+from mirage.evaluate.privacy.gate import ALONE
 from mirage.files import read_json
 from mirage.report.book import Book
 from mirage.report.chapters.base import Chapter, listing, words
@@ -150,8 +151,9 @@ def _limited(copied: pd.DataFrame) -> list[str]:
     return [
         row.reason
         if pd.isna(row.value)
-        else f"{row.limit} ({words(row.space)}) {estimate(row.value, row.low, row.high)} beyond what is "
-        f"expected of new ones, limit {number(row.bound, 2)}"
+        else f"{row.limit} ({words(row.space)}) {estimate(row.value, row.low, row.high)}"
+        f"{'' if row.reason.startswith(ALONE) else ' beyond what is expected of new ones'}, limit "
+        f"{number(row.bound, 2)}"
         for row in rows.itertuples()
     ]
 
