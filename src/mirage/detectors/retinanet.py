@@ -132,12 +132,13 @@ class RetinaNetDetector(Detector):
         scores = torch.sigmoid(logits)
         count = min(CANDIDATES, int((scores > self.options.min_score).sum()))
         scores, chosen = scores.topk(count)
-        boxes = self.coder.decode_single(codes[chosen], self.anchors[chosen])
+        # Suppression goes box by box, which a GPU would be asked for one at a time.
+        boxes, scores = self.coder.decode_single(codes[chosen], self.anchors[chosen]).cpu(), scores.cpu()
         clipped, kept = clip_boxes_to_image(boxes, [self.size, self.size], remove_empty=True)
         boxes, scores = torch.as_tensor(clipped), scores[torch.as_tensor(kept)]
         best = non_max_suppression(boxes, scores, self.options.nms_iou, self.options.marks)
         best = torch.as_tensor(best, dtype=torch.long)
-        return Marks(boxes[best].cpu().double().numpy(), scores[best].cpu().double().numpy())
+        return Marks(boxes[best].double().numpy(), scores[best].double().numpy())
 
 
 def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Tensor:
