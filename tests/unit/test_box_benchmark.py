@@ -132,7 +132,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     path = write_list(tmp_path, "a", 6)
     status, output = benchmark("--sources", path, "--test", path, "--out", tmp_path / "out")
     assert status == 1
-    assert "also in a" in output
+    assert "also in a-train" in output
     status, output = benchmark("--sources", path, "yolo", "--out", tmp_path / "out")
     assert status == 1
     assert "yolo is no detector; known are retinanet" in output
@@ -141,3 +141,6 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     )
     assert status == 1
     assert "widht" in output
+    status, output = benchmark("--sources", path, "--out", tmp_path / "out", "--tracking-uri", "mlflow.db")
+    assert status == 1
+    assert "--tracking-uri 'mlflow.db'" in output

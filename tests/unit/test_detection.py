@@ -18,6 +18,7 @@ from mirage.config.detectors import RetinaNetJudge, RetinaNetOptions
 from mirage.config.evaluations import DetectionEvaluation
 from mirage.config.generators import Augment
 from mirage.data import Dataset, Item
+from mirage.data.pool import Pool
 from mirage.detectors import build
 from mirage.detectors.retinanet import RetinaNetDetector, fit_anchors, focal_loss
 from mirage.errors import ConfigError, DataError, LeakError, TimeBudgetReached
@@ -333,6 +334,14 @@ def test_data_without_boxes_are_refused(tmp_path: Path) -> None:
     arms = {"real": {"train": ["empty"]}}
     with pytest.raises(DataError, match="none of the 9 images has boxes"):
         run(evaluation(arms=arms), {"toy": data, "empty": empty}, tmp_path / "b")
+
+
+def test_masks_of_other_labels_do_not_keep_boxes_apart(toy_dataset: Any) -> None:
+    """A detector reads no masks, so their label tables need not agree."""
+    one, two = toy_dataset("one"), toy_dataset("two", labels=2)
+    with pytest.raises(DataError, match="has labels"):
+        Pool([one, two])
+    assert Pool([one, two], mask_channels=()).item(0).masks is None
 
 
 def test_pretraining_takes_half_of_the_budget(tmp_path: Path) -> None:

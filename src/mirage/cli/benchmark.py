@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ import yaml
 from mirage import log
 from mirage.cli.app import app, question
 from mirage.config.base import Runtime
+from mirage.config.tracking import Tracking
 from mirage.errors import ConfigError, TimeBudgetReached
 
 if TYPE_CHECKING:
@@ -53,12 +55,17 @@ def benchmark(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; none: all")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that load images")] = 0,
     minutes: Annotated[float | None, typer.Option(help="wall time of a training; run again to go on")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow: sqlite:///<file> or http(s)://<server>; none: untracked")
+    ] = None,
 ) -> None:
     """Train detectors on lists of images and boxes, and compare them on held-out ones."""
     from mirage.evaluate.box_benchmark import Request, run
     from mirage.operations.machine import usable_cores
 
     log.configure()
+    if tracking_uri is not None:
+        os.environ |= _tracking(tracking_uri)
     lists = [*sources, *(Path(text) for text in more or () if text.endswith(".csv"))]
     detectors = [*(benchmarks or []), *(text for text in more or () if not text.endswith(".csv"))]
     keys: dict[str, Any] = {"batch_size": batch_size, "hit": {"iou": iou}, "labels": labels or None}
@@ -83,6 +90,14 @@ def benchmark(
         typer.echo(f"{stop}; run the same command again to go on")
         raise typer.Exit(CONTINUE) from None
     typer.echo(f"The table: {out / 'table.csv'}")
+
+
+def _tracking(uri: str) -> dict[str, str]:
+    """How runs learn where they are tracked."""
+    try:
+        return Tracking(uri=uri, experiment="benchmark").environment(Path.cwd())
+    except ValueError as error:
+        raise ConfigError(f"--tracking-uri {uri!r}: {error}") from error
 
 
 def _keys(options: str | None) -> dict[str, Any]:

@@ -44,7 +44,10 @@ class RetinaNetOptions(Options):
     )
     anchors_per_level: int = Field(1, ge=1, le=6, description="sides a level, where they are fitted")
     ratios: list[Side] = Field(
-        [0.5, 1.0, 2.0], min_length=1, description="height to width of the anchors, at the same area"
+        [1.0],
+        min_length=1,
+        description="height to width of the anchors, at the same area; nodules are round, the paper has "
+        "0.5, 1 and 2",
     )
     candidates: int = Field(
         9, ge=1, description="ATSS: nearest places of a level that a box can be assigned to"

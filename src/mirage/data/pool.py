@@ -39,7 +39,7 @@ class Pool(Items):
             raise DataError("a pool of no dataset; name at least one")
         first = parts[0].info
         for part in parts[1:]:
-            _check_alike(parts[0], part)
+            _check_alike(parts[0], part, labels=mask_channels is None or "label" in mask_channels)
         channels = [
             name
             for name in first.mask_channels
@@ -102,7 +102,7 @@ def _binary(foreground: Collection[int]) -> np.ndarray:
     return table
 
 
-def _check_alike(first: Items, other: Items) -> None:
+def _check_alike(first: Items, other: Items, *, labels: bool) -> None:
     for key in ("image_shape", "image_dtype", "value_range", "channel_names"):
         expected, found = getattr(first.info, key), getattr(other.info, key)
         if expected != found:
@@ -110,8 +110,9 @@ def _check_alike(first: Items, other: Items) -> None:
                 f"{other.info.name} has {key} {found}, {first.info.name} {expected}; only datasets prepared "
                 "alike can be pooled or compared: give them the same `prepare`"
             )
-    labels = first.info.labels, other.info.labels
-    if all("label" in data.info.mask_channels for data in (first, other)) and labels[0] != labels[1]:
+    tables = first.info.labels, other.info.labels
+    labelled = all("label" in data.info.mask_channels for data in (first, other))
+    if labels and labelled and tables[0] != tables[1]:
         raise DataError(
-            f"{other.info.name} has labels {labels[1]}, {first.info.name} {labels[0]}; they cannot be pooled"
+            f"{other.info.name} has labels {tables[1]}, {first.info.name} {tables[0]}; they cannot be pooled"
         )

@@ -28,6 +28,7 @@ from mirage.errors import ConfigError, DataError, LayoutError, LeakError
 from mirage.evaluate.detection import Job, judge_arm, rule_of, save_detector_weights
 from mirage.evaluate.marks import TESTS, read_tables
 from mirage.evaluate.statistics.resampling import bootstrap_interval, bootstrap_weights
+from mirage.evaluate.tracked import tracked_arm
 from mirage.files import digest, existing_folder, file_digest, read_json, write_json
 from mirage.metrics import detection as scores
 from mirage.prepare.shards import prepare_shard
@@ -135,7 +136,7 @@ def _dataset(path: Path, split: str, request: Request) -> Dataset:
             }
         )
         prepare_shard(config, source, 0, folder)
-        gather(folder, name=path.stem, shards=1, split=None, max_failed_fraction=0.05)
+        gather(folder, name=folder.name, shards=1, split=None, max_failed_fraction=0.05)
         write_json(told, wanted)
     data = Dataset(folder)
     for row in data.failures.itertuples():
@@ -201,13 +202,15 @@ def _judge(name: str, benchmark: str, data: Dataset, test: Dataset | None, reque
         request.runtime,
         request.minutes,
     )
-    detector = judge_arm(
-        config,
-        job,
-        {"pretrain": [], "train": [data]},
-        None if test is None else Pool([test], mask_channels=()),
-        None if request.pretrained is None else _weights(request.pretrained),
-    )
+    read = {one.info.name: one for one in (data, test) if one is not None}
+    with tracked_arm(config, f"benchmark/{name}", "list", request.seed, read, out):
+        detector = judge_arm(
+            config,
+            job,
+            {"pretrain": [], "train": [data]},
+            None if test is None else Pool([test], mask_channels=()),
+            None if request.pretrained is None else _weights(request.pretrained),
+        )
     save_detector_weights(detector, out / "weights.safetensors")
     write_json(out / "detector.json", detector.options.model_dump(mode="json"))
     return table_rows(out).assign(source=name, detector=benchmark, hit_rule=rule_of(config.hit).words())
