@@ -269,6 +269,7 @@ def test_a_control_that_could_not_be_measured_limits_nothing() -> None:
         ((0.5, 0.42, 0.58), (0.2, 0.1, 0.3), "fail"),
         ((0.7, 0.6, 0.79), (0.0, -0.1, 0.1), "silent"),
         ((0.7, 0.6, 0.79), (0.2, 0.15, 0.25), "fail"),
+        ((0.2, 0.15, 0.26), (0.5, 0.4, 0.6), "silent"),
     ],
 )
 def test_attacks_fail_only_beyond_what_the_split_tells(
