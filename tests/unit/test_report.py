@@ -137,6 +137,7 @@ def write_model(folder: Path) -> Path:
         "step": 40,
         "chosen_because": "last step",
         "metric": {"name": "frechet_pixels"},
+        "notes": {"perceptual_features": "fixed random convolutions"},
         "training": {"dataset": "real", "fingerprint": "abc"},
     }
     (folder / "model.json").write_text(json.dumps(model))
@@ -278,6 +279,7 @@ def test_page_of_a_generator_tells_how_it_was_trained(study: ReportInputs, tmp_p
     assert "40 of 50" in own
     assert 'id="fig-time-gan"' in own
     assert "12 s" in own
+    assert "fixed random convolutions" in own
 
 
 def test_catalogue_is_checked_against_the_exhibits(study: ReportInputs, tmp_path: Path) -> None:
