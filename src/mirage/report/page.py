@@ -173,7 +173,7 @@ def _findings(study: StudyConfig, data: dict[str, Dataset], verdicts: list[Verdi
         )
     chapter.blocks.append(Block("verdicts", items=verdicts))
     chapter.text(
-        "Each verdict follows the rule folded below it and is inconclusive unless a 95 % interval decides. "
+        "Each verdict follows the rule given with it and is inconclusive unless a 95 % interval decides. "
         f"{COMBINED}"
     )
     for note in study.notes:
