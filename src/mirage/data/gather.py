@@ -40,7 +40,9 @@ def same_spacing(first: Sequence[float] | None, second: Sequence[float] | None) 
     """Whether two spacings are one, but for the rounding of headers; an unknown one is like no other."""
     if first is None or second is None:
         return first is second
-    return len(first) == len(second) and np.allclose(first, second, rtol=1e-3, atol=0)
+    return first == second or (
+        len(first) == len(second) and bool(np.allclose(first, second, rtol=1e-3, atol=0))
+    )
 
 
 def gather(

@@ -41,12 +41,12 @@ def prepare_image(raw: RawImage, source: Source, options: PrepareOptions) -> Pre
     box, size = _box(raw, fov, options), (options.size, options.size)
     boxes = geometry.boxes_after(raw.boxes, box, size)
     shape = raw.image.shape[1:]
-    inside = geometry.inside(shape, box, size)
     if fov is None and not raw.masks and _is_stored_alike(raw, box, size, options):
         spacing_mm = geometry.spacing_after(raw.spacing_mm, box, size) if raw.spacing_mm else None
         channels = stored_channels(source, options)
         absent = np.stack([or_absent(None, size) for _ in channels]) if channels else None
         return Prepared(raw.image, absent, False, spacing_mm, boxes, len(raw.boxes) - len(boxes))
+    inside = geometry.inside(shape, box, size)
     native = geometry.resize(raw.image, box, size)
     stored_fov = None if fov is None else geometry.resize_binary(fov, box, size, 0.5)
     counted = inside if stored_fov is None or not stored_fov.any() else inside & (stored_fov > 0)
