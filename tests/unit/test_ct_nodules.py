@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -150,6 +151,10 @@ def test_scans_are_prepared_as_volumes_of_ct(tmp_path, written):
     facts = read_json(tmp_path / "shard-0000-of-0001.json")
     assert facts["items"] >= 3
     assert facts["labels"] == {"1": "Nodule"}
+    rows = pd.read_parquet(tmp_path / "shard-0000-of-0001.parquet")
+    assert (rows["window_low"] == -1000).all()
+    assert (rows["window_high"] == 400).all()
+    assert (rows["volume_Nodule_mm3"] > 0).all()
 
 
 def test_a_chest_is_the_same_person_on_every_grid():

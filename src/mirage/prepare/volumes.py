@@ -30,8 +30,8 @@ def stored_shape(source: Source, options: VolumePrepareOptions) -> tuple[int, ..
 def prepare_volume(raw: RawImage, source: Source, options: VolumePrepareOptions) -> Prepared:
     """Turn, cut, scale and map one volume and its masks.
 
-    What is stored also says how much of each label it holds (``volume_<label>_mm3``) and where its voxels are
-    (``mirage.preprocess.volumes.nifti_affine``).
+    What is stored also says how much of each label it holds (``volume_<label>_mm3``), where its voxels are
+    (``mirage.preprocess.volumes.nifti_affine``) and, of a window, its ends (``WINDOW`` of that module).
 
     Raises:
         DataError: a 2D image, another number of channels than the source's, no brain or one that does not
@@ -59,6 +59,9 @@ def prepare_volume(raw: RawImage, source: Source, options: VolumePrepareOptions)
         attributes |= volumes.label_volumes(masks["label"], source.labels, spacing_mm)
     if cut.affine is not None:
         attributes[volumes.AFFINE] = volumes.affine_attribute(grid.affine_after(cut.affine))
+    if options.intensity.kind == "window":
+        ends = (options.intensity.low, options.intensity.high)
+        attributes |= dict(zip(volumes.WINDOW, ends, strict=True))
     stored = [or_absent(masks.get(name), options.size) for name in stored_channels(source, options)]
     return Prepared(
         image=image,

@@ -24,6 +24,8 @@ Shape = tuple[int, int, int]
 Region = tuple[slice, slice, slice]
 AFFINE = "affine"
 """Attribute of a stored volume: the upper three rows of its affine, twelve numbers, row by row."""
+WINDOW = ("window_low", "window_high")
+"""Attributes of a volume stored in a window: what 0 and the highest stored value mean in native units."""
 SAME = 1e-3
 """Relative difference in spacing that is the header's rounding and needs no resampling."""
 PART = 1 << 16
