@@ -119,7 +119,7 @@ def test_pixels_outside_the_blend_are_the_given_bits(blend, place, dtype):
     assert made.image.dtype == dtype
     assert np.array_equal(made.image[~made.touched], host[~made.touched])
     assert (made.touched >= (made.label > 0)).all()
-    assert (made.image != host).sum() > 100
+    assert (made.image != host).sum() > 40  # mixed gradients keep the steep ones of the noise
     assert 0 <= made.box.x0 < made.box.x1 <= 120
     assert 0 <= made.box.y0 < made.box.y1 <= 120
     assert made.box.grown(4).mask(host.shape)[made.label > 0].all()

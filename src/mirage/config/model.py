@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from mirage.config.base import ModelRef, Name, Options, models_of, references
 from mirage.config.cost import Cost
-from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig
+from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig, VolumePrepareOptions
 from mirage.config.encoders import EncoderConfig
 from mirage.config.evaluations import (
     ArmsEvaluation,
@@ -28,6 +28,7 @@ from mirage.config.recipes import (
     ExtractAndInsertRecipe,
     ExtractLesionsRecipe,
     PlantCanariesRecipe,
+    ProjectAndInsertRecipe,
     RecipeConfig,
     UnconditionalRecipe,
 )
@@ -97,6 +98,8 @@ class Config(Options):
                     self._check_generator(f"recipes.{name}.{key}", getattr(recipe, key), makes, needs)
             if isinstance(recipe, ExtractAndInsertRecipe):
                 self._check_lesions(f"recipes.{name}.lesions", recipe.lesions)
+            if isinstance(recipe, ProjectAndInsertRecipe):
+                self._check_projection(f"recipes.{name}", recipe)
         for name, generator in self.generators.items():
             try:
                 generator.check_size(self._size(generator.data))
@@ -116,7 +119,7 @@ class Config(Options):
                             f"{registry}.{name}: is for {_kind(not found)}, {data!r} holds {_kind(found)}; "
                             "name another dataset, or change its `prepare.kind`"
                         )
-                if len(set(volumes.values())) > 1:
+                if len(set(volumes.values())) > 1 and not getattr(entry, "mixes", False):
                     listed = ", ".join(f"{data!r} {_kind(found)}" for data, found in volumes.items())
                     raise ValueError(f"{registry}.{name}: cannot mix volumes and 2D images: {listed}")
         return self
@@ -346,6 +349,19 @@ class Config(Options):
         if not isinstance(self.recipes.get(name), ExtractLesionsRecipe):
             known = [key for key, recipe in self.recipes.items() if isinstance(recipe, ExtractLesionsRecipe)]
             raise ValueError(f"{where}: {name!r} is no recipe `extract_lesions`{suggest(name, known)}")
+
+    def _check_projection(self, where: str, recipe: ProjectAndInsertRecipe) -> None:
+        """Hosts are 2D; nodules are volumes in Hounsfield units, with their label."""
+        if self._holds_volumes(recipe.hosts):
+            raise ValueError(f"{where}.hosts: {recipe.hosts!r} holds volumes, expected radiographs")
+        prepare = self.datasets[recipe.nodules].prepare
+        if not isinstance(prepare, VolumePrepareOptions) or prepare.intensity.kind != "window":
+            raise ValueError(
+                f"{where}.nodules: {recipe.nodules!r} must hold CT volumes whose Hounsfield units are known; "
+                "write `prepare: {kind: volume, intensity: {kind: window, low: -1024, high: 1000}, ...}`"
+            )
+        if not self.datasets[recipe.nodules].labels:
+            raise ValueError(f"{where}.nodules: {recipe.nodules!r} has no labels of nodules")
 
     def _check_generator(self, where: str, ref: ModelRef, makes: str | None, needs: str | None) -> None:
         generator = self.generators[ref.generator]

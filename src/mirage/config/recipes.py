@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,11 +15,13 @@ class RecipeEntry(Entry):
     """A named recipe.
 
     ``wants`` says of each of its generators what it must make (None: anything) and what it must be
-    conditioned on (None: nothing). ``one_size`` is whether all that it reads must be stored alike.
+    conditioned on (None: nothing). ``one_size`` is whether all that it reads must be stored alike, ``mixes``
+    whether it reads both 2D images and volumes.
     """
 
     wants: ClassVar[dict[str, Wants]] = {}
     one_size: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
 
     recipe: str
     seed: int = Field(0, ge=0, description="sampling seed")
@@ -208,33 +210,17 @@ class LungOptions(Options):
         return self
 
 
-class ExtractAndInsertRecipe(RecipeEntry, Part):
-    """Extracted lesions in the lungs of healthy radiographs; only subjects of the part are hosts."""
+class InsertionRecipe(RecipeEntry, Part):
+    """What recipes have in common that put lesions into the lungs of healthy radiographs."""
 
     volumes: ClassVar[bool | None] = False
     wants: ClassVar[dict[str, Wants]] = {"lung_segmenter": ("mask", "image")}
     one_size: ClassVar[bool] = False
 
-    recipe: Literal["extract_and_insert"]
     hosts: RealName = Field(description="dataset of healthy radiographs whose training subjects are hosts")
-    lesions: DataName = Field(description="recipe `extract_lesions`")
-    curation: str | None = Field(
-        None,
-        description="file with the columns item_id and accept that a person has edited; none: the proposals "
-        "in `curation.csv` beside the lesions",
-    )
     count: int = Field(ge=1, description="radiographs to make; every host comes once before one comes again")
     per_image: tuple[int, int] = Field((1, 1), description="fewest and most lesions of a radiograph")
-    blend: Literal["additive", "paste", "poisson"] = Field(
-        "additive",
-        description="additive: what the lesion adds is added; paste: its own pixels; poisson: its gradients",
-    )
     lung: LungOptions = Field(default_factory=LungOptions, description="where lesions may lie")
-    rotate_deg: float = Field(180.0, ge=0, le=180, description="rotation, drawn from [-x, x] degrees")
-    scale: tuple[float, float] = Field((0.8, 1.25), description="smallest and largest factor of the size")
-    match_spacing: bool = Field(
-        True, description="keep sizes in mm where the spacing of both radiographs is known"
-    )
     max_failed_fraction: float = Field(
         0.2, ge=0, le=1, description="share of radiographs without a place for a lesion that is tolerated"
     )
@@ -245,10 +231,78 @@ class ExtractAndInsertRecipe(RecipeEntry, Part):
         return self.lung.segmenter
 
     @model_validator(mode="after")
-    def _ranges_in_order(self) -> ExtractAndInsertRecipe:
-        for key, low, (first, last) in (("per_image", 1, self.per_image), ("scale", 0.1, self.scale)):
-            if not low <= first <= last:
-                raise ValueError(f"{key}: [{first}, {last}] must be two numbers from {low}, smallest first")
+    def _count_in_order(self) -> Self:
+        in_order("per_image", self.per_image, 1)
+        return self
+
+
+def in_order(key: str, ends: tuple[float, float], least: float) -> None:
+    """Raise ValueError unless a range begins at ``least`` or above and does not end before it begins."""
+    if not least <= ends[0] <= ends[1]:
+        raise ValueError(f"{key}: [{ends[0]}, {ends[1]}] must be two numbers from {least}, smallest first")
+
+
+class ExtractAndInsertRecipe(InsertionRecipe):
+    """Extracted lesions in the lungs of healthy radiographs; only subjects of the part are hosts."""
+
+    recipe: Literal["extract_and_insert"]
+    lesions: DataName = Field(description="recipe `extract_lesions`")
+    curation: str | None = Field(
+        None,
+        description="file with the columns item_id and accept that a person has edited; none: the proposals "
+        "in `curation.csv` beside the lesions",
+    )
+    blend: Literal["additive", "paste", "poisson", "mixed"] = Field(
+        "additive",
+        description="additive: what the lesion adds is added; paste: its own pixels; poisson: its gradients; "
+        "mixed: the steeper of its gradients and the host's, half by half with the host",
+    )
+    rotate_deg: float = Field(180.0, ge=0, le=180, description="rotation, drawn from [-x, x] degrees")
+    scale: tuple[float, float] = Field((0.8, 1.25), description="smallest and largest factor of the size")
+    match_spacing: bool = Field(
+        True, description="keep sizes in mm where the spacing of both radiographs is known"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> Self:
+        in_order("scale", self.scale, 0.1)
+        return self
+
+
+class ProjectAndInsertRecipe(InsertionRecipe):
+    """Nodules of CT, projected into the lungs of healthy radiographs as the baseline of NODE21 does."""
+
+    volumes: ClassVar[bool | None] = None
+    mixes: ClassVar[bool] = True
+
+    recipe: Literal["project_and_insert"]
+    nodules: RealName = Field(
+        description="dataset of CT nodules (`lidc` with `items: nodules`, or `node21_ct_nodules`) as volumes "
+        "in a window of Hounsfield units; those of its training subjects are used"
+    )
+    diameter_mm: tuple[float, float] = Field(
+        (8.0, 30.0), description="smallest and largest diameter that a nodule is scaled to, mm"
+    )
+    max_zoom: float = Field(
+        1.75,
+        ge=1,
+        description="a nodule is enlarged by no more than this, or twice that where none is large enough",
+    )
+    rotate_deg: float = Field(
+        0.0, ge=0, le=180, description="rotation, drawn from [-x, x] degrees; the baseline has none"
+    )
+    blend: Literal["mixed", "additive"] = Field(
+        "mixed",
+        description="mixed: as the baseline, the steeper of both gradients, half by half with the host; "
+        "additive: half of the nodule is added",
+    )
+    pixel_mm: float | None = Field(
+        None, gt=0, description="side of the hosts' stored pixels, mm, where their spacing is unknown"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> Self:
+        in_order("diameter_mm", self.diameter_mm, 1)
         return self
 
 
@@ -261,6 +315,7 @@ RecipeConfig = Annotated[
     | CarveMixRecipe
     | CopyPasteRecipe
     | ExtractLesionsRecipe
-    | ExtractAndInsertRecipe,
+    | ExtractAndInsertRecipe
+    | ProjectAndInsertRecipe,
     Field(discriminator="recipe"),
 ]

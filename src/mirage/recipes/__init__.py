@@ -26,6 +26,7 @@ RECIPES = {
     "copy_paste": "mirage.recipes.copy_paste:CopyPasted",
     "extract_lesions": "mirage.recipes.extract_lesions:ExtractLesions",
     "extract_and_insert": "mirage.recipes.extract_and_insert:ExtractAndInsert",
+    "project_and_insert": "mirage.recipes.project_and_insert:ProjectAndInsert",
 }
 
 

@@ -81,6 +81,16 @@ class ExtractAndInsert(Recipe):
                     f"{hosts.name} has {key} {getattr(hosts, key)}, {lesions.name} {getattr(lesions, key)}; "
                     "prepare hosts and lesions alike"
                 )
+        self.check_hosts()
+        lesion_of(self._lesions, self._usable[0])
+
+    def check_hosts(self) -> None:
+        """Refuse hosts that are no grey, healthy radiographs, or that the segmenter of lungs does not fit.
+
+        Raises:
+            DataError: says what differs.
+        """
+        hosts = self._hosts.info
         if hosts.image_shape[0] != 1:
             raise DataError(
                 f"{hosts.name} has {hosts.image_shape[0]} channels; lesions go into grey radiographs alone"
@@ -99,7 +109,6 @@ class ExtractAndInsert(Recipe):
                     f"lung.segmenter: {self.options.lung.segmenter.generator} was trained on images "
                     f"{learnt.spec.image_shape}, {hosts.name} has {hosts.image_shape}; prepare both alike"
                 )
-        lesion_of(self._lesions, self._usable[0])
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
         hosts, _ = self._order
