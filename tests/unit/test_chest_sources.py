@@ -246,6 +246,20 @@ def test_words_that_no_archive_knows_are_refused_with_the_nearest(tmp_path):
         source("chexpert", tmp_path, boxed_only=True)
 
 
+def test_checking_the_layout_reads_no_row_of_a_table(archive, monkeypatch):
+    """A dry run over 112,120 images opens and checks the source, and nothing more."""
+    from mirage.sources import nih_chest
+
+    def fail(*_):
+        raise AssertionError("a table was read")
+
+    monkeypatch.setattr(nih_chest, "read_rows", fail)
+    opened = source("nih_chest", archive, boxed_only=True)
+    opened.check_layout()
+    with pytest.raises(AssertionError, match="a table was read"):
+        list(opened.items())
+
+
 # --- phantoms ---------------------------------------------------------------------------------------
 
 
