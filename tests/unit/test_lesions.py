@@ -68,6 +68,17 @@ def test_a_biased_noisy_inpainting_still_gives_the_mass():
     assert seen.score < better.score
 
 
+def test_ribs_that_were_drawn_elsewhere_cost_no_mass():
+    """Errors of the inpainter beside the box raise the threshold; the rim in the box is kept."""
+    image, healthy, box, mass = nodule(5, contrast=0.2)
+    hole, inner = box.grown(12).mask(image.shape), box.mask(image.shape)
+    stripes = 14 * np.sin(np.arange(len(image)) / 2)[:, None] * ~inner
+    drawn = np.clip(healthy + stripes, 0, 255).round().astype(np.uint8)
+    lesion, seen = extract(image, np.where(hole, drawn, image), box, hole, RANGE)
+    assert seen.noise > 0.02
+    assert lesion.mass == pytest.approx(mass, rel=0.1)
+
+
 def test_faint_lesions_score_lower_and_none_is_refused():
     """The score falls with contrast; without any lesion, or without a ring of hole, there is none."""
     scores = []

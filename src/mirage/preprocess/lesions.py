@@ -159,7 +159,7 @@ def extract(
     smooth = ndimage.gaussian_filter(residual, max(0.7, SMOOTHING * box.side))
     noise = max(_spread(smooth[ring]), NOISE_FLOOR * span)
     above = (smooth > THRESHOLD * noise) & (hole > 0)
-    piece = _central_piece(above, smooth, box)
+    piece = _with_rim(_central_piece(above, smooth, box), smooth, box)
     support = soft_edge(piece, max(1.0, FEATHER * box.side)) * (hole > 0)
     core = piece & (smooth > RIM * smooth[piece].max())
     contrast = float(residual[core].mean())
@@ -202,6 +202,15 @@ def _central_piece(above: np.ndarray, smooth: np.ndarray, box: Box) -> np.ndarra
         )
     found: np.ndarray = core
     return found
+
+
+def _with_rim(piece: np.ndarray, smooth: np.ndarray, box: Box) -> np.ndarray:
+    """A piece and what hangs together with it in its box above the rim's level, where noise hid that."""
+    rim = (smooth > RIM * smooth[piece].max()) & box.mask(piece.shape)
+    pieces, _ = ndimage.label(rim | piece)
+    kept = np.unique(pieces[piece])
+    grown: np.ndarray = ndimage.binary_fill_holes(np.isin(pieces, kept))
+    return grown
 
 
 def transformed(lesion: Lesion, angle_deg: float, scale: float) -> Lesion:
