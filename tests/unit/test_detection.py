@@ -323,6 +323,11 @@ def test_images_that_all_share_donors_are_not_split(tmp_path: Path) -> None:
     held = hold_out({"train": [told], "pretrain": []}, 0.2)
     assert held.own is not None
     assert (len(held.own), held.groups) == (4, (5, 1))
+    columns["donor_group"] = [
+        [names[0], "toy:0/lesion5"] if n % 5 > 2 else names[:1] for n, names in enumerate(donors)
+    ]
+    several = boxed_dataset(tmp_path / "several", origin="synthetic", columns=columns)
+    assert hold_out({"train": [several], "pretrain": []}, 0.2).groups == (4, 1)
 
 
 def test_data_without_boxes_are_refused(tmp_path: Path) -> None:

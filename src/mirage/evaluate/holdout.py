@@ -2,14 +2,15 @@
 
 A real image's donor is its subject; a synthetic image's are the subjects whose pixels it holds. Images that
 share a donor, directly or by way of others, are one group, and a group is held out whole or not at all.
-Where a recipe says by an attribute ``donor_group`` which donors matter (of inserted lesions the lesion's
-patient, where every host serves many lesions), groups are by that.
+Where a recipe says by an attribute ``donor_group``, a name or a list of names, which donors matter (of
+inserted lesions their patients, since every host serves many lesions), groups are by that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -107,6 +108,12 @@ def _donors(data: Dataset) -> pd.Series:
         for donors, subject in zip(table["donor_subject_ids"], own, strict=True)
     ]
     if ATTRIBUTE in table.columns:
-        said = table[ATTRIBUTE]
-        found = [names if pd.isna(group) else [str(group)] for names, group in zip(found, said, strict=True)]
+        found = [_named(group) or names for names, group in zip(found, table[ATTRIBUTE], strict=True)]
     return pd.Series(found, index=table["item_id"], dtype=object)
+
+
+def _named(group: Any) -> list[str]:
+    """Donors that an attribute names: one, or a list of them; none where it is null."""
+    if isinstance(group, str):
+        return [group]
+    return [] if group is None or isinstance(group, float) else [str(name) for name in group]

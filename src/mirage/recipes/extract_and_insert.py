@@ -155,12 +155,18 @@ class ExtractAndInsert(Recipe):
         untouched = ~taken
         if not np.array_equal(image[untouched], host.image[0][untouched]):
             raise AssertionError("pixels outside the lesions differ from the host's")
-        donors = [*known["donor_subject_ids"], *(facts.pop("donor") for facts in inserted)]
+        patients = [facts.pop("donor") for facts in inserted]
+        donors = [*known["donor_subject_ids"], *patients]
         row = self.row(
             index,
             **{**known, "donor_subject_ids": list(dict.fromkeys(donors))},
             boxes=boxes,
-            attributes={**about, **{key: [facts[key] for facts in inserted] for key in inserted[0]}},
+            attributes={
+                **about,
+                # Detection holds images out by this: every host is shared by lesions of many patients.
+                "donor_group": patients,
+                **{key: [facts[key] for facts in inserted] for key in inserted[0]},
+            },
         )
         return Made(row, image[None], {"label": label})
 
