@@ -100,6 +100,12 @@ class RetinaNet(nn.Module):
         self.features = PyramidBackbone(in_channels, backbone, width, fpn_channels, stem_stride, levels)
         self.scores = RetinaNetClassificationHead(fpn_channels, anchors, 1, spatial_dims=2)
         self.boxes = RetinaNetRegressionHead(fpn_channels, anchors, spatial_dims=2)
+        # MONAI draws these with a deviation of 0.01. Norms follow them, so their size does not change what
+        # they compute, but steps of Adam would turn weights so small right round.
+        for head in (self.scores, self.boxes):
+            for layer in head.conv:
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to logits (N, A) and box codes (N, A, 4), in the order of :func:`anchor_boxes`."""
