@@ -272,14 +272,14 @@ def volume_distributions(panels: Mapping[str, Mapping[str, np.ndarray]], unit: s
 
     Args:
         panels: title -> {series -> volumes, any order}; the same series in every panel.
-        unit: of the volumes.
+        unit: of the volumes; empty where the titles say what is measured, and in which unit.
     """
     with style():
         figure, axes = _panels(len(panels), 3, 2.4)
         for axis, (title, series) in zip(axes, panels.items(), strict=True):
             _cumulative(axis, series)
             axis.set_title(title)
-            axis.set_xlabel(f"volume ({unit})")
+            axis.set_xlabel(f"volume ({unit})" if unit else "")
             axis.set_xlim(left=0)
         axes[0].set_ylabel("share of items")
         handles, names = axes[0].get_legend_handles_labels()

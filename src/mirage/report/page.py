@@ -19,6 +19,8 @@ from mirage.report.chapters.base import Block, Chapter, listing, words
 from mirage.report.chapters.closing import correspondence_chapter, limits_chapter, provenance_chapter
 from mirage.report.chapters.data import data_chapter, made_by_recipes, origin, pipeline_chapter
 from mirage.report.chapters.gallery import gallery_chapter
+from mirage.report.chapters.inpainting import inpainting_chapter
+from mirage.report.chapters.lesions import lesion_chapter
 from mirage.report.chapters.model import model_chapters, page_of
 from mirage.report.chapters.preprocessing import preprocessing_chapter
 from mirage.report.chapters.runs import models_behind
@@ -140,8 +142,10 @@ def assemble(
         chapters.append(preprocessing_chapter(data, book))
     with book.showing(trained):
         chapters.append(training_chapter(models, pages, inputs, book))
+        chapters.append(inpainting_chapter(models, inputs, book))
     with book.showing(datasets):
         chapters.append(gallery_chapter(data, volumes.written, book))
+        chapters.append(lesion_chapter(data, book))
         chapters.append(tumour_chapter(volumes.tumours, book))
     with book.showing(sources_of(made, ["evaluation"])):
         for module, own in present(inputs):
