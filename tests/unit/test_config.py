@@ -19,7 +19,17 @@ from mirage.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
-STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
+STUDIES = [
+    "judge-folders",
+    "quickstart",
+    "retina",
+    "retina-chase",
+    "cells",
+    "brain",
+    "brain-small",
+    "chest",
+    "chest-small",
+]
 
 
 def load(**overrides: Any) -> Config:

@@ -10,7 +10,17 @@ import pytest
 from mirage.operations.work import Work
 from workflow.conftest import Project
 
-STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "brain-small"]
+STUDIES = [
+    "judge-folders",
+    "quickstart",
+    "retina",
+    "retina-chase",
+    "cells",
+    "brain",
+    "brain-small",
+    "chest",
+    "chest-small",
+]
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -86,12 +96,12 @@ def test_a_hundred_thousand_radiographs_are_planned_in_shards(project: Project) 
     source = {"reader": "folder", "path": "resources/chest", "images": "**/*.png", "channels": "grey"}
     dataset = {"source": source, "prepare": {"size": 64, "fov": "none"}, "shards": 100}
     project.set_config(
-        run=["chest"],
+        run=["archive"],
         datasets={"chest": dataset},
         generators={"chest_gan": {"arch": "dcgan", "data": "chest"}},
         recipes={"chest_made": {"recipe": "unconditional", "generator": "chest_gan", "count": 100000}},
         evaluations={"chest_looks": {"evaluator": "fidelity", "real": "chest", "synthetic": "chest_made"}},
-        studies={"chest": {"title": "Chest", "question": "Alike?", "evaluations": ["chest_looks"]}},
+        studies={"archive": {"title": "Chest", "question": "Alike?", "evaluations": ["chest_looks"]}},
     )
     planned = project.planned()
     assert planned["prepare_shard"] == 100

@@ -75,7 +75,8 @@ def _table(models: Models, book: Book) -> Exhibit:
     caption = (
         f"Inpainters on holes in held-out healthy images, at the step whose weights were kept, "
         f"{count(len(records), 'training')}: mean over at most 256 images with one hole each, of the hole's "
-        "pixels alone. The value of missing pixels is on the scale from minus one to one. Perceptual and style losses "
+        "pixels alone. The value of missing pixels is on the scale from minus one to one. Perceptual and "
+        "style losses "
         "look at images through the features named; scores of losses with other features cannot be compared."
     )
     head = ["generator", *MEASURES.values(), "hole value", "perceptual features"]
