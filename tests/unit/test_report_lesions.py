@@ -1,0 +1,125 @@
+"""Chapters on inpainters and on lesions that were cut out and inserted: what is counted, drawn and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from conftest import write_dataset
+from mirage.data import Dataset
+from mirage.report import ReportInputs
+from mirage.report.book import Book
+from mirage.report.chapters.base import Chapter
+from mirage.report.chapters.inpainting import cut_grid, inpainting_chapter
+from mirage.report.chapters.lesions import accepted, lesion_chapter
+from mirage.training.previews import write_grid
+
+SIDE = 40
+
+
+def made(folder: Path, channels: list[str], masks: list[str], items: int, **columns: Any) -> Dataset:
+    """Noise with a bright square in the middle of its first channel; masks are that square."""
+
+    def item(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        image = rng.integers(60, 90, (len(channels), SIDE, SIDE), dtype=np.uint8)
+        image[0, 15:25, 15:25] += 60
+        square = np.zeros((SIDE, SIDE), np.uint8)
+        square[15:25, 15:25] = 1
+        return image, np.stack([square] * len(masks)) if masks else None
+
+    data = write_dataset(
+        folder, item, splits={"train": items}, shards=1, seed=0, origin="synthetic", mask_origin=None,
+        modality="chest", image_shape=(len(channels), SIDE, SIDE), image_dtype="uint8",
+        channel_names=channels, mask_channels=masks, labels={}, lineage=[],
+    )  # fmt: skip
+    data.items = data.items.assign(**columns)
+    return data
+
+
+def study(folder: Path) -> dict[str, Dataset]:
+    """Three lesions, of which two are proposed, hosts, and two radiographs with inserted lesions."""
+    cut = made(
+        folder / "nodules", ["original", "inpainted"], ["lesion", "hole"], 3,
+        proposed=["accept", "accept", "reject"], visibility=[0.9, 0.7, 0.1], contrast=[40.0, 30.0, 2.0],
+        diameter_px=[9.0, 11.0, 4.0], donor_subject_ids=[["n/a"], ["n/b"], ["n/a"]],
+    )  # fmt: skip
+    hosts = made(folder / "healthy", ["grey"], [], 2)
+    box = {"x0": 15.0, "y0": 15.0, "x1": 25.0, "y1": 25.0, "label": "Nodule"}
+    inserted = made(
+        folder / "inserted", ["grey"], ["label"], 2,
+        boxes=[[box], [box, box]], host_item=["train_0", "train_1"], lesion_contrast=[[35.0], [28.0, 31.0]],
+        lesion_diameter_px=[[9.0], [10.0, 12.0]],
+    )  # fmt: skip
+    options = {
+        "recipe": "extract_and_insert",
+        "lesions": "nodules",
+        "hosts": "healthy",
+        "lung": {"kind": "boxes"},
+    }
+    inserted.info = inserted.info.model_copy(update={"provenance": {"config": options}})
+    return {"nodules": cut, "healthy": hosts, "inserted": inserted}
+
+
+def exhibits(chapter: Chapter | None) -> dict[str, Any]:
+    """Exhibits of a chapter by id."""
+    assert chapter is not None
+    return {block.exhibit.id: block.exhibit for block in chapter.blocks if block.exhibit is not None}
+
+
+def test_lesions_are_counted_drawn_and_compared(tmp_path: Path) -> None:
+    """Counts follow the curation; every panel is there; measures are of single lesions."""
+    data = study(tmp_path)
+    shown = exhibits(lesion_chapter(data, Book(tmp_path / "report")))
+    ids = ["lesions/nodules", "extraction/nodules", "contact_sheet/nodules", "inserted/inserted"]
+    assert list(shown) == [*ids, "residuals/nodules", "residual_table/nodules"]
+    counted = {row[0].text: row[1].text for row in shown["lesions/nodules"].rows}
+    assert (counted["boxes"], counted["accepted"], counted["rejected"], counted["patients"]) == tuple("3212")
+    assert shown["extraction/nodules"].columns == ["original", "masked", "inpainted", "lesion"]
+    assert len(shown["extraction/nodules"].pictures) == 3
+    assert "the same for all radiographs" in shown["inserted/inserted"].caption
+    assert all(picture is not None for row in shown["inserted/inserted"].pictures for picture in row)
+    cells = [[cell.text for cell in row] for row in shown["residual_table/nodules"].rows]
+    assert cells == [["nodules, extracted", "35.0", "10.0"], ["inserted", "31.0", "10.0"]]
+    assert "n = 3" in shown["residual_table/nodules"].rows[1][1].note
+
+
+def test_an_edited_curation_counts(tmp_path: Path) -> None:
+    """What a person wrote stands above what was proposed."""
+    data = study(tmp_path)["nodules"]
+    assert accepted(data).tolist() == [True, True, False]
+    ids = data.items["item_id"].tolist()
+    pd.DataFrame({"item_id": ids, "accept": ["no", "yes", "1"]}).to_csv(data.folder / "curation.csv")
+    assert accepted(data).tolist() == [False, True, True]
+
+
+def test_a_study_without_lesions_or_inpainters_has_no_such_chapters(tmp_path: Path) -> None:
+    """Other studies' reports stay as they are."""
+    book = Book(tmp_path / "report")
+    assert lesion_chapter({"healthy": made(tmp_path / "healthy", ["grey"], [], 2)}, book) is None
+    assert inpainting_chapter({"gan": [{"arch": "dcgan", "notes": {}}]}, ReportInputs({}, {}), book) is None
+
+
+def test_inpainters_are_scored_and_shown(tmp_path: Path) -> None:
+    """Scores of the kept step, the perceptual features, and panels cut from the last preview."""
+    panels = np.random.default_rng(0).integers(0, 255, (2, 4, 16, 16, 3), dtype=np.uint8)
+    write_grid(tmp_path / "model" / "previews" / "step-0000020.png", panels)
+    with Image.open(tmp_path / "model" / "previews" / "step-0000020.png") as picture:
+        again = cut_grid(np.asarray(picture), 16)
+    assert np.array_equal(np.array(again), panels)
+    scores = {"hole_l1": (0.2, 0.0417), "hole_psnr": (10.0, 21.26), "hole_ssim": (0.3, 0.81)}
+    rows = [(step, name, pair[at]) for at, step in enumerate((10, 20)) for name, pair in scores.items()]
+    model = {
+        "arch": "aot_gan", "seed": 0, "step": 20, "spec": {"image_shape": [1, 16, 16]},
+        "notes": {"hole_value": 1.0, "perceptual_features": "fixed random convolutions"},
+        "history": pd.DataFrame(rows, columns=["step", "metric", "value"]),
+    }  # fmt: skip
+    inputs = ReportInputs({}, {}, models={"filler": [tmp_path / "model"]})
+    shown = exhibits(inpainting_chapter({"filler": [model]}, inputs, Book(tmp_path / "report")))
+    texts = [cell.text for cell in shown["inpainting"].rows[0]]
+    assert texts == ["filler", "0.0417", "21.3", "0.810", "1", "fixed random convolutions"]
+    assert shown["inpainting/filler"].columns == ("original", "masked", "inpainted", "difference")
+    assert len(shown["inpainting/filler"].pictures) == 2
