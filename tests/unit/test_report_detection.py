@@ -174,10 +174,16 @@ def test_average_precision_is_cocos_where_the_rules_agree() -> None:
     assert twice == pytest.approx(average_precision(data)[0])
 
 
-def test_good_and_bad_detections_are_told_apart() -> None:
-    """Good: the highest mark hits. Bad: nothing does. A hit below a surer false mark is neither."""
-    items: list[Any] = [("a", "a", True), ("b", "b", True), ("c", "c", True), ("d", "d", False)]
-    tables = frames(items, {"a": 0.9, "b": 0.2}, {"a": 0.1, "b": 0.8, "c": 0.7, "d": 0.9})
+def test_good_and_bad_detections_are_ranked() -> None:
+    """By the surest hit; of images without one, the surest false mark is the worst. Normal images: neither."""
+    items: list[Any] = [
+        ("a", "a", True),
+        ("b", "b", True),
+        ("c", "c", True),
+        ("d", "d", False),
+        ("e", "e", True),
+    ]
+    tables = frames(items, {"a": 0.9, "b": 0.2}, {"a": 0.1, "b": 0.8, "c": 0.7, "d": 0.9, "e": 0.3})
     tables = tables.of_test("benchmark")
-    assert report.ranked_items(tables, "good") == ["a"]
-    assert report.ranked_items(tables, "bad") == ["c"]
+    assert report.ranked_items(tables, "good") == ["a", "b", "e", "c"]
+    assert report.ranked_items(tables, "bad") == ["c", "e", "b", "a"]

@@ -74,7 +74,7 @@ def _table(models: Models, book: Book) -> Exhibit:
             )
     caption = (
         f"Inpainters on holes in held-out healthy images, at the step whose weights were kept, "
-        f"{count(len(records), 'training')}: mean over at most 256 images with one hole each, of the hole's "
+        f"{count(len(records), 'training')}: mean over validation images with one hole each, of the hole's "
         "pixels alone. The value of missing pixels is on the scale from minus one to one. Perceptual and "
         "style losses "
         "look at images through the features named; scores of losses with other features cannot be compared."
@@ -100,13 +100,14 @@ def _panels(name: str, model: Mapping[str, Any], inputs: ReportInputs, book: Boo
     for number_of_item, panels in enumerate(cut, start=1):
         by_title = dict(zip(PANELS, panels, strict=True))
         tiles = [
-            Tile(by_title[title], f"held-out image {number_of_item}, {title}, {words(name)}")
+            Tile(by_title[title], f"healthy image {number_of_item}, {title}, {words(name)}")
             for title in SHOWN
         ]
         rows.append(tiles)
     step = preview_step(files[-1])
+    seen = "held-out" if set(MEASURES) & set(model["history"]["metric"]) else "training"
     caption = (
-        f"What {words(name)} fills into holes of {count(len(rows), 'held-out healthy image')} after step "
+        f"What {words(name)} fills into holes of {count(len(rows), f'{seen} healthy image')} after step "
         f"{step}: "
         "the original, with its hole, inpainted, and the absolute difference (white: none; only the hole can "
         "differ). Look for blurred or repeated texture and for edges of the hole."

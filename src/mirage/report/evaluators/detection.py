@@ -14,9 +14,10 @@ from mirage.data import Dataset
 from mirage.evaluate.marks import Tables, corners
 from mirage.files import read_json
 from mirage.metrics.detection import NEED_NORMALS, RATES
+from mirage.metrics.hits import NODE21
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.boxes import FALSE, HIT, LEGEND, TRUTH, with_boxes
-from mirage.report.chapters.base import Chapter, count, words
+from mirage.report.chapters.base import Chapter, count, listing, words
 from mirage.report.evaluators import arms
 from mirage.report.evaluators.detection_scores import (
     HIT_FRACTION,
@@ -44,7 +45,7 @@ MARKS_SHOWN = 3
 """Highest marks drawn on a picture."""
 TITLES = {
     "cpm": "CPM",
-    "froc_mean": "FROC score (LUNA16)",
+    "froc_mean": "FROC score, points joined by lines",
     "sensitivity": "sensitivity at any score",
     "false_positives": "false positives an image, all marks",
     "afroc": "AFROC",
@@ -60,7 +61,7 @@ TITLES = {
     "ap50": "AP50",
     "ap20": "AP20",
     "ar100": "AR100",
-    **{rate_name(rate): f"sensitivity at {rate:g} FP" for rate in RATES},
+    **{rate_name(rate): f"sensitivity at {setting(rate)} FP" for rate in RATES},
 }
 LOWER_IS_BETTER = ("false_positives", "shown_false_positives")
 UNRESAMPLED = ("map", "ap50", "ap20", "ar100", "shown_false_positives")
@@ -72,17 +73,17 @@ SCORES = arms.Scores(
     lower_is_better=LOWER_IS_BETTER,
     distances=LOWER_IS_BETTER,
     remarks={
-        "node21": "The NODE21 rank, 0.75 of the inferred ROC AUC and 0.25 of the sensitivity at ¼ false "
-        "positive an image, always has that challenge's own hit rule (IoU > 0.2, further marks are false).",
+        "node21": "The rank of the NODE challenge, three parts of the inferred ROC AUC and one of the "
+        "sensitivity at a quarter of a false positive an image, always has that challenge's own hit rule, "
+        f"{NODE21.words().removeprefix('hit: ')}.",
         "map": "COCO's figures have rules of overlap of their own and no intervals here.",
     },
 )
 VOID = (
-    "The text of the chest study sets its hit fractions beside values of radiologists (0.54 to 0.87) and of "
-    "a "
-    "network (0.81) by Schultheiss and others, 2021. Those are areas under wAFROC on 201 radiographs with "
-    "nodules of another making and with normal images among them: another quantity on other images. The "
-    "comparison is void, and no number of this page can be set beside them either."
+    "The text of the chest study sets its hit fractions beside values of radiologists and of a network by "
+    "Schultheiss and others. Those are areas under wAFROC, on radiographs with nodules of another making and "
+    "with normal images among them: another quantity on other images. The comparison is void, and no number "
+    "of this page can be set beside them either."
 )
 
 
@@ -254,9 +255,9 @@ def _headline(name: str, done: Finished, own: pd.DataFrame, book: Book) -> Exhib
         )
     head = ["arm", "CPM, benchmark", f"difference to {words(config.baseline)}", "p (Holm)", "verdict"]
     caption = (
-        f"{words(name).capitalize()}: CPM, the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false "
-        "positives "
-        f"an image, over all images; {_numbers(done)}. {_rule(done)}. In brackets 95 % intervals over "
+        f"{words(name).capitalize()}: CPM, the mean sensitivity at "
+        f"{listing([setting(rate) for rate in RATES])} false positives an image, over all images; "
+        f"{_numbers(done)}. {_rule(done)}. In brackets 95 % intervals over "
         "patients; p is two-sided, of the same resamples, adjusted for the number of arms, and decides "
         "nothing. "
         "Bold: the interval of the difference excludes zero; otherwise the comparison is inconclusive."
@@ -272,7 +273,7 @@ def _cell(row: Any, *, sign: bool = False, strong: bool = False) -> Cell:
 
 
 def _rates(name: str, done: Finished, own: pd.DataFrame, book: Book) -> Exhibit:
-    columns = {rate_name(rate): f"{rate:g} FP" for rate in RATES}
+    columns = {rate_name(rate): f"{setting(rate)} FP" for rate in RATES}
     caption = (
         f"{words(name).capitalize()}: share of the lesions of the benchmark that are found at so many false "
         f"positives (FP) an image, at operating points that the detector reaches. {_rule(done)}."
@@ -384,9 +385,10 @@ def _plate(
     book: Book,
 ) -> Exhibit:
     chosen = {
-        "good": "Good detections: the highest mark hits a lesion; the surest first",
-        "bad": "Bad detections: a lesion that is missed while another place is marked, the surest false "
-        "positive first",
+        "good": "The best detections: lesions hit with the highest scores, in order; where a detector hits "
+        "fewer, images without a hit follow",
+        "bad": "The worst detections: lesions that no mark hits, the surest false positive first; then those "
+        "hit with the lowest scores",
     }[kind]
     caption = (
         f"{chosen}. Test images of {words(name)}, a row an arm (first seed), up to {SHOWN} of "
@@ -405,20 +407,19 @@ def _first(column: Column) -> Tables:
 
 
 def ranked_items(tables: Tables, kind: str) -> list[str]:
-    """Images with lesions that are ``good`` (the highest mark hits) or ``bad`` (no mark hits), surest first.
+    """Images with lesions: ``good``, by the score of the surest hit; ``bad``, the other way round.
 
-    Of the bad ones those with the surest false mark come first.
+    Where no mark hits, the surest false mark is the worst.
     """
-    marks = tables.marks.sort_values("score", ascending=False)
-    best = marks.groupby("item_id").first()
-    found = set(tables.marks.loc[tables.marks["outcome"] == "hit", "item_id"])
-    diseased = tables.items.loc[tables.items["diseased"], "item_id"]
-    if kind == "good":
-        chosen = [item for item in diseased if item in best.index and best.at[item, "outcome"] == "hit"]
-    else:
-        chosen = [item for item in diseased if item not in found]
-    scores = best["score"].reindex(chosen).fillna(-1.0)
-    return [str(item) for item in scores.sort_values(ascending=False, kind="stable").index]
+    marks = tables.marks
+    hits = marks[marks["outcome"] == "hit"].groupby("item_id")["score"].max()
+    wrong = marks[marks["outcome"] == "false"].groupby("item_id")["score"].max()
+    items = tables.items.loc[tables.items["diseased"], "item_id"].tolist()
+
+    def quality(item: str) -> tuple[float, float]:
+        return float(hits.get(item, -1.0)), -float(wrong.get(item, 0.0))
+
+    return [str(item) for item in sorted(items, key=quality, reverse=kind == "good")]
 
 
 def _tile(test: Dataset, tables: Tables, item: str, arm: str) -> Tile:

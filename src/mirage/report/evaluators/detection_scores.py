@@ -17,6 +17,7 @@ from mirage.evaluate.statistics import holm
 from mirage.evaluate.statistics.resampling import bootstrap_interval, bootstrap_weights, limits
 from mirage.metrics.detection import FIGURES, RATES, FreeResponse, froc, sensitivity_at
 from mirage.metrics.hits import NODE21
+from mirage.report.numbers import setting
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 1000
@@ -78,7 +79,7 @@ def _ordered(tables: Tables) -> Tables:
 
 def rate_name(rate: float) -> str:
     """Metric of the sensitivity at so many false positives an image."""
-    return f"{SENSITIVITY}{rate:g}"
+    return f"{SENSITIVITY}{setting(rate)}"
 
 
 def figures_of(tables: Tables, shown_from: float, weights: Floats | None) -> dict[str, Floats]:
