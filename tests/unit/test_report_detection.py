@@ -175,7 +175,7 @@ def test_average_precision_is_cocos_where_the_rules_agree() -> None:
 
 
 def test_good_and_bad_detections_are_ranked() -> None:
-    """By the surest hit; of images without one, the surest false mark is the worst. Normal images: neither."""
+    """By the surest hit; without one, the surest false mark is the worst. Normal images: neither."""
     items: list[Any] = [
         ("a", "a", True),
         ("b", "b", True),
