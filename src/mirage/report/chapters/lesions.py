@@ -87,7 +87,7 @@ def _recipe(data: Dataset) -> Mapping[str, Any]:
 
 
 def accepted(dataset: Dataset) -> pd.Series:
-    """Whether each lesion is accepted (bool, by item id): in ``curation.csv`` beside it, else as proposed."""
+    """Whether each lesion is accepted (bool, by item id): in `curation.csv` beside it, else as proposed."""
     proposed = dataset.items.set_index("item_id")["proposed"] == "accept"
     path = dataset.folder / "curation.csv"
     if not path.is_file():
@@ -116,7 +116,7 @@ def _counts(name: str, dataset: Dataset, book: Book) -> Exhibit:
         f"Lesions of {words(name)}: boxes of the training images, what was cut out of them, and how many of "
         "these the curation accepts for insertion. Visibility is a score of contrast against noise; who "
         "edits "
-        "`curation.csv` and names it as `curation` of the recipe decides otherwise."
+        "curation.csv and names it as the recipe's key curation decides otherwise."
     )
     return book.table(f"lesions/{name}", ["", "number"], rows, caption=caption, data=pd.DataFrame([record]))
 
@@ -178,7 +178,7 @@ def _sheet(name: str, dataset: Dataset, book: Book) -> Exhibit:
     caption = (
         f"Contact sheet of {words(name)}: {len(picks)} of {count(len(dataset), 'lesion')} at even steps, "
         "with "
-        "the curation's word. The whole sheet is `contact-sheet.png` beside the dataset."
+        "the curation's word. The whole sheet is contact-sheet.png beside the dataset."
     )
     data = pd.DataFrame({"item_id": dataset.items["item_id"].iloc[picks], "accepted": yes.iloc[picks].values})
     return book.plate(f"contact_sheet/{name}", rows, data=data, caption=caption, side=110)
@@ -244,7 +244,7 @@ def _measures(name: str, dataset: Dataset, made: Sequence[Inserted]) -> dict[str
     return found
 
 
-TITLES = {"contrast": "contrast, stored grey values", "diameter_px": "diameter, pixels"}
+TITLES = {"contrast": "contrast, share of the value range", "diameter_px": "diameter, pixels"}
 
 
 def _distributions(name: str, dataset: Dataset, made: Sequence[Inserted], book: Book) -> Exhibit:
