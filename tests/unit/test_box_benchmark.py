@@ -16,7 +16,7 @@ from mirage.cli import app
 from mirage.errors import DataError, LayoutError
 from mirage.sources.box_list import BoxList
 
-TINY = "{judge: {backbone: resnet10, width: 8, fpn_channels: 8, stem_stride: 2, levels: 2}}"
+TINY = "{judge: {backbone: resnet10, width: 16, fpn_channels: 8, stem_stride: 2, levels: 2}}"
 
 
 def write_list(folder: Path, name: str, count: int = 12, seed: int = 0) -> Path:

@@ -31,7 +31,7 @@ from mirage.metrics.hits import HitRule
 from mirage.networks.retinanet import RetinaNet, anchor_boxes
 from mirage.training.augment import augment, change_boxes, draw_change
 
-TINY = {"backbone": "resnet10", "width": 8, "fpn_channels": 8, "stem_stride": 2, "levels": 2}
+TINY = {"backbone": "resnet10", "width": 16, "fpn_channels": 8, "stem_stride": 2, "levels": 2}
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ class RetinaNetOptions(Options):
     )
     width: int = Field(
         64,
-        ge=8,
+        ge=16,  # with 8, PyTorch's convolutions on a CPU crash in the backward pass
         multiple_of=8,
         description="channels of the network's first stage, doubled a stage; 64 is the usual",
     )
