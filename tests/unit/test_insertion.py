@@ -24,10 +24,11 @@ from mirage.data.shards import content_hash
 from mirage.errors import DataError, LeakError
 from mirage.generators.base import ImageSpec
 from mirage.generators.inpainting import Inpainter
+from mirage.preprocess.lesions import Box
 from mirage.recipes.base import write_shard
 from mirage.recipes.curation import accepted, show_lesions
 from mirage.recipes.extract_and_insert import ExtractAndInsert
-from mirage.recipes.extract_lesions import ExtractLesions, lesion_of
+from mirage.recipes.extract_lesions import ExtractLesions, hole_around, lesion_of
 from mirage.recipes.recovery import recovered
 from mirage.simulate.chest import NoduleShape, radiograph
 
@@ -210,6 +211,14 @@ def test_boxes_at_the_border_and_too_large_ones(tmp_path):
     assert "nothing brighter than the noise" in reasons["p0_000-3"]
 
 
+def test_a_hole_has_no_side_that_the_inpainter_has_not_learnt():
+    """Also around boxes with edges inside pixels, which cover one pixel more than they are long."""
+    assert hole_around(Box(20, 20, 60, 60), WINDOW, 46, 0.35).sum() == 46**2
+    assert hole_around(Box(20.5, 20.5, 59.5, 59.5), WINDOW, 46, 0.35).sum() == 46**2
+    with pytest.raises(DataError, match="the box is 41 pixels long"):
+        hole_around(Box(20.5, 20, 60.5, 60), WINDOW, 46, 0.35)
+
+
 def test_dark_bones_are_turned_before_anything_is_cut_out(tmp_path):
     """An inverted radiograph gives the same lesion; an inverted host gets it in its own polarity."""
     images, clean, boxes = phantoms(1, 1)
@@ -291,6 +300,14 @@ def test_items_do_not_depend_on_shards_or_on_how_many_are_made(tmp_path, nodules
     other = inserted(tmp_path, nodules, healthy, "other/synthetic", count=2, seed=1)
     assert all(np.array_equal(few.image(n), more.image(n)) for n in range(2))
     assert not all(np.array_equal(few.image(n), other.image(n)) for n in range(2))
+
+
+def test_lesions_come_equally_often_and_meet_every_host(tmp_path, nodules, healthy):
+    """Also where the numbers of hosts and of lesions, here 4 and 6, have a divisor in common."""
+    everywhere = {"kind": "boxes", "boxes": [[0, 0, 1, 1]], "margin": 0}
+    rows = inserted(tmp_path, nodules, healthy, count=24, lung=everywhere, scale=[0.8, 0.8]).items
+    assert rows["lesion_item"].explode().value_counts().eq(4).all()
+    assert rows.explode("lesion_item").groupby("host_item")["lesion_item"].nunique().max() > 3
 
 
 def test_sizes_in_mm_are_kept(tmp_path, nodules, healthy):

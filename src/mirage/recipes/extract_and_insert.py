@@ -27,9 +27,9 @@ TRIES = 6
 class ExtractAndInsert(Recipe):
     """Whole radiographs with a box and a label mask a lesion; every pixel outside the blend is the host's.
 
-    Hosts come in one random order, each once before one comes again; so do lesions. The centre of a lesion is
-    drawn evenly from where the whole of it lies in a lung and beside the others. Donors are the subjects of
-    the host and of all lesions.
+    Hosts come in one random order, each once before one comes again. So do lesions, in another order every
+    time, so that no host meets the same ones again. The centre of a lesion is drawn evenly from where the
+    whole of it lies in a lung and beside the others. Donors are the subjects of the host and of all lesions.
     """
 
     batch = 1
@@ -50,10 +50,22 @@ class ExtractAndInsert(Recipe):
         return accepted(self.tables[0], self._lesions)
 
     @cached_property
-    def _order(self) -> tuple[np.ndarray, np.ndarray]:
-        """Hosts and usable lesions in the order in which they are taken."""
-        draw = seeds.rng(self.options.seed, "recipe/hosts")
-        return draw.permutation(len(self._hosts)), draw.permutation(self._usable)
+    def _host_order(self) -> np.ndarray:
+        """Hosts in the order in which they are taken."""
+        return seeds.rng(self.options.seed, "recipe/hosts").permutation(len(self._hosts))
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Lesions in each radiograph and all before it, for lesions to come in turn over all radiographs."""
+        draw = seeds.rng(self.options.seed, "recipe/per_image")
+        first, last = self.options.per_image
+        return draw.integers(first, last, size=self.count, endpoint=True).cumsum()
+
+    def _in_turn(self, turn: int) -> int:
+        """Number of the lesion that has a turn: each once, in an order of its own, before one comes again."""
+        times, place = divmod(turn, len(self._usable))
+        order = seeds.rng(self.options.seed, "recipe/lesions", times).permutation(self._usable)
+        return int(order[place])
 
     @property
     def count(self) -> int:
@@ -111,7 +123,7 @@ class ExtractAndInsert(Recipe):
                 )
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
-        hosts, _ = self._order
+        hosts = self._host_order
         for index in indices:
             number = int(hosts[index % len(hosts)])
             host = self._hosts.item(number)
@@ -139,12 +151,11 @@ class ExtractAndInsert(Recipe):
             image = _mirrored(image, low, high)
         lung = eroded(field.mask, self.options.lung.margin * max(image.shape))
         label, taken = np.zeros(image.shape, np.uint8), np.zeros(image.shape, bool)
-        first, last = self.options.per_image
         boxes: list[dict[str, Any]] = []
         inserted: list[dict[str, Any]] = []
         used: set[int] = set()
-        for slot in range(int(rng.integers(first, last, endpoint=True))):
-            blended, facts = self._inserted(image, number, lung, taken, index * last + slot, used, rng)
+        for turn in range(int(self._ends[index - 1]) if index else 0, int(self._ends[index])):
+            blended, facts = self._inserted(image, number, lung, taken, turn, used, rng)
             image = blended.image
             label[blended.label > 0] = next(v for v, name in self._labels.items() if name == facts["label"])
             taken |= blended.touched
@@ -185,16 +196,15 @@ class ExtractAndInsert(Recipe):
         Raises:
             DataError: none of the lesions that are tried has a place.
         """
-        _, order = self._order
         smallest = math.inf
         for attempt in range(TRIES):
-            step = turn if attempt == 0 else turn + int(rng.integers(1, max(2, len(order))))
-            chosen = int(order[step % len(order)])
+            fresh = [number for number in self._usable if number not in used] or self._usable
+            chosen = self._in_turn(turn) if attempt == 0 else int(rng.choice(fresh))
+            if chosen not in fresh:
+                continue
             angle = float(rng.uniform(-self.options.rotate_deg, self.options.rotate_deg))
             low, high = self.options.scale
             scale = float(np.exp(rng.uniform(math.log(low), math.log(high))))
-            if chosen in used and len(order) > len(used):
-                continue
             to_host = self._spacing_factor(chosen, host)
             lesion = transformed(lesion_of(self._lesions, chosen), angle, scale * to_host)
             radius = max(max(lesion.box.size) / 2, reach(lesion))

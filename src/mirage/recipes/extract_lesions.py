@@ -183,10 +183,11 @@ def hole_around(box: Box, side: int, limit: int, context: float) -> np.ndarray:
     Raises:
         DataError: the box is too long.
     """
-    longest = max(box.size)
+    # Whole pixels: those of which the box covers a part are in the hole.
+    longest = max(math.ceil(box.x1) - math.floor(box.x0), math.ceil(box.y1) - math.floor(box.y0))
     if longest + 2 * LEAST_RING > limit:
         raise DataError(
-            f"the box is {longest:.0f} pixels long, the inpainter has learnt holes of {limit} and needs "
+            f"the box is {longest} pixels long, the inpainter has learnt holes of {limit} and needs "
             f"{LEAST_RING} pixels on every side; train it on larger patches, or lower `prepare.size`"
         )
     wanted = max(context * longest, float(LEAST_RING))
