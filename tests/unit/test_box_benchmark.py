@@ -60,6 +60,13 @@ def test_list_is_read_with_several_boxes_an_image_and_none(tmp_path: Path) -> No
     assert [len(own) for own in boxes] == [2, 1, 0]
     assert boxes[0][1] == {"x0": 1, "y0": 2, "x1": 4, "y1": 6, "label": "Mass"}
     assert len({item.subject_id for item in items}) == 3
+    with open(path, "a") as handle:
+        handle.write("./a/0.png,40,35,30,30,Mass\n./a/1.png,,,,,\n")
+    again = list(BoxList(path, "train").items())
+    assert len(again) == 3, "however a path is written"
+    with pytest.raises(DataError, match="reaches outside the image of 48 x 40"):
+        again[0].load()
+    assert len(again[1].load().boxes) == 1
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,8 @@ def test_list_is_read_with_several_boxes_an_image_and_none(tmp_path: Path) -> No
         ("image,x0,y0,x1,y1\n", LayoutError, "lists no image"),
         ("image,x0,y0,x1,y1\na.png,1,2,,\n", DataError, "line 2: box .*leave all four empty"),
         ("image,x0,y0,x1,y1\na.png,5,2,5,9\n", DataError, "line 2: the box from .* is empty"),
+        ("image,x0,y0,x1,y1\na.png,5,2,inf,9\n", DataError, "line 2: box .*give four numbers"),
+        ("image,x,y,w,h,subject\na.png,,,,,p1\na.png,,,,,p2\n", DataError, "line 3: a.png is of 'p2', in"),
         ("image,x0,y0,x1,y1\n,1,2,3,4\n", DataError, "line 2: column `image` is empty"),
     ],
 )

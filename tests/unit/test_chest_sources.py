@@ -140,6 +140,27 @@ def test_missing_list_of_exclusions_is_a_layout_error(archive):
         source("nih_chest", archive, exclude=str(archive / "nowhere.csv")).check_layout()
 
 
+def test_an_exclusion_may_name_an_absent_image_of_a_part(archive, tmp_path):
+    """A list made for the whole archive serves a part of it."""
+    (archive / "images_002/images/00000002_000.png").unlink()
+    listed = tmp_path / "exclude.csv"
+    listed.write_text("file\n00000002_000.png\n00000003_000.png\n")
+    assert ids("nih_chest", archive, partial=True, exclude=str(listed)) == ["00000001_000"]
+
+
+def test_a_box_listed_twice_fails_and_a_row_without_patient_is_refused(archive):
+    """One lesion would count as two; images of nobody would all be of one subject."""
+    boxes_are(archive, *["00000001_000.png,Nodule,160,320,80,64"] * 2)
+    first, second, _ = source("nih_chest", archive).items()
+    with pytest.raises(DataError, match=r"the box Nodule \(10, 20\) to \(15, 24\) is listed twice"):
+        first.load()
+    assert second.load().boxes == []
+    table = archive / "Data_Entry_2017.csv"
+    table.write_text(table.read_text().replace("Finding,0,2,", "Finding,0,,"))
+    with pytest.raises(DataError, match=r"line 3: '00000002_000\.png' has no `Patient ID`"):
+        ids("nih_chest", archive)
+
+
 def test_an_image_listed_but_absent_fails_or_is_left_out_where_so_asked(archive):
     """It never vanishes by itself."""
     (archive / "images_002/images/00000002_000.png").unlink()
@@ -193,7 +214,7 @@ def test_a_box_beyond_the_edge_by_rounding_is_cut(archive):
 def test_rows_of_boxes_that_cannot_be_are_refused_with_their_number(archive, row, said):
     """File, row and what was found."""
     boxes_are(archive, "00000001_000.png,Nodule,10,10,5,5", row)
-    with pytest.raises(DataError, match=rf"BBox_List_2017\.csv, row 3: .*{said}"):
+    with pytest.raises(DataError, match=rf"BBox_List_2017\.csv, line 3: .*{said}"):
         ids("nih_chest", archive)
 
 
@@ -213,7 +234,7 @@ def test_missing_tables_and_columns_are_named(archive):
     assert len(ids("nih_chest", archive)) == 3
     table = archive / "Data_Entry_2017.csv"
     table.write_text(table.read_text().replace("Finding Labels", "Labels"))
-    with pytest.raises(LayoutError, match="no column 'Finding Labels'; its columns are Image Index, Labels"):
+    with pytest.raises(DataError, match="no column Finding Labels; found Image Index, Labels"):
         ids("nih_chest", archive)
     table.unlink()
     with pytest.raises(LayoutError, match=r"Data_Entry_2017_v2020\.csv and Data_Entry_2017\.csv"):
@@ -244,6 +265,8 @@ def test_words_that_no_archive_knows_are_refused_with_the_nearest(tmp_path):
         source("nih_chest", tmp_path, views=["pa"])
     with pytest.raises(ValidationError):
         source("chexpert", tmp_path, boxed_only=True)
+    with pytest.raises(ValidationError, match="views"):
+        source("node21", tmp_path, views=["PA"])
 
 
 def test_checking_the_layout_reads_no_row_of_a_table(archive, monkeypatch):
@@ -316,7 +339,7 @@ def test_chexpert_refuses_labels_and_paths_that_cannot_be(tmp_path):
     table = tmp_path / "raw/train.csv"
     text = table.read_text()
     table.write_text(text.replace(",1.0", ",2.0", 1))
-    with pytest.raises(DataError, match=r"train\.csv, row 2: .* is '2\.0', expected 1, 0, -1 or nothing"):
+    with pytest.raises(DataError, match=r"train\.csv, line 2: .* is '2\.0', expected 1, 0, -1 or nothing"):
         ids("chexpert", tmp_path / "raw")
     table.write_text(text.replace("patient00001", "someone"))
     with pytest.raises(DataError, match="names no patient"):

@@ -184,6 +184,14 @@ def test_a_damaged_raw_file_fails_alone(copied, damage, message):
         assert "JPCLN001" not in by_name(source("jsrt", root, partial=True))
 
 
+def test_an_unlisted_nodule_fails_also_in_a_part(copied):
+    """Its image is there: nothing but an absent file is left out."""
+    root = copied("raw")
+    shutil.copy(root / "Nodule154images" / "JPCLN001.IMG", root / "JPCLN150.IMG")
+    with pytest.raises(DataError, match="does not list it"):
+        by_name(source("jsrt", root, partial=True))["JPCLN150"].load()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -211,7 +219,7 @@ def test_what_jsrt_lacks_or_cannot_mean_is_said(tmp_path):
     with pytest.raises(LayoutError, match=r"no table CLNDAT_EN\.txt"):
         source("jsrt", root).check_layout()
     (root / "mine.csv").write_text("file,x,y\nJPCLN001.png,5,5\n")
-    with pytest.raises(LayoutError, match="no column 'size_mm'"):
+    with pytest.raises(DataError, match="no column size_mm or size or diameter_mm"):
         list(source("jsrt", root, table="mine.csv").items())
     (root / "mine.csv").write_text("file,x,y,size_mm\nJPCLN001.png,10,1000,60\nJPCLN002.png,1000,1000,20\n")
     for name, shape in (("JPCLN001", (64, 64)), ("JPCLN002", (64, 50)), ("JPCLN009", (64, 64))):
@@ -263,7 +271,7 @@ def test_patients_of_chestxray14_are_known_by_the_original_names(copied):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda text: text.replace("label", "class", 1), "no column 'label'"),
+        (lambda text: text.replace("label", "class", 1), "no column label"),
         (lambda text: text + "5,n0000.mha,2,5,1,1\n", "label is '2', expected 0 or 1"),
         (lambda text: text + "0,n0000.mha,1,5,1,1\n", "the box is 5 x 0, expected more than 0"),
         (lambda text: text + "wide,n0000.mha,1,5,1,1\n", "height is 'wide', expected a number"),

@@ -73,6 +73,11 @@ class ChestSource(SourceEntry):
         "any others such as `reason`; `mirage exclusions` proposes one",
         examples=["config/exclude/nih_chest.csv"],
     )
+    partial: bool = Field(
+        False,
+        description="only a part of the archive's images is there: leave out rows of its tables without an "
+        "image. Otherwise each of them is a failed row",
+    )
 
     @property
     def label_table(self) -> dict[int, str]:
@@ -85,8 +90,8 @@ class ChestSource(SourceEntry):
         return {"exclude": self.exclude} if self.exclude else {}
 
     def simulated(self) -> Self:
-        """A list of real images says nothing of phantoms."""
-        return super().simulated().model_copy(update={"exclude": None})
+        """A list of real images says nothing of phantoms, all of which are there."""
+        return super().simulated().model_copy(update={"exclude": None, "partial": False})
 
     @model_validator(mode="after")
     def _words_are_known(self) -> Self:
@@ -113,15 +118,6 @@ class NihChestSource(ChestSource):
     path: str = Field(
         "resources/nih_chest", description="folder that holds the tables and images/ or images_001/ ..."
     )
-    partial: bool = Field(
-        False,
-        description="only a part of the archive's images is there: leave out rows of the table without an "
-        "image. Otherwise each of them is a failed row",
-    )
-
-    def simulated(self) -> Self:
-        """All phantoms are there."""
-        return super().simulated().model_copy(update={"partial": False})
 
 
 class ChexpertSource(ChestSource):
@@ -141,13 +137,6 @@ class ChexpertSource(ChestSource):
         description="what -1 (mentioned, but uncertain) counts as: positive (U-Ones), negative (U-Zeros), or "
         "neither, so that `findings` never takes an image for it (U-Ignore)",
     )
-    partial: bool = Field(
-        False, description="only a part of the images is there: leave out rows of the tables without an image"
-    )
-
-    def simulated(self) -> Self:
-        """All phantoms are there."""
-        return super().simulated().model_copy(update={"partial": False})
 
 
 class JsrtSource(ChestSource):
@@ -170,13 +159,10 @@ class JsrtSource(ChestSource):
         description="whether bright means dark film in the files, and is inverted; auto: in raw files, not "
         "in PNG",
     )
-    partial: bool = Field(
-        False, description="only a part of the images is there: leave out rows of the tables without an image"
-    )
 
     def simulated(self) -> Self:
-        """Laid out as the original, and complete."""
-        own = {"table": None, "inverted": "auto", "partial": False}
+        """Laid out as the original."""
+        own = {"table": None, "inverted": "auto"}
         return super().simulated().model_copy(update=own)
 
 
@@ -192,10 +178,4 @@ class Node21Source(ChestSource):
         description="folder that holds images/ and metadata.csv, or cxr_images/ of the archive",
     )
     boxes: list[str] = Field(["Nodule"], min_length=1, description="labels whose boxes are kept")
-    partial: bool = Field(
-        False, description="only a part of the images is there: leave out rows of the table without an image"
-    )
-
-    def simulated(self) -> Self:
-        """All phantoms are there."""
-        return super().simulated().model_copy(update={"partial": False})
+    views: None = Field(None, description="NODE21 does not say which view an image is")

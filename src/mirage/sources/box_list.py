@@ -7,6 +7,7 @@ It is what `mirage benchmark` reads; in a study the readers of the datasets are 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,6 +16,7 @@ from typing import Any
 
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage, Source, SourceItem
+from mirage.sources.chest import boxes_inside
 from mirage.sources.images import read_image
 
 IMAGE = ("image", "path", "file", "image_path", "filename")
@@ -29,6 +31,7 @@ SIZES = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
 class _Listed:
     """One image of the list."""
 
+    name: str
     path: Path
     subject: str
     donor: str | None
@@ -65,8 +68,8 @@ class BoxList(Source):
             raise LayoutError(f"{self.path}: no such file; name a CSV of image paths and boxes")
 
     def items(self) -> Iterator[SourceItem]:
-        for number, (key, listed) in enumerate(self._images.items()):
-            attributes = {"file": key} | ({"donor_group": listed.donor} if listed.donor else {})
+        for number, listed in enumerate(self._images.values()):
+            attributes = {"file": listed.name} | ({"donor_group": listed.donor} if listed.donor else {})
             yield SourceItem(
                 item_id=f"{number:06d}",
                 subject_id=listed.subject,
@@ -106,12 +109,19 @@ class BoxList(Source):
             raise DataError(f"{self.path}, line {line}: column `{image}` is empty; name the image's path")
         path = (self.path.parent / key).resolve()
         subject = next((cell(name) for name in SUBJECT if cell(name)), str(path))
-        listed = found.setdefault(key, _Listed(path, subject, cell("donor_group") or None))
+        listed = found.setdefault(str(path), _Listed(key, path, subject, cell("donor_group") or None))
+        if listed.subject != subject:
+            raise DataError(
+                f"{self.path}, line {line}: {key} is of {subject!r}, in a row above of {listed.subject!r}; "
+                "an image has one subject"
+            )
         values = [cell(name) for name in box]
         if not any(values):
             return
         try:
             a, b, c, d = map(float, values)
+            if not all(map(math.isfinite, (a, b, c, d))):
+                raise ValueError
         except ValueError:
             raise DataError(
                 f"{self.path}, line {line}: box {dict(zip(box, values, strict=True))}; give four numbers, or "
@@ -141,5 +151,5 @@ def _columns(names: dict[str, str], path: Path) -> tuple[str, tuple[str, ...]]:
 
 def _load(listed: _Listed) -> RawImage:
     raw = read_image(listed.path, "grey")
-    raw.boxes = [dict(box) for box in listed.boxes]
+    raw.boxes = boxes_inside(listed.boxes, raw.image.shape[1:], listed.path)
     return raw

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ class ChestRecord:
         boxes: as in ``RawImage``, in the pixels that the archive counts in.
         split: the archive's own.
         attributes: age, sex ...
+        there: whether the file is; False needs no ``problem``.
         problem: why the image cannot be read, where the tables tell already.
     """
 
@@ -47,6 +47,7 @@ class ChestRecord:
     boxes: list[dict[str, Any]] = field(default_factory=list)
     split: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    there: bool = True
     problem: str | None = None
 
 
@@ -71,11 +72,11 @@ class ChestRadiographs(Source):
 
     @abstractmethod
     def records(self) -> Iterator[ChestRecord]:
-        """All images that the tables list, in a fixed order, with all their boxes.
+        """All images that the tables list, in a fixed order, with all their boxes, absent ones included.
 
         Raises:
-            LayoutError: a table is missing, or lacks a column.
-            DataError: a row that cannot be.
+            LayoutError: a table is missing.
+            DataError: a table lacks a column, or has a row that cannot be.
         """
 
     def read(self, record: ChestRecord) -> RawImage:
@@ -99,14 +100,15 @@ class ChestRadiographs(Source):
         """The images that the options ask for, in the tables' order.
 
         Raises:
-            LayoutError: a table is missing or lacks a column.
-            DataError: the tables hold no image, or none that the options ask for; a list of exclusions that
-                cannot be read, or names an image that is not in the tables.
+            LayoutError: a table is missing, or all images.
+            DataError: a table lacks a column; the tables hold no image, or none that the options ask for; a
+                list of exclusions that cannot be read, or names an image that is not in the tables.
         """
         records = list(self.records())
         if not records:
             raise DataError(f"{self.title}: the tables in {self.root} list no images")
         excluded = self._excluded(records)
+        records = self._present(records)
         taken = [record for record in records if record.item_id not in excluded and self._wanted(record)]
         if not taken:
             raise DataError(self._nothing(records))
@@ -124,6 +126,29 @@ class ChestRadiographs(Source):
                 },
                 load=partial(self._load, record),
             )
+
+    def _present(self, records: list[ChestRecord]) -> list[ChestRecord]:
+        """All records; with ``partial`` those whose image is there, the others being counted.
+
+        Raises:
+            LayoutError: no image is there.
+        """
+        absent = [record for record in records if not record.there]
+        if len(absent) == len(records):
+            raise LayoutError(
+                f"{self.title}: {self.root} has none of the {len(records)} images that the tables list, such "
+                f"as {absent[0].file}; unpack the images there, or set `source.path` to where they are"
+            )
+        if not (absent and self.options.partial):
+            return records
+        logger.warning(
+            "%s: %d of %d images in the tables are not in %s and are left out (`partial`)",
+            self.title,
+            len(absent),
+            len(records),
+            self.root,
+        )
+        return [record for record in records if record.there]
 
     def _wanted(self, record: ChestRecord) -> bool:
         options = self.options
@@ -171,15 +196,33 @@ class ChestRadiographs(Source):
         )
 
     def _load(self, record: ChestRecord) -> RawImage:
+        path = self.root / record.file
+        if not record.there:
+            raise DataError(
+                f"{path}: the table lists it, but the file is not there; add it, or set `source.partial` "
+                "where only a part of the archive is there"
+            )
         if record.problem:
-            raise DataError(f"{self.root / record.file}: {record.problem}")
+            raise DataError(f"{path}: {record.problem}")
         raw = self.read(record)
-        raw.boxes = [
-            _inside(box, raw.image.shape[1:], self.root / record.file)
-            for box in raw.boxes
-            if box["label"] in self.options.boxes
-        ]
+        kept = [box for box in raw.boxes if box["label"] in self.options.boxes]
+        raw.boxes = boxes_inside(kept, raw.image.shape[1:], path)
         return raw
+
+
+def boxes_inside(boxes: Sequence[dict[str, Any]], shape: tuple[int, ...], path: Path) -> list[dict[str, Any]]:
+    """The boxes of an image (H, W), cut by rounding errors at most.
+
+    Raises:
+        DataError: one is empty, reaches outside the image, or is there twice.
+    """
+    for number, box in enumerate(boxes):
+        if box in boxes[:number]:
+            raise DataError(
+                f"{path}: the box {box['label']} ({box['x0']:g}, {box['y0']:g}) to ({box['x1']:g}, "
+                f"{box['y1']:g}) is listed twice, so one lesion would count as two; delete one of its rows"
+            )
+    return [_inside(box, shape, path) for box in boxes]
 
 
 def _inside(box: dict[str, Any], shape: tuple[int, ...], path: Path) -> dict[str, Any]:
@@ -202,61 +245,6 @@ def _inside(box: dict[str, Any], shape: tuple[int, ...], path: Path) -> dict[str
     return {**box, **clipped}
 
 
-def read_rows(path: Path, columns: Mapping[str, Sequence[str]], title: str) -> Iterator[dict[str, str]]:
-    """Rows of a native table, only the columns that are asked for.
-
-    Cells such as ``OriginalImage[Width,Height]``, whether quoted or not, are two columns,
-    ``OriginalImage[Width`` and ``Height]``. Empty columns at the end are ignored.
-
-    Args:
-        path: a CSV in UTF-8.
-        columns: name in the result -> spellings in the header, the first that is there counts; a name
-            ending in ``?`` may be missing and is then left out.
-        title: the archive, for messages.
-
-    Raises:
-        LayoutError: the table lacks a column.
-        DataError: the table cannot be read, or a row is too short.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            lines = csv.reader(handle)
-            names = [part.strip() for cell in next(lines, []) for part in cell.split(",")]
-            found = {}
-            for name, spellings in columns.items():
-                at = next((names.index(spelling) for spelling in spellings if spelling in names), None)
-                if at is not None:
-                    found[name.rstrip("?")] = at
-                elif not name.endswith("?"):
-                    raise LayoutError(
-                        f"{title}: {path} has no column {spellings[0]!r}; its columns are "
-                        f"{', '.join(filter(None, names)) or 'none'}. Get the table again from the archive"
-                    )
-            longest = max(found.values())
-            for at, line in enumerate(lines):
-                if not any(line):
-                    continue
-                if len(line) <= longest:
-                    raise DataError(
-                        f"{path}, row {at + 2}: has {len(line)} values, expected at least {longest + 1}; the "
-                        "file may be cut off. Get it again from the archive"
-                    )
-                yield {name: line[column].strip() for name, column in found.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable CSV in UTF-8 ({error})") from error
-
-
-def number_of(text: str, what: str, where: str) -> float:
-    """A finite number of a table's cell; raises DataError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if value - value != 0:
-        raise DataError(f"{where}: {what} is {text!r}, expected a number")
-    return value
-
-
 def age_of(text: str) -> int | None:
     """Years, from ``58`` or ``058Y``; months and days (``003M``, ``011D``) are 0 years.
 
@@ -267,24 +255,3 @@ def age_of(text: str) -> int | None:
         return None
     years = int(digits) if unit == "Y" else 0
     return years if years <= 120 else None
-
-
-def leave_out_absent(
-    records: Collection[ChestRecord], root: Path, title: str, *, partial: bool
-) -> Iterator[ChestRecord]:
-    """Records with a ``problem`` where there is no image; with ``partial`` they are left out, and counted."""
-    missing = [record for record in records if record.problem]
-    if missing and len(missing) == len(records):
-        raise LayoutError(
-            f"{title}: {root} has none of the {len(records)} images that the tables list, such as "
-            f"{missing[0].file}; unpack the images there, or set `source.path` to where they are"
-        )
-    if missing and partial:
-        logger.warning(
-            "%s: %d of %d images in the tables are not in %s and are left out (`partial`)",
-            title,
-            len(missing),
-            len(records),
-            root,
-        )
-    return (record for record in records if not (partial and record.problem))

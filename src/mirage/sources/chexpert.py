@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from mirage.config.chest import CHEXPERT_FINDINGS, NO_FINDING, ChexpertSource
 from mirage.errors import DataError, LayoutError
-from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of, leave_out_absent, read_rows
+from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of
 from mirage.sources.layout import namespace_of, require_directories
+from mirage.sources.rows import Row, read_rows
 
 OBTAIN = "https://stanfordmlgroup.github.io/competitions/chexpert (registration)"
 TABLES = {"train.csv": "train", "valid.csv": "test"}
@@ -62,23 +63,23 @@ class Chexpert(ChestRadiographs):
             path = self.root / table
             if not path.is_file():
                 continue
-            for at, row in enumerate(read_rows(path, COLUMNS, self.title)):
-                record = self._record(row, split, f"{path}, row {at + 2}")
+            for row in read_rows(path, COLUMNS):
+                record = self._record(row, split)
                 if record.file in records:
-                    raise DataError(f"{path}, row {at + 2}: {record.file} is listed twice")
+                    raise DataError(f"{row.where}: {record.file} is listed twice")
                 records[record.file] = record
-        return leave_out_absent(records.values(), self.root, self.title, partial=self.partial)
+        yield from records.values()
 
-    def _record(self, row: dict[str, str], split: str, where: str) -> ChestRecord:
+    def _record(self, row: Row, split: str) -> ChestRecord:
         parts = PurePosixPath(row["path"]).parts
         patient = next((at for at, part in enumerate(parts) if part.startswith("patient")), None)
         if patient is None or len(parts) < patient + 2:
             raise DataError(
-                f"{where}: the path {row['path']!r} names no patient; expected "
+                f"{row.where}: the path {row['path']!r} names no patient; expected "
                 "train/patient00001/study1/view1_frontal.jpg"
             )
         file = PurePosixPath(*parts[max(patient - 1, 0) :]).as_posix()
-        findings, uncertain = self._labels(row, where)
+        findings, uncertain = self._labels(row)
         frontal = row["frontal"] == "Frontal"
         return ChestRecord(
             name=row["path"],
@@ -89,16 +90,16 @@ class Chexpert(ChestRadiographs):
             view=row["view"] or (None if frontal else "Lateral"),
             split=split,
             attributes={
-                "age": age_of(row.get("age", "")),
-                "sex": {"Male": "M", "Female": "F"}.get(row.get("sex", "")),
+                "age": age_of(row["age"]),
+                "sex": {"Male": "M", "Female": "F"}.get(row["sex"]),
                 "frontal": frontal,
                 "uncertain": "|".join(uncertain),
             },
             # Looking for each of 224,316 files takes seconds; one that is absent fails when it is read.
-            problem="is not there" if self.partial and not os.path.isfile(self.root / file) else None,
+            there=not self.partial or os.path.isfile(self.root / file),
         )
 
-    def _labels(self, row: dict[str, str], where: str) -> tuple[list[str], list[str]]:
+    def _labels(self, row: Row) -> tuple[list[str], list[str]]:
         """Findings by the policy for uncertain labels, and the uncertain ones.
 
         A healthy image has no uncertain finding, unless these count as negative.
@@ -106,7 +107,7 @@ class Chexpert(ChestRadiographs):
         values: dict[str, int | None] = {}
         for finding in CHEXPERT_FINDINGS:
             if row[finding] not in VALUES:
-                raise DataError(f"{where}: {finding} is {row[finding]!r}, expected 1, 0, -1 or nothing")
+                raise DataError(f"{row.where}: {finding} is {row[finding]!r}, expected 1, 0, -1 or nothing")
             values[finding] = VALUES[row[finding]]
         uncertain = [finding for finding, value in values.items() if value == -1]
         positive = [

@@ -22,8 +22,9 @@ import numpy as np
 from mirage.config.chest import NO_FINDING, JsrtSource
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage
-from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of, leave_out_absent, number_of, read_rows
+from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of
 from mirage.sources.layout import namespace_of, require_directories, visible_names
+from mirage.sources.rows import number_of, read_rows
 
 OBTAIN = "http://db.jsrt.or.jp/eng.php (registration)"
 SIDE = 2048
@@ -67,7 +68,7 @@ class Jsrt(ChestRadiographs):
 
     def __init__(self, options: JsrtSource, folder: Path | None = None) -> None:
         super().__init__(options, folder)
-        self.partial, self.inverted, self.table = options.partial, options.inverted, options.table
+        self.inverted, self.table = options.inverted, options.table
         self._namespace = namespace_of("jsrt", folder)
 
     @property
@@ -85,9 +86,8 @@ class Jsrt(ChestRadiographs):
         """Images by name, nodules first."""
         files = {Path(file).stem.upper(): file for file in _images(self.root)}
         listed = self._listed()
-
-        records = [self._record(name, files, listed.get(name)) for name in sorted({*listed, *files})]
-        return leave_out_absent(records, self.root, self.title, partial=self.partial)
+        for name in sorted({*listed, *files}):
+            yield self._record(name, files, listed.get(name))
 
     def read(self, record: ChestRecord) -> RawImage:
         """Positions are counted in the original's pixels."""
@@ -122,11 +122,6 @@ class Jsrt(ChestRadiographs):
                 boxes = [_box(listed)]
         elif name.startswith("JPCLN"):
             problem = f"shows a nodule, but {self._nodule_table().name} does not list it; add its row"
-        if name not in files:
-            problem = (
-                "the table lists it, but the file is not there (.IMG or .png); add it, or set "
-                "`source.partial` where only a part of the images is there"
-            )
         return ChestRecord(
             name=name,
             file=file,
@@ -136,13 +131,14 @@ class Jsrt(ChestRadiographs):
             view="PA",
             boxes=boxes,
             attributes=attributes,
+            there=name in files,
             problem=problem,
         )
 
     def _listed(self) -> dict[str, _Listed]:
         """Image -> what is known of it."""
         path = self._nodule_table()
-        listed = _read_csv(path, self.title) if path.suffix.lower() == ".csv" else _read_nodules(path)
+        listed = _read_csv(path) if path.suffix.lower() == ".csv" else _read_nodules(path)
         if not listed:
             raise DataError(f"{path}: lists no image such as JPCLN001")
         healthy = self._find(HEALTHY)
@@ -254,16 +250,18 @@ def _read_healthy(path: Path) -> dict[str, _Listed]:
     return listed
 
 
-def _read_csv(path: Path, title: str) -> dict[str, _Listed]:
+def _read_csv(path: Path) -> dict[str, _Listed]:
     """Either kind of image of a CSV; rows without a position are healthy."""
     listed = {}
-    for at, row in enumerate(read_rows(path, COLUMNS, title)):
-        stem, where = Path(row["image"]).stem.upper(), f"{path}, row {at + 2}"
+    for row in read_rows(path, COLUMNS):
+        stem = Path(row["image"]).stem.upper()
         if not NAME.fullmatch(stem) or stem in listed:
             wrong = "is listed twice" if stem in listed else "is no name such as JPCLN001.png"
-            raise DataError(f"{where}: {row['image']!r} {wrong}")
-        known = {key: "" if value.lower() in ("nan", "na", "?") else value for key, value in row.items()}
-        listed[stem] = _Listed(known, where)
+            raise DataError(f"{row.where}: {row['image']!r} {wrong}")
+        known = {
+            key: "" if value.lower() in ("nan", "na", "?") else value for key, value in row.values.items()
+        }
+        listed[stem] = _Listed(known, row.where)
     return listed
 
 

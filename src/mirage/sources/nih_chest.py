@@ -15,8 +15,9 @@ from typing import Any
 from mirage.config.chest import NihChestSource
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage
-from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of, leave_out_absent, number_of, read_rows
+from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of
 from mirage.sources.layout import namespace_of, require_directories, visible_names
+from mirage.sources.rows import Row, read_rows
 
 OBTAIN = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -56,7 +57,6 @@ class NihChest(ChestRadiographs):
 
     def __init__(self, options: NihChestSource, folder: Path | None = None) -> None:
         super().__init__(options, folder)
-        self.partial = options.partial
         self._namespace = namespace_of("nih_chest", folder)
 
     @property
@@ -85,13 +85,15 @@ class NihChest(ChestRadiographs):
         files, splits = self._files(), self._splits()
         records: dict[str, ChestRecord] = {}
         table = self._table()
-        for row in read_rows(table, COLUMNS, self.title):
+        for row in read_rows(table, COLUMNS):
             record = _record(row, files, splits)
             if record.name in records:
-                raise DataError(f"{table}: {record.name} is listed twice; get the table again from {OBTAIN}")
+                raise DataError(
+                    f"{row.where}: {record.name} is listed twice; get the table again from {OBTAIN}"
+                )
             records[record.name] = record
         self._add_boxes(records)
-        return leave_out_absent(records.values(), self.root, self.title, partial=self.partial)
+        yield from records.values()
 
     def read(self, record: ChestRecord) -> RawImage:
         """Boxes are scaled where the image is a smaller copy; spacing is the original's, scaled too."""
@@ -143,20 +145,20 @@ class NihChest(ChestRadiographs):
         path = self.root / BOXES
         if not path.is_file():
             return
-        for at, row in enumerate(read_rows(path, BOX_COLUMNS, self.title)):
-            where = f"{path}, row {at + 2}"
+        for row in read_rows(path, BOX_COLUMNS):
             if row["image"] not in records:
-                raise DataError(f"{where}: {row['image']!r} is not in {self._table().name}")
-            x, y, w, h = (number_of(row[key], key, where) for key in "xywh")
+                raise DataError(f"{row.where}: {row['image']!r} is not in {self._table().name}")
+            x, y, w, h = (row.number(key) for key in "xywh")
             label = SAME_AS.get(row["label"], row["label"])
             box = {"x0": x, "y0": y, "x1": x + w, "y1": y + h, "label": label}
             records[row["image"]].boxes.append(box)
 
 
-def _record(row: dict[str, str], files: dict[str, str], splits: dict[str, str]) -> ChestRecord:
+def _record(row: Row, files: dict[str, str], splits: dict[str, str]) -> ChestRecord:
     name = row["image"]
     stem = Path(name).stem
-    absent = None if name in files else "the table lists it, but the file is not there; unpack it, or set "
+    if not row["patient"]:
+        raise DataError(f"{row.where}: {name!r} has no `Patient ID`, so its split is unknown; fill it in")
     return ChestRecord(
         name=name,
         file=files.get(name, f"images/{name}"),
@@ -167,21 +169,21 @@ def _record(row: dict[str, str], files: dict[str, str], splits: dict[str, str]) 
         view=row["view"] or None,
         split=splits.get(name),
         attributes={
-            "follow_up": int(row["follow_up"]) if row.get("follow_up", "").isdecimal() else None,
-            "age": age_of(row.get("age", "")),
-            "sex": row.get("sex") or None,
+            "follow_up": int(row["follow_up"]) if row["follow_up"].isdecimal() else None,
+            "age": age_of(row["age"]),
+            "sex": row["sex"] or None,
             **_extent_mm(row),
         },
-        problem=absent and f"{absent}`source.partial` where only a part of the archive is there",
+        there=name in files,
     )
 
 
-def _extent_mm(row: dict[str, str]) -> dict[str, Any]:
+def _extent_mm(row: Row) -> dict[str, Any]:
     """Height and width of the detector's image; None when unknown."""
     extent = {}
     for key, pixels, spacing in (("height_mm", "height", "spacing_y"), ("width_mm", "width", "spacing_x")):
         try:
             extent[key] = round(float(row[pixels]) * float(row[spacing]), 2) or None
-        except (KeyError, ValueError):
+        except ValueError:
             extent[key] = None
     return extent

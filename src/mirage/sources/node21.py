@@ -14,8 +14,9 @@ from typing import Any
 
 from mirage.config.chest import NO_FINDING, Node21Source
 from mirage.errors import DataError, LayoutError
-from mirage.sources.chest import ChestRadiographs, ChestRecord, leave_out_absent, number_of, read_rows
+from mirage.sources.chest import ChestRadiographs, ChestRecord
 from mirage.sources.layout import namespace_of, require_directories, visible_names
+from mirage.sources.rows import Row, read_rows
 
 OBTAIN = "zenodo.org, NODE21 (CC BY-NC-ND 4.0)"
 PLACES = ("", "cxr_images/proccessed_data", "proccessed_data")
@@ -41,7 +42,6 @@ class Node21(ChestRadiographs):
 
     def __init__(self, options: Node21Source, folder: Path | None = None) -> None:
         super().__init__(options, folder)
-        self.partial = options.partial
         self._namespace = namespace_of("node21", folder)
 
     @property
@@ -61,26 +61,22 @@ class Node21(ChestRadiographs):
         table, images = self.root / place / TABLE, self.root / place / "images"
         there, originals = set(visible_names(images)), self._originals(place)
         records: dict[str, ChestRecord] = {}
-        for at, row in enumerate(read_rows(table, COLUMNS, self.title)):
-            name, box = row["image"], _box(row, f"{table}, row {at + 2}")
+        for row in read_rows(table, COLUMNS):
+            name, box = row["image"], _box(row)
             if name not in records:
                 file = (Path(place) / "images" / name).as_posix()
                 records[name] = _record(name, file, originals.get(Path(name).stem, ("", "")))
-                if name not in there:
-                    records[name].problem = (
-                        "the table lists it, but the file is not there; add it, or set `source.partial` "
-                        "where only a part of the images is there"
-                    )
+                records[name].there = name in there
             elif box is None or not records[name].boxes:
                 raise DataError(
-                    f"{table}, row {at + 2}: {name} has rows with and without a nodule, or two without; keep "
+                    f"{row.where}: {name} has rows with and without a nodule, or two without; keep "
                     "one row a nodule, or one with the label 0"
                 )
             if box is not None:
                 records[name].boxes.append(box)
         for record in records.values():
             record.findings = ["Nodule"] if record.boxes else [NO_FINDING]
-        return leave_out_absent(list(records.values()), self.root, self.title, partial=self.partial)
+            yield record
 
     def _place(self) -> str:
         for place in PLACES:
@@ -96,11 +92,9 @@ class Node21(ChestRadiographs):
         found = {}
         folders = (self.root / place, self.root / place / ".." / "original_data")
         for path in sorted(path for folder in folders for path in folder.glob(ORIGINALS)):
-            columns = {"image": ["node21_img_id"], "dataset": ["orig_dataset"]}
-            lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
-            rows = read_rows(path, columns, self.title)
-            for row, line in zip(rows, (line for line in lines if line.strip(" ,")), strict=False):
-                patient = NIH.search(line) if row["dataset"] == "chestxray14" else None
+            for row in read_rows(path, {"image": ["node21_img_id"], "dataset": ["orig_dataset"]}):
+                # The column of the original's name is called differently in the copies of this table.
+                patient = NIH.search(",".join(row.cells)) if row["dataset"] == "chestxray14" else None
                 found[Path(row["image"]).stem] = (row["dataset"], patient[1] if patient else "")
         return found
 
@@ -117,14 +111,14 @@ def _record(name: str, file: str, original: tuple[str, str]) -> ChestRecord:
     )
 
 
-def _box(row: dict[str, str], where: str) -> dict[str, Any] | None:
+def _box(row: Row) -> dict[str, Any] | None:
     """None for an image without a nodule."""
-    label = number_of(row["label"], "label", where)
+    label = row.number("label")
     if label not in (0, 1):
-        raise DataError(f"{where}: label is {row['label']!r}, expected 0 or 1")
+        raise DataError(f"{row.where}: label is {row['label']!r}, expected 0 or 1")
     if not label:
         return None
-    x, y, width, height = (number_of(row[key], key, where) for key in ("x", "y", "width", "height"))
+    x, y, width, height = (row.number(key) for key in ("x", "y", "width", "height"))
     if width <= 0 or height <= 0:
-        raise DataError(f"{where}: the box is {width:g} x {height:g}, expected more than 0")
+        raise DataError(f"{row.where}: the box is {width:g} x {height:g}, expected more than 0")
     return {"x0": x, "y0": y, "x1": x + width, "y1": y + height, "label": "Nodule"}

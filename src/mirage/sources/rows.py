@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,54 +13,90 @@ from mirage.errors import DataError
 
 @dataclass(frozen=True)
 class Row:
-    """One row: where it stands, and its values by column."""
+    """One row: where it stands, and its values by column; those that may be missing are then empty."""
 
     path: Path
     line: int
     values: dict[str, str]
+    cells: list[str]
+    """All of the row, whether a reader needs it or not."""
 
     def __getitem__(self, column: str) -> str:
         return self.values.get(column, "")
 
+    @property
+    def where(self) -> str:
+        """File and line, for messages."""
+        return f"{self.path}, line {self.line}"
+
     def number(self, column: str) -> float:
-        """A finite number.
-
-        Raises:
-            DataError: names file, line, column and what was found.
-        """
-        try:
-            value = float(self[column])
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise DataError(f"{self.path}, line {self.line}: {column} is {self[column]!r}, expected a number")
-        return value
+        """A finite number; raises DataError."""
+        return number_of(self[column], column, self.where)
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Read a CSV in UTF-8 with a header.
+def number_of(text: str, what: str, where: str) -> float:
+    """A finite number of a table's cell.
+
+    Raises:
+        DataError: says where, what it is and what was found.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {what} is {text!r}, expected a number")
+    return value
+
+
+def read_rows(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) -> Iterator[Row]:
+    """Rows of a CSV in UTF-8 with a header, one at a time.
+
+    Header cells such as ``OriginalImage[Width,Height]``, whether quoted or not, are two columns,
+    ``OriginalImage[Width`` and ``Height]``. Empty lines are passed over.
 
     Args:
         path: file.
-        columns: that must be there; others are kept.
+        columns: name in the result -> spellings in the header, the first that is there counts; a name ending
+            in ``?`` may be missing. Or names that are those of the header.
 
     Raises:
-        DataError: missing or unreadable, a column is missing, a row has fewer values than the header.
+        DataError: missing or unreadable, a column is missing, a row ends before the last one that is needed.
     """
+    wanted = columns if isinstance(columns, Mapping) else {name: [name] for name in columns}
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if any(line)]
+            lines = csv.reader(handle)
+            header = [part.strip() for cell in next(lines, []) for part in cell.split(",")]
+            found = _found(header, wanted, path)
+            longest = max(found.values(), default=-1)
+            for line in lines:
+                cells = [cell.strip() for cell in line]
+                if not any(cells):
+                    continue
+                if len(cells) <= longest:
+                    raise DataError(
+                        f"{path}, line {lines.line_num}: has {len(cells)} values, expected at least "
+                        f"{longest + 1}; the file may be cut off. Get it again from the archive"
+                    )
+                values = {name: cells[column] for name, column in found.items()}
+                yield Row(path, lines.line_num, values, cells)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV in UTF-8 ({error})") from error
-    missing = [name for name in columns if name not in header]
+
+
+def _found(header: Sequence[str], wanted: Mapping[str, Sequence[str]], path: Path) -> dict[str, int]:
+    """Name -> number of its column."""
+    found, missing = {}, []
+    for name, spellings in wanted.items():
+        at = next((header.index(spelling) for spelling in spellings if spelling in header), None)
+        if at is not None:
+            found[name.rstrip("?")] = at
+        elif not name.endswith("?"):
+            missing.append(" or ".join(spellings))
     if missing:
         raise DataError(
-            f"{path}: has no column {', '.join(missing)}; found {', '.join(header) or 'an empty file'}, "
-            f"expected {', '.join(columns)}"
+            f"{path}: has no column {', '.join(missing)}; found "
+            f"{', '.join(filter(None, header)) or 'an empty file'}. Get the table again from the archive"
         )
-    for line, cells in rows:
-        if len(cells) < len(header):
-            raise DataError(f"{path}, line {line}: has {len(cells)} values, the header has {len(header)}")
-    return [Row(path, line, dict(zip(header, cells, strict=False))) for line, cells in rows]
+    return found
