@@ -40,7 +40,8 @@ def assign_splits(
     """Split of every subject.
 
     With ``by: hash`` a subject's own hash alone decides, so that two datasets with other images of one
-    archive never put a subject on two sides; shares are then kept on average.
+    archive put it on one side; shares are then kept on average. The exception is a subject that shares an
+    image with another in one of them only, where that one's hash decides; ``check_training`` refuses it.
 
     Otherwise subjects are ordered by a seeded hash of their group and cut at exact shares, so a dataset of
     ten children really has two of them in a test share of 0.2, and the same subject gets the same split
