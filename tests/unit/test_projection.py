@@ -198,6 +198,7 @@ def test_projected_nodules_lie_in_boxes_with_masks_and_donors(tmp_path, data):
         for subject in one.select("train").items["subject_id"]
     }
     assert len(found) == 6
+    patients = dict(data["ct"].items[["item_id", "subject_id"]].to_numpy())
     for index in range(len(found)):
         item = found.item(index)
         number = int(np.flatnonzero(hosts.items["item_id"] == item.attributes["host_item"])[0])
@@ -220,7 +221,7 @@ def test_projected_nodules_lie_in_boxes_with_masks_and_donors(tmp_path, data):
         donors = found.items["donor_subject_ids"].iloc[index]
         assert set(donors) <= train
         assert {donor.rpartition("/")[0] for donor in donors} == {one.info.namespace for one in data.values()}
-        assert len(donors) == 1 + len(set(item.attributes["lesion_item"]))
+        assert len(donors) == 1 + len({patients[name] for name in item.attributes["lesion_item"]})
 
 
 def test_the_same_seed_gives_the_same_items_however_they_are_cut(tmp_path, data):
