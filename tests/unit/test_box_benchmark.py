@@ -136,6 +136,21 @@ def test_two_lists_are_trained_on_and_compared_on_a_real_one(tmp_path: Path) -> 
     assert "detector.json: missing" in output
 
 
+def test_every_donor_of_an_image_counts_and_none_may_be_tested(tmp_path: Path) -> None:
+    """The study's own leak: lesions cut from the images that detectors are scored on."""
+    write_list(tmp_path, "a", 4)
+    path, real = tmp_path / "pasted.csv", tmp_path / "real.csv"
+    rows = ["a/0.png,1,2,9,9,healthy,p1", "a/0.png,20,20,9,9,healthy,p2", "a/1.png,1,2,9,9,p1,"]
+    path.write_text("\n".join(["image,x,y,w,h,subject_id,donor_group", *rows]) + "\n")
+    items = list(BoxList(path, "train").items())
+    assert items[0].attributes["donor_group"] == ["box-list/p1", "box-list/p2"]
+    assert "donor_group" not in items[1].attributes
+    real.write_text("image,x,y,w,h,subject_id\na/3.png,1,2,9,9,p2\n")
+    status, output = benchmark("--sources", path, "--test", real, "--out", tmp_path / "out")
+    assert status == 1
+    assert "names 1 subject(s) of real-test, the first box-list/p2" in " ".join(output.split())
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     """A test image that is trained on, by name or by its pixels, and an unknown detector."""
     path = write_list(tmp_path, "a", 6)

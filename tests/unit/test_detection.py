@@ -330,6 +330,18 @@ def test_images_that_all_share_donors_are_not_split(tmp_path: Path) -> None:
     assert hold_out({"train": [several], "pretrain": []}, 0.2).groups == (4, 1)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_group_of_most_images_stays_in_training(tmp_path: Path, share: float) -> None:
+    """Held out, it would leave a few images to train on."""
+    groups = ["toy:0/many" if n < 16 else f"toy:0/single{n}" for n in range(20)]
+    columns = {"split": "train", "donor_group": groups}
+    data = boxed_dataset(tmp_path / "toy", origin="synthetic", columns=columns)
+    held = hold_out({"train": [data], "pretrain": []}, share)
+    assert held.own is not None
+    assert held.own.subjects().isdisjoint(held.kept["train"][0].items["donor_group"])
+    assert len(held.kept["train"][0]) == 20 - held.groups[1] >= 16
+
+
 def test_data_without_boxes_are_refused(tmp_path: Path) -> None:
     """The message tells which boxes there are."""
     data = boxed_dataset(tmp_path / "toy")

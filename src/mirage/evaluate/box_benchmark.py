@@ -26,6 +26,7 @@ from mirage.data.pool import Pool
 from mirage.detectors import DETECTORS
 from mirage.errors import ConfigError, DataError, LayoutError, LeakError
 from mirage.evaluate.detection import Job, judge_arm, rule_of, save_detector_weights
+from mirage.evaluate.holdout import ATTRIBUTE as DONORS
 from mirage.evaluate.marks import TESTS, read_tables
 from mirage.evaluate.statistics.resampling import bootstrap_interval, bootstrap_weights
 from mirage.evaluate.tracked import tracked_arm
@@ -92,6 +93,7 @@ def run(request: Request) -> Iterator[pd.DataFrame]:
         data = _dataset(source, "train", request)
         if test is not None:
             _check_pixels(data, test)
+            _check_donors(data, test)
         for benchmark in request.benchmarks:
             done.append(_judge(source.stem, benchmark, data, test, request))
             yield done[-1]
@@ -123,7 +125,7 @@ def _dataset(path: Path, split: str, request: Request) -> Dataset:
     wanted = {
         "list": file_digest(path),
         "size": request.size,
-        "version": STAGES["prepare"],
+        "version": [STAGES["prepare"], STAGES["evaluate_detection"]],
         "files": digest([_stamp(path, str(item.attributes["file"])) for item in source.items()]),
     }
     told = folder / "request.json"
@@ -161,6 +163,19 @@ def _check_pixels(data: Dataset, test: Dataset) -> None:
         raise LeakError(
             f"{test.info.name}: {len(both)} test image(s) are also in {data.info.name}, the first "
             f"{shared.iloc[0]}; leave them out of one of the two"
+        )
+
+
+def _check_donors(data: Dataset, test: Dataset) -> None:
+    """Refuse lesions that were pasted from test subjects: scores would be of what was learnt."""
+    if DONORS not in data.items.columns:
+        return
+    named = {donor for donors in data.items[DONORS].dropna() for donor in donors}
+    shared = sorted(named & test.subjects())
+    if shared:
+        raise LeakError(
+            f"{data.info.name}: column `{DONORS}` names {len(shared)} subject(s) of {test.info.name}, the "
+            f"first {shared[0]}; leave their lesions out of the one, or their images out of the other"
         )
 
 

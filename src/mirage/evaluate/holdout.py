@@ -43,7 +43,8 @@ def hold_out(parts: Mapping[str, Sequence[Dataset]], share: float) -> HeldOut:
     """Hold out a share of the donor groups of the stage ``train``; other stages lose these groups too.
 
     Groups are taken in the order of a hash of their name, so a larger share holds a smaller one, and all
-    seeds of an arm hold out the same.
+    seeds of an arm hold out the same. A group of more than half of the training images is never held out:
+    images that many patients' lesions join would leave next to nothing to train on.
 
     Args:
         parts: training sets by stage.
@@ -55,8 +56,8 @@ def hold_out(parts: Mapping[str, Sequence[Dataset]], share: float) -> HeldOut:
     groups = _groups(
         {(stage, number): one for stage, sets in parts.items() for number, one in enumerate(sets)}
     )
-    training = {name for (stage, _), own in groups.items() if stage == "train" for name in own}
-    order = sorted(training, key=lambda name: digest(["own", name]))
+    images = pd.concat([own for (stage, _), own in groups.items() if stage == "train"]).value_counts()
+    order = sorted(images.index, key=lambda name: (2 * images[name] > images.sum(), digest(["own", name])))
     count = min(max(1, round(share * len(order))), len(order) - 1)
     if count < 1:
         why = "all training images share donors, so none can be held out"

@@ -34,8 +34,8 @@ class _Listed:
     name: str
     path: Path
     subject: str
-    donor: str | None
     boxes: list[dict[str, Any]] = field(default_factory=list)
+    donors: list[str] = field(default_factory=list)
 
 
 class BoxList(Source):
@@ -44,7 +44,7 @@ class BoxList(Source):
     Columns: the image's path, relative to the CSV or absolute (``image``, ``path``, ``file``, ``image_path``
     or ``filename``); the box (``x0, y0, x1, y1``, ``xmin ... ymax``, ``x1, y1, x2, y2``, or ``x, y, w, h``),
     in pixels of the file; ``label`` (default ``lesion``), ``subject_id`` (default: every image is a subject
-    of its own) and ``donor_group``, from whom a pasted lesion is. Other columns are left alone.
+    of its own) and ``donor_group``, the subject from whom a pasted lesion is. Other columns are left alone.
 
     Args:
         path: the CSV.
@@ -69,7 +69,8 @@ class BoxList(Source):
 
     def items(self) -> Iterator[SourceItem]:
         for number, listed in enumerate(self._images.values()):
-            attributes = {"file": listed.name} | ({"donor_group": listed.donor} if listed.donor else {})
+            donors = [f"{self.namespace}/{donor}" for donor in dict.fromkeys(listed.donors)]
+            attributes: dict[str, Any] = {"file": listed.name} | ({"donor_group": donors} if donors else {})
             yield SourceItem(
                 item_id=f"{number:06d}",
                 subject_id=listed.subject,
@@ -109,12 +110,13 @@ class BoxList(Source):
             raise DataError(f"{self.path}, line {line}: column `{image}` is empty; name the image's path")
         path = (self.path.parent / key).resolve()
         subject = next((cell(name) for name in SUBJECT if cell(name)), str(path))
-        listed = found.setdefault(str(path), _Listed(key, path, subject, cell("donor_group") or None))
+        listed = found.setdefault(str(path), _Listed(key, path, subject))
         if listed.subject != subject:
             raise DataError(
                 f"{self.path}, line {line}: {key} is of {subject!r}, in a row above of {listed.subject!r}; "
                 "an image has one subject"
             )
+        listed.donors += [donor] if (donor := cell("donor_group")) else []
         values = [cell(name) for name in box]
         if not any(values):
             return
