@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,10 @@ class Run:
         wanted = os.environ.get(WEIGHTS) == "1"
         for path in paths:
             if path.is_file() and (wanted or path.suffix != ".safetensors"):
-                self._attempt(lambda path=path: self._client.log_artifact(self._id, str(path), folder))  # type: ignore[misc]
+                self._attempt(partial(self._upload, path, folder))
+
+    def _upload(self, path: Path, folder: str | None) -> None:
+        self._client.log_artifact(self._id, str(path), folder)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
