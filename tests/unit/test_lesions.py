@@ -130,7 +130,8 @@ def test_pixels_outside_the_blend_are_the_given_bits(blend, place, dtype):
     assert made.image.dtype == dtype
     assert np.array_equal(made.image[~made.touched], host[~made.touched])
     assert (made.touched >= (made.label > 0)).all()
-    assert (made.image != host).sum() > 40  # mixed gradients keep the steep ones of the noise
+    # Mixed gradients keep the steep ones of the noise, and so change less of it.
+    assert (made.image != host).sum() > (40 if blend == "mixed" else 100)
     assert 0 <= made.box.x0 < made.box.x1 <= 120
     assert 0 <= made.box.y0 < made.box.y1 <= 120
     assert made.box.grown(4).mask(host.shape)[made.label > 0].all()
