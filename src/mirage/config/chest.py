@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from mirage.config.source_entry import SourceEntry
+from mirage.config.archive import ArchiveSource
 
 NO_FINDING = "No Finding"
 NIH_FINDINGS = (
@@ -46,7 +46,7 @@ CHEXPERT_FINDINGS = (
 """Columns of labels, in the tables' order."""
 
 
-class ChestSource(SourceEntry):
+class ChestSource(ArchiveSource):
     """Options of every reader of chest radiographs: which images are taken, with which boxes."""
 
     known_findings: ClassVar[tuple[str, ...]] = ()
@@ -63,50 +63,16 @@ class ChestSource(SourceEntry):
     boxes: list[str] = Field(
         ["Nodule", "Mass"], min_length=1, description="labels whose boxes are kept; others are dropped"
     )
-    boxed_only: bool = Field(False, description="take images with at least one such box only")
-    views: list[str] | None = Field(
-        None, min_length=1, description="take images of these views, such as [PA]. Default: all"
-    )
-    exclude: str | None = Field(
-        None,
-        description="CSV of images to leave out (pacemakers, cables ...): a column `file` or `image`, and "
-        "any others such as `reason`; `mirage exclusions` proposes one",
-        examples=["config/exclude/nih_chest.csv"],
-    )
-    partial: bool = Field(
-        False,
-        description="only a part of the archive's images is there: leave out rows of its tables without an "
-        "image. Otherwise each of them is a failed row",
-    )
 
     @property
-    def label_table(self) -> dict[int, str]:
-        """Boxes only, no masks."""
-        return {}
+    def box_labels(self) -> Sequence[str]:
+        """As asked for."""
+        return self.boxes
 
-    @property
-    def beside(self) -> dict[str, str]:
-        """The list of exclusions."""
-        return {"exclude": self.exclude} if self.exclude else {}
-
-    def simulated(self) -> Self:
-        """A list of real images says nothing of phantoms, all of which are there."""
-        return super().simulated().model_copy(update={"exclude": None, "partial": False})
-
-    @model_validator(mode="after")
-    def _words_are_known(self) -> Self:
-        labels, views = self.known_findings, self.known_views
-        for key, words, known in (
-            ("findings", self.findings, labels),
-            ("boxes", self.boxes, labels),
-            ("views", self.views, views),
-        ):
-            for word in words or []:
-                if known and word not in known:
-                    near = get_close_matches(word, known, 1)
-                    hint = f"did you mean {near[0]!r}? " if near else ""
-                    raise ValueError(f"{key}: {word!r} is unknown; {hint}known are {', '.join(known)}")
-        return self
+    def words(self) -> Mapping[str, tuple[Sequence[str] | None, Sequence[str]]]:
+        """Labels of images and boxes are of one table."""
+        labels = self.known_findings
+        return {"findings": (self.findings, labels), "boxes": (self.boxes, labels), **super().words()}
 
 
 class NihChestSource(ChestSource):

@@ -24,7 +24,7 @@ class RawImage:
         affine: float64 (4, 4) of a volume: voxel (x, y, z) of ``image[:, z, y, x]`` to mm right, anterior
             and superior (RAS) of the scanner's origin, as in NIfTI; None for 2D images, or when unknown.
         boxes: around findings: dicts of x0, y0, x1, y1 (pixels of ``image``, half-open; x across, y down)
-            and label.
+            and label; what else an archive says of a finding may stand beside it, such as malignancy.
     """
 
     image: np.ndarray

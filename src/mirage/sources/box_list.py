@@ -16,7 +16,7 @@ from typing import Any
 
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage, Source, SourceItem
-from mirage.sources.chest import boxes_inside
+from mirage.sources.boxes import boxes_inside
 from mirage.sources.images import read_image
 
 IMAGE = ("image", "path", "file", "image_path", "filename")

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from mirage.config.chest import CHEXPERT_FINDINGS, NO_FINDING, ChexpertSource
 from mirage.errors import DataError, LayoutError
-from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of
+from mirage.sources.chest import ChestRadiographs, ChestRecord
 from mirage.sources.layout import namespace_of, require_directories
-from mirage.sources.rows import Row, read_rows
+from mirage.sources.rows import Row, age_of, read_rows
 
 OBTAIN = "https://stanfordmlgroup.github.io/competitions/chexpert (registration)"
 TABLES = {"train.csv": "train", "valid.csv": "test"}

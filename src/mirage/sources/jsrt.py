@@ -22,9 +22,9 @@ import numpy as np
 from mirage.config.chest import NO_FINDING, JsrtSource
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage
-from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of
+from mirage.sources.chest import ChestRadiographs, ChestRecord
 from mirage.sources.layout import namespace_of, require_directories, visible_names
-from mirage.sources.rows import number_of, read_rows
+from mirage.sources.rows import age_of, number_of, read_rows
 
 OBTAIN = "http://db.jsrt.or.jp/eng.php (registration)"
 SIDE = 2048

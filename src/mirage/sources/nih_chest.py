@@ -15,9 +15,9 @@ from typing import Any
 from mirage.config.chest import NihChestSource
 from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage
-from mirage.sources.chest import ChestRadiographs, ChestRecord, age_of
+from mirage.sources.chest import ChestRadiographs, ChestRecord
 from mirage.sources.layout import namespace_of, require_directories, visible_names
-from mirage.sources.rows import Row, read_rows
+from mirage.sources.rows import Row, age_of, read_rows
 
 OBTAIN = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")

@@ -49,6 +49,18 @@ def number_of(text: str, what: str, where: str) -> float:
     return value
 
 
+def age_of(text: str) -> int | None:
+    """Years, from ``58`` or ``058Y``; months and days (``003M``, ``011D``) are 0 years.
+
+    None when unknown, and above 120: the NIH's table says 414 of some.
+    """
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "Y")
+    if not digits.isdecimal() or unit not in "YMD":
+        return None
+    years = int(digits) if unit == "Y" else 0
+    return years if years <= 120 else None
+
+
 def read_rows(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) -> Iterator[Row]:
     """Rows of a CSV in UTF-8 with a header, one at a time.
 

@@ -1,0 +1,83 @@
+"""Sources of mammograms, which share how images are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mirage.config.archive import ArchiveSource
+
+LESIONS = ("mass", "calcification", "distortion", "asymmetry", "other")
+"""Kinds of lesions, whatever an archive calls them; a label of boxes."""
+VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO", "CV", "AT", "TAN")
+"""Views of a breast, after DICOM's code strings (PS3.16, CID 4014 and 4015)."""
+Lesion = Literal["mass", "calcification", "distortion", "asymmetry", "other"]
+Intent = Literal["FOR PRESENTATION", "FOR PROCESSING"]
+PROCESSED: list[Intent] = ["FOR PRESENTATION"]
+
+
+class MammographySource(ArchiveSource):
+    """Options of every reader of mammograms: which images are taken, with which lesions."""
+
+    known_views: ClassVar[tuple[str, ...]] = VIEWS
+    box_key: ClassVar[str] = "lesions"
+
+    lesions: list[Lesion] = Field(
+        ["mass", "calcification"],
+        min_length=1,
+        description="kinds of lesions whose boxes are kept, under these names: mass, calcification, "
+        "distortion (of architecture), asymmetry, other; further ones are dropped",
+    )
+    healthy_only: bool = Field(
+        False,
+        description="take images only that the archive gives no lesion of any kind, with or without a place",
+    )
+    laterality: Literal["L", "R"] | None = Field(
+        None, description="take images of this breast only, L or R. Default: both"
+    )
+
+    @property
+    def box_labels(self) -> Sequence[str]:
+        """The kinds of lesions."""
+        return self.lesions
+
+    @model_validator(mode="after")
+    def _boxed_or_healthy(self) -> Self:
+        if self.boxed_only and self.healthy_only:
+            raise ValueError("boxed_only and healthy_only leave no image; give one of the two")
+        return self
+
+
+class DigitalMammographySource(MammographySource):
+    """Options of readers of mammograms whose headers say which machine took and processed them."""
+
+    manufacturers: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="take images of these manufacturers: words of the header's Manufacturer, whatever their "
+        "case, such as [Hologic] for `HOLOGIC, Inc.`. Default: all",
+        examples=[["Hologic", "GE"]],
+    )
+    models: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="take images of these models: words of the header's ManufacturerModelName, whatever "
+        "their case; [Selenia] takes `Lorad Selenia` and `Selenia Dimensions`. Default: all",
+        examples=[["Lorad Selenia"]],
+    )
+    intents: list[Intent] | None = Field(
+        PROCESSED,
+        min_length=1,
+        description="take images of these presentation intents: FOR PRESENTATION (processed), FOR PROCESSING "
+        "(raw). null takes all, those too whose header does not say",
+    )
+
+    @model_validator(mode="after")
+    def _words_say_something(self) -> Self:
+        for key in ("manufacturers", "models"):
+            for word in getattr(self, key) or []:
+                if not any(letter.isalnum() for letter in word):
+                    raise ValueError(f"{key}: {word!r} holds no letter or digit, so it would take any image")
+        return self
