@@ -18,7 +18,7 @@ STAGES: dict[str, int] = {
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
     "evaluate_detection": 2,
-    "evaluate_fidelity": 4,
+    "evaluate_fidelity": 5,
     "evaluate_privacy": 6,
     "report": 8,
     "overview": 2,

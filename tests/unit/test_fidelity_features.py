@@ -107,15 +107,17 @@ def test_intervals_have_a_spread_whatever_the_numbers(counts: tuple[int, int, in
     assert rows["n_items"].eq(drawn.count).all()
 
 
-def test_few_training_patients_give_no_interval() -> None:
+def test_few_training_patients_give_no_interval_and_no_ratio() -> None:
     """Two patients of 60 images are two, however many others there are beside them."""
     patients = Patients.of(np.repeat(np.arange(2), 60), np.arange(40), np.arange(40))
     drawn = plan(patients, 60, 0)
     assert drawn is not None
     assert (drawn.base_subjects, drawn.fewest) == (2, 2)
-    rows = pd.DataFrame(measured(SlicedWasserstein(points(1, 120, 40, 40), 0), drawn, "x", {}))
+    absent: dict[str, str] = {}
+    rows = pd.DataFrame(measured(SlicedWasserstein(points(1, 120, 40, 40), 0), drawn, "x", absent))
     assert rows[["low", "high"]].isna().all(axis=None)
-    assert rows["n_subjects"].tolist() == [40, 40, 2]
+    assert rows["kind"].tolist() == ["absolute", "absolute"]
+    assert absent == {"ratio of sliced_wasserstein": "2 patients a side are too few, 4 are needed"}
 
 
 def test_half_samples_are_as_wide_as_the_truth() -> None:

@@ -257,6 +257,7 @@ def _intensities(
         levels,
         info.channel_names,
         plan(few, min(HALF_SAMPLES, config.bootstrap), config.seed),
+        facts["absent"],
         draws=config.bootstrap,
         seed=config.seed,
     )

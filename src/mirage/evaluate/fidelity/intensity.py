@@ -235,6 +235,7 @@ def compare(
     levels: histograms.Levels,
     channel_names: Sequence[str],
     plan: Plan | None,
+    absent: dict[str, str],
     *,
     draws: int,
     seed: int,
@@ -245,6 +246,7 @@ def compare(
         training, heldout, synthetic: counts on the same levels; heldout None where nothing is held out.
         channel_names: of the images.
         plan: draws against held-out images, of the items in this order; another one is not looked at.
+        absent: gets why there is no ratio against them.
         draws: random draws behind every other interval and reference.
         seed: of the draws.
 
@@ -269,7 +271,7 @@ def compare(
             rows += [{**row, "label": name} for row in found]
             if heldout is not None and plan is not None:
                 pooled = Pooled(distances, np.concatenate([t, heldout.of(profile, channel), s]))
-                rows += measured(pooled, plan, name, {})
+                rows += measured(pooled, plan, name, absent)
             for side, counts in (("real", t), ("synthetic", s)):
                 bars += _bars(side, profile, name, distances, counts.sum(axis=0))
     return rows, bars

@@ -14,8 +14,9 @@ from mirage import seeds
 from mirage.data import Items
 from mirage.evaluate.features.pixels import fitting_size, resized, scaled
 from mirage.evaluate.fidelity.draws import Floats, Ints
-from mirage.evaluate.fidelity.rows import Rows, row
+from mirage.evaluate.fidelity.rows import Rows, row, too_few
 from mirage.evaluate.statistics import bootstrap_interval, bootstrap_weights
+from mirage.evaluate.statistics.resampling import LEAST_SUBJECTS
 from mirage.metrics.ssim import Pyramid, compare, pyramid, random_pairs, scales_of
 
 SIDES = {2: 128, 3: 48}
@@ -57,7 +58,9 @@ def likeness(
         row(arm, "ms_ssim", value, end, **facts)
         for arm, (value, _), end in zip(("synthetic", "reference"), found, ends, strict=True)
     ]
-    if other > 0:
+    if count < LEAST_SUBJECTS:
+        absent["ratio of ms_ssim"] = too_few(count)
+    elif other > 0:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = bootstrap_interval(own / other, own_draws / other_draws, count, log=True)
         rows.append(row("synthetic", "ms_ssim", own / other, ratios, kind="ratio", **facts))

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mirage.amounts import count
 from mirage.evaluate.fidelity.draws import Draw, Floats, Plan, around
 from mirage.evaluate.fidelity.measures import Found, Measure
 from mirage.evaluate.statistics.rates import clopper_pearson
+from mirage.evaluate.statistics.resampling import LEAST_SUBJECTS
 
 ABOVE_ZERO = (0.0, float("inf"))
 SHARE = (0.0, 1.0)
@@ -141,6 +143,9 @@ def _rows(
     own, other = (float(np.median(column(equal, side, positive))) for side in (0, 1))
     if not scale.ratio:
         return found
+    if fewest < LEAST_SUBJECTS:
+        absent[f"ratio of {metric}"] = too_few(fewest)
+        return found
     if not other > NOTHING:
         absent[f"ratio of {metric}"] = f"it is {other:.3g} between real images"
         return found
@@ -151,6 +156,11 @@ def _rows(
         ends = 0.0, _of_none_or_all(0.0, fewest)[1] / other
     found.append(planned("synthetic", metric, own / other, ends, plan, fewest, label, kind="ratio"))
     return found
+
+
+def too_few(subjects: int) -> str:
+    """Why there is no ratio of so few patients: it could be anything, and no interval would tell."""
+    return f"{count(subjects, 'patient')} a side are too few, {LEAST_SUBJECTS} are needed"
 
 
 def _of_none_or_all(share: float, subjects: int) -> tuple[float, float]:

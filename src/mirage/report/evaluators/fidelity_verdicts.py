@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from mirage.evaluate.statistics.resampling import LEAST_SUBJECTS
 from mirage.report.chapters.base import count, words
 from mirage.report.inputs import Finished
 from mirage.report.numbers import estimate, number
@@ -78,11 +79,11 @@ def rule(axis: str) -> str:
         "every measure, in every feature space, is divided by the same of other real images at equal "
         "numbers; of a classifier the reference is taken off instead, and 0 stands for 1. Worse: this "
         "ratio is beyond the tolerated one and its 95 % interval beyond 1. Good: the "
-        f"whole interval is within the tolerated ratio; a ratio without an interval says "
-        f"neither. Tolerated: {', '.join(told)}. Fail: in any one "
-        "feature space half of the measures or more, of two kinds at least, are worse. Pass: more than half "
-        f"of all are good, none is worse, and n is {ENOUGH} a side or more. Otherwise, and always when n is "
-        f"below {FEWEST}, inconclusive; grey values alone never decide."
+        "whole interval is within the tolerated ratio; a ratio without an interval says neither, and of "
+        f"fewer than {LEAST_SUBJECTS} patients a side there is none. Tolerated: {', '.join(told)}. Fail: "
+        "in any one feature space half of the measures or more, of two kinds at least, are worse. Pass: more "
+        f"than half of all are good, none is worse, and n is {ENOUGH} a side or more. Otherwise, and always "
+        f"when n is below {FEWEST}, inconclusive; grey values alone never decide."
         if axis == "Fidelity"
         else "as for fidelity, by measures of variety. Tolerated ratios: " + ", ".join(told) + "."
     )
