@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,15 +174,29 @@ def _forest(name: str, config: FidelityEvaluation, rows: pd.DataFrame, book: Boo
 
 def _protocol(chapter: Chapter, facts: Mapping[str, Any]) -> None:
     """How features were made and sets compared, and what could not be measured."""
-    told, missing = [], [("all images", metric, why) for metric, why in facts.get("absent", {}).items()]
-    for encoder, own in facts["encoders"].items():
-        told.append((words(encoder), _encoder_words(own)))
-        missing += [(encoder, metric, why) for metric, why in own["absent"].items()]
-    if told:
+    encoders: Mapping[str, Mapping[str, Any]] = facts["encoders"]
+    if encoders:
+        told = [(words(encoder), _encoder_words(own)) for encoder, own in encoders.items()]
         chapter.fold("How the features were made", told)
+    missing: dict[str, dict[str, list[str]]] = {}
+    for space, absent in [
+        ("", facts.get("absent", {})),
+        *((encoder, own["absent"]) for encoder, own in encoders.items()),
+    ]:
+        for metric, why in absent.items():
+            missing.setdefault(why, {}).setdefault(metric, []).append(words(space))
     if missing:
-        items = [(f"{words(space)}: {words(metric)}", why) for space, metric, why in missing]
+        items = [
+            (why, "; ".join(_in_spaces(*one) for one in metrics.items())) for why, metrics in missing.items()
+        ]
         chapter.fold("What could not be measured, and why", items)
+
+
+def _in_spaces(metric: str, spaces: Sequence[str]) -> str:
+    """A measure, and the feature spaces in which it is missing where it is one of features."""
+    ratio, name = metric.startswith("ratio of "), metric.removeprefix("ratio of ")
+    named = f"{'ratio of ' if ratio else ''}{TITLES.get(name, words(name))}"
+    return named if spaces == [""] else f"{named}: {', '.join(spaces)}"
 
 
 def _encoder_words(own: Mapping[str, Any]) -> str:
@@ -196,7 +210,8 @@ def _encoder_words(own: Mapping[str, Any]) -> str:
         f"fitted on {(own.get('fitted_on') or {}).get('items', 0)} real training images",
     ]
     if "frechet_dimensions" in own:
-        parts.append(f"Fréchet distance in {own['frechet_dimensions']} dimensions, n = {own['n']} a side")
+        dimensions = count(own["frechet_dimensions"], "dimension")
+        parts.append(f"Fréchet distance in {dimensions}, n = {own['n']} a side")
     return "; ".join(parts) + "."
 
 
