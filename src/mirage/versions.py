@@ -5,7 +5,7 @@ Snakemake does not see edits inside an imported package; these numbers enter eve
 
 STAGES: dict[str, int] = {
     "simulate": 1,
-    "prepare": 2,
+    "prepare": 3,
     "gather": 2,
     "train": 2,
     "synthesise": 1,

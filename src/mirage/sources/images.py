@@ -26,7 +26,7 @@ SAME_PLACE = 0.1
 """How far, in voxels, the corners of two volumes may lie apart that are taken to be on one grid."""
 
 
-def read_image(path: Path | str, channels: Channels) -> RawImage:
+def read_image(path: Path | str, channels: Channels, *, display: bool = False) -> RawImage:
     """Read one image.
 
     Colours become grey by ITU-R BT.601 luma, grey becomes colour by repetition. An opaque alpha channel
@@ -35,6 +35,8 @@ def read_image(path: Path | str, channels: Channels) -> RawImage:
     Args:
         path: file. A NIfTI or MetaImage slice (one axis of length 1) is 2D, others are volumes.
         channels: ``grey`` gives C = 1, ``rgb`` gives C = 3.
+        display: DICOM only: as the header says it is shown, by its VOI LUT or window, instead of as stored;
+            see ``mirage.sources.dicom``.
 
     Returns:
         Image (C, H, W) or, for a volume, (C, D, H, W), in the file's own type; without masks.
@@ -44,7 +46,7 @@ def read_image(path: Path | str, channels: Channels) -> RawImage:
     Raises:
         DataError: missing, empty, damaged or cut off; no image; several pages or frames; 2 or > 4 channels.
     """
-    raw = _decode(Path(path), indices=False)
+    raw = _decode(Path(path), indices=False, display=display)
     raw.image = _as_channels(raw.image, channels, Path(path))
     return raw
 
@@ -201,7 +203,7 @@ def _luma(image: np.ndarray) -> np.ndarray:
     return grey.astype(image.dtype)[None]
 
 
-def _decode(path: Path, *, indices: bool) -> RawImage:
+def _decode(path: Path, *, indices: bool, display: bool = False) -> RawImage:
     """Image of 1, 3 or any number of channels; every failure of any library becomes a DataError."""
     try:
         with open(path, "rb") as handle:
@@ -213,7 +215,9 @@ def _decode(path: Path, *, indices: bool) -> RawImage:
         elif path.name.lower().endswith((".mha", ".mhd")):
             raw = _read_metaimage(path)
         elif head[128:] == b"DICM":
-            raw = _read_dicom(path)
+            from mirage.sources.dicom import read_dicom
+
+            raw = read_dicom(path, display)
         else:
             raw = _read_raster(path, indices)
     except DataError:
@@ -398,38 +402,3 @@ def _kept(spatial: tuple[int, ...]) -> list[int]:
     """Axes (x, y, z) of a volume, or the two of a slice, which is one voxel thick."""
     kept = [axis for axis in range(3) if spatial[axis] > 1] if 1 in spatial else [0, 1, 2]
     return kept if len(kept) >= 2 else [0, 1]
-
-
-def _read_dicom(path: Path) -> RawImage:
-    """Rescale is applied and MONOCHROME1 inverted, so that high is bright; the display window is not."""
-    import pydicom
-    from pydicom.pixels import apply_color_lut, pixel_array
-
-    header = pydicom.dcmread(path)
-    if int(header.get("NumberOfFrames", 1) or 1) > 1:
-        raise DataError(f"{path}: holds {header.NumberOfFrames} frames; split it into one image a file")
-    values = pixel_array(header)
-    photometric = str(header.PhotometricInterpretation)
-    if photometric == "PALETTE COLOR":
-        values = apply_color_lut(values, header)
-    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
-    spacing_mm = tuple(float(step) for step in spacing) if spacing else None
-    if values.ndim == 3:
-        raw = _from_hwc(values, _type_range(values.dtype), path)
-        raw.spacing_mm = spacing_mm
-        return raw
-    low, high = _stored_range(header)
-    if photometric == "MONOCHROME1":
-        values = (low + high - values.astype(np.int32)).astype(values.dtype)
-    slope = float(header.get("RescaleSlope") or 1)  # the tag may be there and empty
-    intercept = float(header.get("RescaleIntercept") or 0)
-    if (slope, intercept) != (1.0, 0.0):
-        values = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    bounds = sorted((low * slope + intercept, high * slope + intercept))
-    full_range = None if bounds[0] < 0 else (bounds[0], bounds[1])
-    return RawImage(values[None], full_range=full_range, spacing_mm=spacing_mm)
-
-
-def _stored_range(header: Any) -> tuple[int, int]:
-    bits = int(header.BitsStored)
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if header.PixelRepresentation else (0, (1 << bits) - 1)
