@@ -1,10 +1,10 @@
-"""Rows of the CSV tables that come with public datasets, with the columns that a reader needs."""
+"""Rows of the tables that come with public datasets, CSV or Excel, with the columns that a reader needs."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,9 @@ def age_of(text: str) -> int | None:
     return years if years <= 120 else None
 
 
-def read_rows(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) -> Iterator[Row]:
+def read_rows(
+    path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str], delimiter: str = ","
+) -> Iterator[Row]:
     """Rows of a CSV in UTF-8 with a header, one at a time.
 
     Header cells such as ``OriginalImage[Width,Height]``, whether quoted or not, are two columns,
@@ -69,41 +71,76 @@ def read_rows(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) 
 
     Args:
         path: file.
-        columns: name in the result -> spellings in the header, the first that is there counts; a name ending
-            in ``?`` may be missing. Or names that are those of the header.
+        columns: name in the result -> spellings in the header, the first that is there counts, whatever its
+            case where no column has it as it is; a name ending in ``?`` may be missing. Or names that are
+            those of the header.
+        delimiter: between cells.
 
     Raises:
         DataError: missing or unreadable, a column is missing, a row ends before the last one that is needed.
     """
-    wanted = columns if isinstance(columns, Mapping) else {name: [name] for name in columns}
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            lines = csv.reader(handle)
-            header = [part.strip() for cell in next(lines, []) for part in cell.split(",")]
-            found = _found(header, wanted, path)
-            longest = max(found.values(), default=-1)
-            for line in lines:
-                cells = [cell.strip() for cell in line]
-                if not any(cells):
-                    continue
-                if len(cells) <= longest:
-                    raise DataError(
-                        f"{path}, line {lines.line_num}: has {len(cells)} values, expected at least "
-                        f"{longest + 1}; the file may be cut off. Get it again from the archive"
-                    )
-                values = {name: cells[column] for name, column in found.items()}
-                yield Row(path, lines.line_num, values, cells)
+            lines = csv.reader(handle, delimiter=delimiter)
+            header = [part for cell in next(lines, []) for part in cell.split(",")]
+            yield from _rows_below(path, header, ((lines.line_num, line) for line in lines), columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV in UTF-8 ({error})") from error
+
+
+def read_sheet(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) -> Iterator[Row]:
+    """Rows of the first sheet of an Excel workbook (.xls) with a header, as those of ``read_rows``.
+
+    Whole numbers, which such a workbook cannot tell from others, are written ``2`` and not ``2.0``.
+
+    Raises:
+        DataError: missing or unreadable, a column is missing.
+    """
+    import xlrd
+
+    try:
+        sheet = xlrd.open_workbook(str(path)).sheet_by_index(0)
+        lines = [[_cell(value) for value in sheet.row_values(row)] for row in range(sheet.nrows)]
+    except Exception as error:  # readers of damaged workbooks raise anything
+        raise DataError(f"{path}: not a readable workbook ({type(error).__name__}: {error})") from error
+    yield from _rows_below(path, lines[0] if lines else [], enumerate(lines[1:], 2), columns)
+
+
+def _cell(value: object) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return f"{value:.0f}" if whole else str(value)
+
+
+def _rows_below(
+    path: Path,
+    header: Sequence[str],
+    lines: Iterable[tuple[int, Sequence[str]]],
+    columns: Mapping[str, Sequence[str]] | Sequence[str],
+) -> Iterator[Row]:
+    """Numbered lines as rows; without empty ones."""
+    wanted = columns if isinstance(columns, Mapping) else {name: [name] for name in columns}
+    found = _found([cell.strip() for cell in header], wanted, path)
+    longest = max(found.values(), default=-1)
+    for number, line in lines:
+        cells = [cell.strip() for cell in line]
+        if not any(cells):
+            continue
+        if len(cells) <= longest:
+            raise DataError(
+                f"{path}, line {number}: has {len(cells)} values, expected at least "
+                f"{longest + 1}; the file may be cut off. Get it again from the archive"
+            )
+        yield Row(path, number, {name: cells[column] for name, column in found.items()}, cells)
 
 
 def _found(header: Sequence[str], wanted: Mapping[str, Sequence[str]], path: Path) -> dict[str, int]:
     """Name -> number of its column."""
     found, missing = {}, []
+    lower = [cell.lower() for cell in header]
     for name, spellings in wanted.items():
-        at = next((header.index(spelling) for spelling in spellings if spelling in header), None)
-        if at is not None:
-            found[name.rstrip("?")] = at
+        places = [names.index(word) for names, word in _looked_up(header, lower, spellings) if word in names]
+        if places:
+            found[name.rstrip("?")] = places[0]
         elif not name.endswith("?"):
             missing.append(" or ".join(spellings))
     if missing:
@@ -112,3 +149,11 @@ def _found(header: Sequence[str], wanted: Mapping[str, Sequence[str]], path: Pat
             f"{', '.join(filter(None, header)) or 'an empty file'}. Get the table again from the archive"
         )
     return found
+
+
+def _looked_up(
+    header: Sequence[str], lower: Sequence[str], spellings: Sequence[str]
+) -> list[tuple[Sequence[str], str]]:
+    """Spellings with the header to look them up in: as they are first, then without regard to case."""
+    exact = [(header, word) for word in spellings]
+    return [*exact, *((lower, word.lower()) for word in spellings)]
