@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mirage.config.base import Entry, Options, Refers
 from mirage.config.chest import ChexpertSource, JsrtSource, NihChestSource, Node21Source
 from mirage.config.ct_nodules import LidcSource, Node21CtNodulesSource
+from mirage.config.mammography_sets import BcdrSource, CbisDdsmSource, InbreastSource, MiniMiasSource
 from mirage.config.source_entry import COLOURS, SourceEntry
 
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
@@ -302,12 +303,20 @@ SourceOptions = Annotated[
     | NihChestSource
     | ChexpertSource
     | JsrtSource
-    | Node21Source,
+    | Node21Source
+    | MiniMiasSource
+    | InbreastSource
+    | CbisDdsmSource
+    | BcdrSource,
     Field(discriminator="reader"),
 ]
 
 
-LAYOUTS: dict[str, tuple[str, ...]] = {"lidc": ("dicom", "luna16"), "jsrt": ("raw", "png")}
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "lidc": ("dicom", "luna16"),
+    "jsrt": ("raw", "png"),
+    "cbis_ddsm": ("dicom", "jpeg"),
+}
 """Reader -> native layouts that its simulator writes, the default first, where there are several."""
 
 
@@ -326,7 +335,7 @@ class SimulateOptions(Options):
     layout: str | None = Field(
         None,
         description="native layout to write, where a reader knows several. lidc: dicom, luna16; jsrt: raw, "
-        "png. Default: the first",
+        "png; cbis_ddsm: dicom, jpeg. Default: the first",
     )
 
 

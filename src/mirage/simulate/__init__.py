@@ -27,6 +27,10 @@ WRITERS: dict[str, str] = {
     "chexpert": "mirage.simulate.chest_archives:write_chexpert",
     "jsrt": "mirage.simulate.nodule_sets:write_jsrt",
     "node21": "mirage.simulate.nodule_sets:write_node21",
+    "mini_mias": "mirage.simulate.mammography_sets:write_mini_mias",
+    "inbreast": "mirage.simulate.mammography_sets:write_inbreast",
+    "bcdr": "mirage.simulate.mammography_sets:write_bcdr",
+    "cbis_ddsm": "mirage.simulate.cbis_ddsm:write_cbis_ddsm",
 }
 """Reader -> ``module:function`` that writes its native layout."""
 
