@@ -19,7 +19,7 @@ from mirage.simulate.native import CHASE, DRIVE, MESSIDOR, SQUARE
 from mirage.simulate.vessels import AVASCULAR, anatomy, grow
 from mirage.sources import READERS, Source, open_source
 
-IMAGES = (".png", ".gif", ".tif", ".jpg", ".gz", ".dcm", ".mha", ".IMG")
+IMAGES = (".pgm", ".png", ".gif", ".tif", ".jpg", ".gz", ".dcm", ".mha", ".IMG")
 PATTERNS = {"masks": "masks/{stem}_mask.png", "fov": "fov/{stem}_fov.png", "table": "table.csv"}
 
 
