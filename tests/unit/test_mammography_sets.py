@@ -543,7 +543,7 @@ def test_cbis_mask_is_told_by_what_it_holds(tmp_path, film, marks, swapped):
     box = raw.boxes[0]
     assert (box["malignancy"], box["shape"], box["subtlety"]) == ("malignant", "OVAL", "5")
     assert "margin" not in box
-    assert "files" not in box
+    assert "marks" not in box
 
 
 def test_cbis_mask_and_cut_out_in_folders_of_their_own(tmp_path):

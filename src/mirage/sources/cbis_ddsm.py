@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -148,15 +148,12 @@ class CbisDdsm(Mammograms[MammogramRecord]):
                 len(moved),
                 min(moved),
             )
-        files = CaseFiles(self.root)
         for case, found in films.items():
-            yield self._record(case, found, files, "test" if found[0].patient in tested else "train")
+            yield self._record(case, found, "test" if found[0].patient in tested else "train")
 
-    def _record(
-        self, case: str, found: Sequence[Abnormality], files: CaseFiles, split: str
-    ) -> MammogramRecord:
+    def _record(self, case: str, found: Sequence[Abnormality], split: str) -> MammogramRecord:
         first = found[0]
-        film = files.film(first.film)
+        film = self._files.film(first.film)
         numbers = [one.number for one in found]
         twice = next((one for one in found if numbers.count(one.number) > 1), None)
         return MammogramRecord(
@@ -172,7 +169,7 @@ class CbisDdsm(Mammograms[MammogramRecord]):
                     "malignancy": one.malignancy,
                     **one.words,
                     "number": one.number,
-                    "files": [path for mark in one.marks for path in files.beside(mark)],
+                    "marks": one.marks,
                 }
                 for one in found
             ],
@@ -196,14 +193,19 @@ class CbisDdsm(Mammograms[MammogramRecord]):
         for box in record.boxes:
             if box["label"] not in self.options.box_labels:
                 continue
-            files = [other for other in dict.fromkeys(box["files"]) if other != path]
-            mask = read_film_mask(files, shape, f"{path}: abnormality {box['number']}")
-            words = {key: value for key, value in box.items() if key not in ("files", "number")}
+            files = {other: None for mark in box["marks"] for other in self._files.beside(mark)}
+            files.pop(path, None)
+            mask = read_film_mask(list(files), shape, f"{path}: abnormality {box['number']}")
+            words = {key: value for key, value in box.items() if key not in ("marks", "number")}
             raw.boxes.append({**words, **_around(mask)})
             lesions.append((box["label"], mask))
         if self.options.masks:
             raw.masks["label"] = label_mask(lesions, shape)
         return raw
+
+    @cached_property
+    def _files(self) -> CaseFiles:
+        return CaseFiles(self.root)
 
     def _tables(self) -> list[Path]:
         """The tables, in the archive's folder or in one of its folders, such as `csv`."""
@@ -233,7 +235,6 @@ class CaseFiles:
         self._cases: dict[str, list[Path]] = {}
         self._jpeg: Path | None = None
         self._search(root, DEPTH)
-        self._listed = cache(_files_below)
 
     def _search(self, folder: Path, depth: int) -> None:
         for name in visible_names(folder):
@@ -263,10 +264,10 @@ class CaseFiles:
         first, series = parts[0], parts[-2] if len(parts) > 1 else ""
         for case in self._cases.get(first.lower(), []):
             exact = case.parent / listed
-            found = self._listed(exact.parent) if exact.is_file() else self._listed(case)
+            found = _files_below(exact.parent) if exact.is_file() else _files_below(case)
             if found:
                 return found
-        return self._listed(self._jpeg / series) if self._jpeg and series else []
+        return _files_below(self._jpeg / series) if self._jpeg and series else []
 
 
 def _files_below(folder: Path) -> list[Path]:
