@@ -370,7 +370,7 @@ def read_film_mask(files: Sequence[Path], shape: tuple[int, int], what: str) -> 
 def _alike(size: tuple[int, int], shape: tuple[int, int]) -> bool:
     """Whether an image can be the mask of a film."""
     down, across = size[0] / shape[0], size[1] / shape[1]
-    return SMALLEST <= down <= LARGEST and abs(down / across - 1) <= PROPORTIONS
+    return SMALLEST <= down <= LARGEST and abs(down - across) <= PROPORTIONS * across
 
 
 def size_of(path: Path) -> tuple[int, int]:
