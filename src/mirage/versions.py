@@ -8,7 +8,7 @@ STAGES: dict[str, int] = {
     "prepare": 3,
     "gather": 2,
     "train": 2,
-    "synthesise": 1,
+    "synthesise": 2,
     "lesions": 1,
     "encode_pixpca": 1,
     "encode_pretrained": 1,

@@ -68,14 +68,28 @@ def test_a_biased_noisy_inpainting_still_gives_the_mass():
     assert seen.score < better.score
 
 
-def test_ribs_that_were_drawn_elsewhere_cost_no_mass():
-    """Errors of the inpainter beside the box raise the threshold; the rim in the box is kept."""
+def test_an_error_that_goes_on_under_the_lesion_is_taken_off():
+    """Ribs drawn elsewhere, three boxes apart: seen beside the box, and wrong inside it as well."""
     image, healthy, box, mass = nodule(5, contrast=0.2)
-    hole, inner = box.grown(12).mask(image.shape), box.mask(image.shape)
-    stripes = 14 * np.sin(np.arange(len(image)) / 2)[:, None] * ~inner
-    drawn = np.clip(healthy + stripes, 0, 255).round().astype(np.uint8)
-    lesion, seen = extract(image, np.where(hole, drawn, image), box, hole, RANGE)
-    assert seen.noise > 0.02
+    hole, found = box.grown(12).mask(image.shape), []
+    for phase in np.arange(0, 2 * np.pi, np.pi / 4):
+        ribs = 14 * np.sin(np.arange(len(image)) * 2 * np.pi / (3 * box.side) + phase)[:, None]
+        drawn = np.clip(healthy + ribs, 0, 255).round().astype(np.uint8)
+        lesion, seen = extract(image, np.where(hole, drawn, image), box, hole, RANGE)
+        assert seen.noise > 0.01
+        found.append(lesion.mass / mass)
+    assert found == pytest.approx([1] * 8, abs=0.2)
+    assert np.mean(found) == pytest.approx(1, abs=0.03)
+
+
+def test_the_error_is_known_on_fewer_sides_at_the_border_of_a_picture():
+    """A box that the border cuts has hole on three sides; its membrane ends freely at the fourth."""
+    image, healthy, box, mass = nodule(5, contrast=0.2)
+    left = round(box.x0)
+    box = box.moved(0, -left)
+    parts = [picture[:, left:] for picture in (image, np.clip(healthy + 10.0, 0, 255).astype(np.uint8))]
+    hole = box.grown(12).mask(parts[0].shape)
+    lesion, _ = extract(parts[0], np.where(hole, parts[1], parts[0]), box, hole, RANGE)
     assert lesion.mass == pytest.approx(mass, rel=0.1)
 
 

@@ -24,12 +24,15 @@ THRESHOLD = 2.0
 """A lesion is where the smoothed residual exceeds so many standard deviations of that around it."""
 SMOOTHING = 0.05
 """Standard deviation of the smoothing before the threshold, share of the box's mean side."""
+CARRIED = 0.1
+"""The same of the inpainter's error before it is carried on: finer parts of it do not reach far."""
 RIM = 0.2
 """What adds less than this share of a lesion's peak is its rim: blended in, but not labelled."""
 FEATHER = 0.15
 """Width of the soft edge, share of the box's mean side."""
 HALF_VISIBLE = 2.0
 """Contrast-to-noise ratio at which a lesion that lies wholly inside its box is half visible."""
+NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 LEAST_CORE = 9
 """Pixels below which nothing was found."""
 
@@ -136,9 +139,10 @@ def extract(
 ) -> tuple[Lesion, Visibility]:
     """The lesion in a box: the original minus the picture in which its place was filled with healthy tissue.
 
-    The residual between box and hole tells the inpainter's own error there: its median is a bias and is taken
-    off, its spread the noise. The lesion is the piece above the threshold that weighs most in the inner half
-    of the box, with its holes filled.
+    The residual between box and hole is the inpainter's own error, whose spread is the noise. A rib that it
+    drew too dark there goes on under the lesion, so the smoothed error is carried on into the box as a
+    membrane (the harmonic function with these values around it) and taken off everywhere. The lesion is the
+    piece above the threshold that weighs most in the inner half of the box, with its holes filled.
 
     Args:
         original, inpainted: (H, W), stored values, bright bones.
@@ -155,20 +159,29 @@ def extract(
     ring = (hole > 0) & ~inner
     if ring.sum() < LEAST_CORE:
         raise DataError("the hole does not reach beyond the box, so the noise around the lesion is unknown")
-    residual = residual - np.median(residual[ring])
-    smooth = ndimage.gaussian_filter(residual, max(0.7, SMOOTHING * box.side))
-    noise = max(_spread(smooth[ring]), NOISE_FLOOR * span)
+    width = max(0.7, SMOOTHING * box.side)
+    noise = max(_spread(ndimage.gaussian_filter(residual, width)[ring]), NOISE_FLOOR * span)
+    around = max(_spread(residual[ring]), NOISE_FLOOR * span)
+    residual = residual - _carried_on(residual, ring, inner, max(0.7, CARRIED * box.side))
+    smooth = ndimage.gaussian_filter(residual, width)
     above = (smooth > THRESHOLD * noise) & (hole > 0)
     piece = _with_rim(_central_piece(above, smooth, box), smooth, box)
     support = soft_edge(piece, max(1.0, FEATHER * box.side)) * (hole > 0)
     core = piece & (smooth > RIM * smooth[piece].max())
     contrast = float(residual[core].mean())
-    around = max(_spread(residual[ring]), NOISE_FLOOR * span)
     inside = float(smooth[piece & inner].sum() / smooth[above | piece].clip(0).sum())
     cnr = contrast / around
     score = max(0.0, inside * cnr / (cnr + HALF_VISIBLE)) if cnr > 0 else 0.0
     seen = Visibility(contrast / span, around / span, cnr, inside, score)
     return Lesion(residual, support, core.astype(np.float64), original.astype(np.float64), box), seen
+
+
+def _carried_on(residual: np.ndarray, ring: np.ndarray, inner: np.ndarray, width: float) -> np.ndarray:
+    """The error (H, W) in a ring, smoothed, and carried on into what the ring encloses; 0 elsewhere."""
+    weight = ndimage.gaussian_filter(ring.astype(np.float64), width)
+    summed = ndimage.gaussian_filter(np.where(ring, residual, 0.0), width)
+    known = np.divide(summed, weight, out=np.zeros_like(residual), where=ring)
+    return _solved(known, inner, np.zeros_like(residual))
 
 
 def soft_edge(core: np.ndarray, width: float) -> np.ndarray:
@@ -301,26 +314,43 @@ def _cloned(
     """Solve for the picture whose differences between neighbours are chosen from the lesion's and host's."""
     inside = lesion.support > 0
     inside[[0, -1]] = inside[:, [0, -1]] = False
+    drive = np.zeros_like(host)
+    y, x = np.nonzero(inside)
+    for down, across in NEIGHBOURS:
+        to = (y + down, x + across)
+        drive[y, x] += steeper(lesion.original[y, x] - lesion.original[to], host[y, x] - host[to])
+    return _solved(host, inside, drive)
+
+
+def _solved(known: np.ndarray, inside: np.ndarray, drive: np.ndarray) -> np.ndarray:
+    """Solve the discrete Poisson equation with SciPy's sparse solver.
+
+    Args:
+        known: (H, W) values, kept outside; a pixel on the border of the array has fewer neighbours.
+        inside: (H, W) where values are sought; not everywhere.
+        drive: (H, W) sum over a pixel's neighbours of its difference to them; 0 gives a membrane.
+    """
     if not inside.any():
-        return host.copy()
-    number = np.full(host.shape, -1)
+        return known.copy()
+    number = np.full(known.shape, -1)
     number[inside] = np.arange(inside.sum())
     y, x = np.nonzero(inside)
-    right = np.zeros(len(y))
-    rows, columns = [number[y, x]], [number[y, x]]
-    values = [np.full(len(y), 4.0)]
-    for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        to = (y + down, x + across)
-        right += steeper(lesion.original[y, x] - lesion.original[to], host[y, x] - host[to])
+    right, degree = drive[y, x].astype(np.float64), np.zeros(len(y))
+    rows, columns, values = [number[y, x]], [number[y, x]], [degree]
+    for down, across in NEIGHBOURS:
+        row, column = y + down, x + across
+        there = (row >= 0) & (row < known.shape[0]) & (column >= 0) & (column < known.shape[1])
+        degree += there
+        to = (row[there], column[there])
         free = inside[to]
-        right += np.where(free, 0.0, host[to])
-        rows.append(number[y, x][free])
+        right[there] += np.where(free, 0.0, known[to])
+        rows.append(number[y, x][there][free])
         columns.append(number[to][free])
         values.append(np.full(int(free.sum()), -1.0))
     matrix = sparse.csc_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(len(y), len(y))
     )
-    made = host.copy()
+    made = known.copy()
     made[y, x] = spsolve(matrix, right)
     return made
 
