@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mirage.config.base import Entry, Options, Refers
 from mirage.config.chest import ChexpertSource, JsrtSource, NihChestSource, Node21Source
 from mirage.config.ct_nodules import LidcSource, Node21CtNodulesSource
+from mirage.config.mammography import OptimamSource
 from mirage.config.mammography_sets import BcdrSource, CbisDdsmSource, InbreastSource, MiniMiasSource
 from mirage.config.source_entry import COLOURS, SourceEntry
 
@@ -307,7 +308,8 @@ SourceOptions = Annotated[
     | MiniMiasSource
     | InbreastSource
     | CbisDdsmSource
-    | BcdrSource,
+    | BcdrSource
+    | OptimamSource,
     Field(discriminator="reader"),
 ]
 

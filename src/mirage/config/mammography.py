@@ -81,3 +81,44 @@ class DigitalMammographySource(MammographySource):
                 if not any(letter.isalnum() for letter in word):
                     raise ValueError(f"{key}: {word!r} holds no letter or digit, so it would take any image")
         return self
+
+
+class OptimamSource(DigitalMammographySource):
+    """OPTIMAM / OMI-DB: `data/` with JSON files and `images/` with DICOM files, a folder a client in each."""
+
+    reader: Literal["optimam"]
+    path: str = Field("resources/optimam", description="folder that holds data/ and images/")
+    table: str | None = Field(
+        None,
+        description="spreadsheet (.xlsx, .xls) or CSV of marks, which then count instead of those of the "
+        "JSON files: a row a mark, with the columns image_id, x1, y1, x2, y2, and any of client_id, "
+        "study_id, mark_id, pathologies, malignancy, conspicuity, status, view, laterality, age, "
+        "manufacturer, site",
+        examples=["resources/optimam_lesions.xlsx"],
+    )
+    statuses: list[Literal["Normal", "Benign", "Malignant", "Interval"]] | None = Field(
+        None,
+        min_length=1,
+        description="take images of clients of these statuses, the worst that the screening service's record "
+        "says; Interval: a cancer found between two screenings. Default: all",
+    )
+    swapped: str | None = Field(
+        None,
+        description="CSV of images whose marks have X and Y exchanged: a column `file` or `image`, as "
+        "`exclude`",
+    )
+    pixels: Literal["display", "stored"] = Field(
+        "display",
+        description="display: as the header says that the image is shown (VOI LUT or window), 16 bits; "
+        "stored: after rescale only",
+    )
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The table and both lists."""
+        own = {"table": self.table, "swapped": self.swapped}
+        return {**super().beside, **{key: path for key, path in own.items() if path}}
+
+    def simulated(self) -> Self:
+        """Phantoms are marked in JSON, the right way round."""
+        return super().simulated().model_copy(update={"table": None, "swapped": None})

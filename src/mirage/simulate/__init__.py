@@ -27,6 +27,7 @@ WRITERS: dict[str, str] = {
     "chexpert": "mirage.simulate.chest_archives:write_chexpert",
     "jsrt": "mirage.simulate.nodule_sets:write_jsrt",
     "node21": "mirage.simulate.nodule_sets:write_node21",
+    "optimam": "mirage.simulate.omidb:write_optimam",
     "mini_mias": "mirage.simulate.mammography_sets:write_mini_mias",
     "inbreast": "mirage.simulate.mammography_sets:write_inbreast",
     "bcdr": "mirage.simulate.mammography_sets:write_bcdr",
@@ -41,8 +42,8 @@ def simulate(config: SimulateOptions, reader: str, folder: Path) -> None:
     Each subject depends on the seed and its own index only, so a smaller dataset is a part of a larger
     one. Native layouts also get `ground_truth.json`, which no reader looks at: image name -> positions of
     disc and fovea in pixels, vessel share, grade; of brains, examination -> volumes in ml, centre in mm,
-    grade, foci; of chests, the shapes of the nodules and their boxes. The plain folder holds its truth in
-    masks and table.
+    grade, foci; of chests, the shapes of the nodules and their boxes; of breasts,
+    the lesions and their boxes. The plain folder holds its truth in masks and table.
 
     Args:
         config: number, size and seed. For microscopy and wide frames ``size`` is the image's height, for

@@ -11,6 +11,7 @@ mammograms does (Burgess et al., Med Phys 28:419-437, 2001).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -188,27 +189,50 @@ class _Textures:
 
     def at(self, slope: float, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """The same, at positions in pixels of the texture."""
-        from scipy.ndimage import gaussian_filter, map_coordinates
+        from scipy.ndimage import map_coordinates
 
-        texture = power_noise(self.rng, slope)
-        if self.spacing > 1.5 * STEP:
-            texture = gaussian_filter(texture, 0.4 * self.spacing / STEP, mode="wrap")
-        at = np.stack([rows, columns])
+        # What is finer than the image's pixels is left out, which is also faster.
+        coarser = 1 << max(0, round(float(np.log2(self.spacing / STEP))))
+        coarser = min(coarser, GRID // 16)
+        at = np.stack([rows, columns]) / np.float32(coarser)
+        texture = power_noise(self.rng, slope, coarser)
         return np.asarray(map_coordinates(texture, at, np.float32, order=1, mode="grid-wrap"))
 
 
-def power_noise(rng: np.random.Generator, slope: float, side: int = GRID) -> np.ndarray:
-    """Normal noise whose power falls with the frequency's ``-slope``; periodic, float32 (side, side)."""
+def power_noise(rng: np.random.Generator, slope: float, coarser: int = 1) -> np.ndarray:
+    """Normal noise whose power falls with the frequency's ``-slope``, zero mean, unit variance, periodic.
+
+    Args:
+        rng: decides it.
+        slope: of the power spectrum.
+        coarser: every so many pixels are kept, a power of 2; finer structure is left out.
+
+    Returns:
+        float32 (GRID / coarser, GRID / coarser).
+    """
     from scipy import fft
 
-    white = fft.rfft2(rng.standard_normal((side, side), dtype=np.float32))
-    across, down = np.fft.rfftfreq(side)[None], np.fft.fftfreq(side)[:, None]
+    spectrum = rng.standard_normal((GRID, GRID // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    spectrum *= _amplitude(slope)
+    power = np.square(np.abs(spectrum))
+    variance = 2 * power.sum() - power[:, 0].sum() - power[:, -1].sum()
+    side = GRID // coarser
+    if coarser > 1:
+        kept = spectrum[:, : side // 2 + 1]
+        spectrum = np.concatenate([kept[: side // 2], kept[-(side // 2) :]])
+    noise = fft.irfft2(spectrum, (side, side))
+    return np.asarray(noise * np.float32(side**2 / np.sqrt(variance)), np.float32)
+
+
+@cache
+def _amplitude(slope: float) -> np.ndarray:
+    """Of each frequency, float32 (GRID, GRID // 2 + 1)."""
+    across, down = np.fft.rfftfreq(GRID)[None], np.fft.fftfreq(GRID)[:, None]
     # Below a cycle in 60 mm the breast as a whole decides.
     frequency = np.sqrt(across**2 + down**2 + (STEP / 60) ** 2)
-    white *= (frequency ** (-slope / 2)).astype(np.float32)
-    white[0, 0] = 0
-    noise = fft.irfft2(white, (side, side))
-    return np.asarray(noise / noise.std(), np.float32)
+    amplitude = (frequency ** (-slope / 2)).astype(np.float32)
+    amplitude[0, 0] = 0
+    return amplitude
 
 
 def gland_region(breast: Breast, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
-"""Digital mammography X-ray image storage, for presentation."""
+FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
+"""Digital mammography X-ray image storage, for presentation and for processing."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 
@@ -21,9 +22,10 @@ def write_dicom(
     bits: int = 16,
     spacing_mm: float | None = None,
     storage: str = FOR_PRESENTATION,
+    compression: str | None = None,
     **tags: Any,
 ) -> None:
-    """Write an image of one channel, not compressed, bright where much is attenuated.
+    """Write an image of one channel.
 
     Args:
         path: file; its folders are made.
@@ -32,6 +34,7 @@ def write_dicom(
         bits: that are stored.
         spacing_mm: side of a pixel.
         storage: class of the object.
+        compression: transfer syntax without loss; None: not compressed.
         tags: keywords of further attributes.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -55,5 +58,7 @@ def write_dicom(
     for keyword, value in tags.items():
         setattr(header, keyword, value)
     header.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    if compression is not None:
+        header.compress(UID(compression), generate_instance_uid=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     header.save_as(path, enforce_file_format=True)

@@ -28,6 +28,7 @@ READERS: dict[str, str] = {
     "chexpert": "mirage.sources.chexpert:Chexpert",
     "jsrt": "mirage.sources.jsrt:Jsrt",
     "node21": "mirage.sources.node21:Node21",
+    "optimam": "mirage.sources.optimam:Optimam",
     "mini_mias": "mirage.sources.mini_mias:MiniMias",
     "inbreast": "mirage.sources.inbreast:Inbreast",
     "cbis_ddsm": "mirage.sources.cbis_ddsm:CbisDdsm",

@@ -27,6 +27,12 @@ def boxes_inside(boxes: Sequence[dict[str, Any]], shape: tuple[int, ...], path: 
     return [_inside(box, shape, path) for box in boxes]
 
 
+def reaches_outside(box: dict[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether a box reaches farther beyond its image (H, W) than rounding explains."""
+    height, width = shape
+    return bool(min(box["x0"], box["y0"]) < -SLACK or box["x1"] > width + SLACK or box["y1"] > height + SLACK)
+
+
 def _inside(box: dict[str, Any], shape: tuple[int, ...], path: Path) -> dict[str, Any]:
     """The box, cut by rounding errors at most.
 
@@ -35,7 +41,7 @@ def _inside(box: dict[str, Any], shape: tuple[int, ...], path: Path) -> dict[str
     """
     height, width = shape
     x0, y0, x1, y1 = (float(box[key]) for key in ("x0", "y0", "x1", "y1"))
-    outside = min(x0, y0) < -SLACK or x1 > width + SLACK or y1 > height + SLACK
+    outside = reaches_outside(box, shape)
     if outside or not (x1 > x0 and y1 > y0):
         what = "reaches outside the image" if outside else "has no extent"
         raise DataError(

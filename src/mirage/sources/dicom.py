@@ -87,8 +87,8 @@ def spacing_of(header: Any) -> tuple[float, ...] | None:
     if spacing and spacing != detector:
         return spacing
     if detector:
-        factor = float(header.get("EstimatedRadiographicMagnificationFactor") or 1)
-        return tuple(step / factor for step in detector) if factor > 0 else detector
+        factor = _positive(header.get("EstimatedRadiographicMagnificationFactor")) or 1.0
+        return tuple(step / factor for step in detector)
     return _pair(header, "NominalScannedPixelSpacing")
 
 
@@ -103,12 +103,21 @@ def chest_wall_of(orientation: str | None) -> str | None:
     return {"A": "left", "P": "right"}.get(rows[:1])
 
 
-def _pair(header: Any, keyword: str) -> tuple[float, ...] | None:
+def _pair(header: Any, keyword: str) -> tuple[float, float] | None:
     values = header.get(keyword)
-    if not values or isinstance(values, (str, float)) or len(values) != 2:
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != 2:
         return None
-    steps = tuple(float(step) for step in values)
-    return steps if min(steps) > 0 else None
+    rows, columns = map(_positive, values)
+    return (rows, columns) if rows and columns else None
+
+
+def _positive(value: Any) -> float | None:
+    """A number above 0, which may be written as text; None of anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < np.inf else None
 
 
 def _pixels(header: Any, path: Path) -> np.ndarray:

@@ -91,12 +91,15 @@ class Mammograms(Archive[AnyMammogram]):
         return ("laterality", "healthy_only", *super().choice())
 
 
-class DigitalMammograms(Mammograms[DigitalMammogramRecord]):
+AnyDigital = TypeVar("AnyDigital", bound=DigitalMammogramRecord)
+
+
+class DigitalMammograms(Mammograms[AnyDigital]):
     """Reader of an archive whose headers tell manufacturer, model and presentation intent."""
 
     options: DigitalMammographySource
 
-    def wanted(self, record: DigitalMammogramRecord) -> bool:
+    def wanted(self, record: AnyDigital) -> bool:
         """The machine and what it made."""
         options = self.options
         return (
@@ -106,7 +109,7 @@ class DigitalMammograms(Mammograms[DigitalMammogramRecord]):
             and super().wanted(record)
         )
 
-    def described(self, record: DigitalMammogramRecord) -> dict[str, Any]:
+    def described(self, record: AnyDigital) -> dict[str, Any]:
         """The machine too."""
         machine = {"manufacturer": record.manufacturer, "model": record.model, "intent": record.intent}
         return {**machine, **super().described(record)}
@@ -115,7 +118,7 @@ class DigitalMammograms(Mammograms[DigitalMammogramRecord]):
         """The machine too."""
         return ("manufacturers", "models", "intents", *super().choice())
 
-    def held(self, records: Sequence[DigitalMammogramRecord]) -> str:
+    def held(self, records: Sequence[AnyDigital]) -> str:
         """Each machine with what it made."""
         machines = {f"{record.manufacturer} {record.model} {record.intent}" for record in records}
         return f"{super().held(records)}, of {'; '.join(sorted(machines))}"
