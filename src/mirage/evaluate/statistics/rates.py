@@ -137,6 +137,21 @@ def delong_difference(
     return Difference(gap, gap - reach, gap + reach, float(2 * stats.norm.sf(abs(gap) / error)))
 
 
+def delong_covariance(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Areas under the ROC of several readers of the same cases, and DeLong's covariance of them.
+
+    Args:
+        positives: scores (R, n) of R readers, n >= 2.
+        negatives: scores (R, m), m >= 2.
+
+    Returns:
+        Areas (R,) and covariance (R, R).
+    """
+    high, low = np.asarray(positives, np.float64), np.asarray(negatives, np.float64)
+    areas, covariance = _areas([_placements(one, other, None) for one, other in zip(high, low, strict=True)])
+    return np.array(areas), covariance
+
+
 def _normal() -> float:
     return float(stats.norm.ppf((1 + LEVEL) / 2))
 
