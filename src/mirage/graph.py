@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from mirage.config.encoders import PretrainedEncoder
 from mirage.config.evaluations import (
     OBSERVER_ARM,
     ArmsEvaluation,
+    ObserverEvaluation,
     PrivacyEvaluation,
     SegmentationEvaluation,
     SetEvaluation,
@@ -192,6 +194,30 @@ class Graph:
         models = models_of(self.config.recipes[entry.synthetic])
         return [f"{self.model_folder(ref)}/discriminator.safetensors" for ref in models]
 
+    def readers_page(self, evaluation: str) -> dict[str, str]:
+        """The page that readers get, its key, and how both were made."""
+        base = f"{self.root}/evaluations/{evaluation}"
+        return {
+            "page": f"{base}/for_readers/observer.html",
+            "key": f"{base}/key.csv",
+            "made": f"{base}/made.json",
+        }
+
+    def answers(self, evaluation: str) -> list[str]:
+        """Files that readers of an evaluation sent back: those named, and those that a pattern finds."""
+        entry = self.config.evaluations[evaluation]
+        if not isinstance(entry, ObserverEvaluation):
+            return []
+        found = [glob(name, recursive=True) if has_magic(name) else [name] for name in entry.answers]
+        return sorted({path for paths in found for path in paths})
+
+    def reader_files(self, evaluation: str) -> list[str]:
+        """What an evaluation by readers is analysed from: key, how it was made, answers."""
+        if not isinstance(self.config.evaluations[evaluation], ObserverEvaluation):
+            return []
+        made = self.readers_page(evaluation)
+        return [made["key"], made["made"], *self.answers(evaluation)]
+
     def has_second_observer(self, evaluation: str) -> bool:
         """Whether the test set of an evaluation was also drawn by a second observer."""
         entry = self.config.evaluations[evaluation]
@@ -264,6 +290,8 @@ class Graph:
             )
         for name in config.studies[study].evaluations:
             folders = [Path(folder) for folder in self.evaluation_folders(name)]
+            if isinstance(config.evaluations[name], ObserverEvaluation):
+                jobs.append(f"make_readers_page/{name}")
             if not isinstance(config.evaluations[name], ArmsEvaluation):
                 jobs.append(f"evaluate_set/{name}")
                 continue
@@ -348,6 +376,14 @@ class Graph:
                     raise LayoutError(
                         f"generators.{generator}.options.perceptual.weights: no file {path}; download it "
                         "(docs/inpainting.md says from where) and name it, or say `network: randconv`"
+                    )
+        judged = {name for study in self.config.run for name in self.config.studies[study].evaluations}
+        for evaluation in sorted(judged):
+            for path in self.answers(evaluation):
+                if not os.path.isfile(path):
+                    raise LayoutError(
+                        f"evaluations.{evaluation}.answers: no file {path}; put it there, or name the "
+                        "answers by a pattern such as `resources/answers/*.csv`, which may find none yet"
                     )
         needed = {name for study in self.config.run for name in self.config.study_data(study)}
         for name in sorted(needed & self.config.recipes.keys()):

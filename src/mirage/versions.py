@@ -20,6 +20,8 @@ STAGES: dict[str, int] = {
     "evaluate_detection": 2,
     "evaluate_fidelity": 5,
     "evaluate_privacy": 6,
+    "observer_page": 1,
+    "evaluate_observer": 1,
     "report": 8,
     "overview": 2,
     "print": 1,

@@ -238,6 +238,16 @@ def set_encoder_weights(wildcards):
     return GRAPH.set_encoder_weights(wildcards.evaluation)
 
 
+def set_reader_files(wildcards):
+    """Key and answers, where readers judge."""
+    return GRAPH.reader_files(wildcards.evaluation)
+
+
+def readers_page_options(wildcards):
+    """What decides the page that readers get, beside its images."""
+    return slices.readers_page_slice(CONFIG, wildcards.evaluation)
+
+
 def set_discriminators(wildcards):
     """Discriminators of the generators that made the dataset which is attacked."""
     return GRAPH.set_discriminators(wildcards.evaluation)

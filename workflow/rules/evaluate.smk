@@ -1,11 +1,12 @@
 """Evaluations: tidy metrics; means, intervals between arms and tests are computed by the report.
 
 An evaluator judges arms (one job an arm and seed) or whole datasets (one job). Which code does it is looked
-up by the evaluation's `evaluator`, so a new one needs no rule.
+up by the evaluation's `evaluator`, so a new one needs no rule. Where people judge, their page comes first.
 
-Input: the datasets that the evaluation names, the features of their images, and, where privacy is judged,
-the discriminators of the generators behind them.
+Input: the datasets that the evaluation names, the features of their images, where privacy is judged the
+discriminators of the generators behind them, and where people judge what they sent back.
 Output: results/evaluations/{evaluation}/.../{metrics.parquet,details/}
+        results/evaluations/{evaluation}/{for_readers/observer.html,key.csv}
 """
 
 
@@ -82,6 +83,31 @@ rule evaluate_observer:
         "../scripts/evaluate_observer.py"
 
 
+rule make_readers_page:
+    """Write the page on which readers tell synthetic from real images, and the key that stays here."""
+    input:
+        manifests=set_manifests,
+    output:
+        page="<results>/evaluations/{evaluation}/for_readers/observer.html",
+        key="<results>/evaluations/{evaluation}/key.csv",
+        made="<results>/evaluations/{evaluation}/made.json",
+    log:
+        "<logs>/make_readers_page/{evaluation}.log",
+    benchmark:
+        "<benchmarks>/make_readers_page/{evaluation}.tsv"
+    conda:
+        "../../envs/mirage.yaml"
+    resources:
+        mem_mb=light_memory,
+        runtime=60,
+    params:
+        options=readers_page_options,
+    message:
+        "Making the readers' page of {wildcards.evaluation}"
+    script:
+        "../scripts/make_readers_page.py"
+
+
 rule evaluate_set:
     """Judge whole datasets, such as synthetic against real images."""
     input:
@@ -90,6 +116,7 @@ rule evaluate_set:
         encoders=set_encoders,
         weights=set_encoder_weights,
         discriminators=set_discriminators,
+        readers=set_reader_files,
     output:
         metrics="<results>/evaluations/{evaluation}/metrics.parquet",
         details=directory("<results>/evaluations/{evaluation}/details"),

@@ -25,4 +25,5 @@ with log_to(snakemake.log[0]):
         FeatureBank(snakemake.input.features, snakemake.input.encoders),
         Path(snakemake.output.metrics).parent,
         [Path(path).parent for path in snakemake.input.discriminators],
+        [Path(path) for path in snakemake.input.readers],
     )

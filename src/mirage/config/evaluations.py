@@ -10,6 +10,7 @@ from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, R
 from mirage.config.detectors import RetinaNetJudge
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
+from mirage.config.observer import ReaderPage, listed
 from mirage.config.printing import PrintOptions
 from mirage.config.privacy import CopyControl, Gate
 
@@ -322,12 +323,37 @@ class PrivacyEvaluation(SetEvaluation):
         return self.compare != "mask"
 
 
+class ObserverEvaluation(Entry, ReaderPage):
+    """Whether readers tell synthetic images from real ones: a page for them, and the analysis of answers."""
+
+    volumes = False
+
+    evaluator: Literal["observer"]
+    real: RealName = Field(description="dataset (no recipe) of the real images")
+    synthetic: DataName = Field(description="recipe, or dataset of synthetic images")
+    answers: list[str] = Field(
+        default_factory=list,
+        description="CSV files that readers sent back, or patterns such as `resources/answers/*.csv`; while "
+        "there are none the page is made and waits",
+    )
+    margin: float = Field(
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="share of right answers above and below one half that counts as guessing, in the test "
+        "of equivalence; fix it before there are answers",
+    )
+
+    _one_pattern = field_validator("answers", mode="before")(listed)
+
+
 EvaluationConfig = Annotated[
     SegmentationEvaluation
     | VolumeSegmentationEvaluation
     | DetectionEvaluation
     | FidelityEvaluation
-    | PrivacyEvaluation,
+    | PrivacyEvaluation
+    | ObserverEvaluation,
     Field(discriminator="evaluator"),
 ]
 

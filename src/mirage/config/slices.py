@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mirage.config.datasets import SimulateOptions
-from mirage.config.evaluations import ArmsEvaluation, SegmentationEvaluation
+from mirage.config.evaluations import ArmsEvaluation, ObserverEvaluation, SegmentationEvaluation
 from mirage.config.model import Config
 from mirage.config.publications import Publication
 from mirage.files import digest
@@ -110,6 +110,13 @@ def observer_slice(config: Config, evaluation: str) -> dict[str, Any]:
     return _versioned(f"evaluate_{entry.evaluator}", {"label": entry.label})
 
 
+def readers_page_slice(config: Config, evaluation: str) -> dict[str, Any]:
+    """What decides the page that readers get, and its key: nothing of their answers."""
+    entry = config.evaluations[evaluation]
+    assert isinstance(entry, ObserverEvaluation)
+    return _versioned("observer_page", normalise(entry, exclude={"answers", "margin"}))
+
+
 def encoder_slice(config: Config, encoder: str) -> dict[str, Any]:
     """What decides an encoder and its features, beside the data."""
     entry = config.encoders[encoder]
@@ -117,9 +124,9 @@ def encoder_slice(config: Config, encoder: str) -> dict[str, Any]:
 
 
 def set_slice(config: Config, evaluation: str) -> dict[str, Any]:
-    """What decides an evaluation of whole datasets."""
+    """What decides an evaluation of whole datasets; readers' answers are inputs, whatever finds them."""
     entry = config.evaluations[evaluation]
-    return _versioned(f"evaluate_{entry.evaluator}", normalise(entry))
+    return _versioned(f"evaluate_{entry.evaluator}", normalise(entry, exclude={"answers"}))
 
 
 def report_slice(config: Config, study: str) -> dict[str, Any]:

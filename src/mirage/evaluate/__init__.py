@@ -18,11 +18,14 @@ EVALUATORS = {
     "volume_segmentation": "mirage.evaluate.volume_segmentation:run_arm",
     "fidelity": "mirage.evaluate.fidelity:run",
     "privacy": "mirage.evaluate.privacy:run",
+    "observer": "mirage.evaluate.observer:run",
 }
 """Evaluator -> its function: with the signature of :func:`run_arm` where it judges arms, else of
 :func:`run_set`."""
 ATTACKS_MODELS = frozenset({"privacy"})
 """Evaluators of whole datasets that are given the folders of the generators too."""
+READS_ANSWERS = frozenset({"observer"})
+"""Evaluators of whole datasets that are given the files of a study by people: its key, and their answers."""
 
 
 def run_arm(
@@ -64,6 +67,7 @@ def run_set(
     bank: FeatureBank,
     out: Path,
     models: Sequence[Path] = (),
+    files: Sequence[Path] = (),
 ) -> None:
     """Measure whole datasets.
 
@@ -74,11 +78,13 @@ def run_set(
         bank: features of their images by the evaluation's encoders.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
         models: folders of the generators behind the synthetic set, which only ``ATTACKS_MODELS`` are given.
+        files: key and answers, which only ``READS_ANSWERS`` are given.
 
     Raises:
         ConfigError: no such evaluator.
     """
     run = resolve(EVALUATORS, config.evaluator, "evaluator")
-    given = (models,) if config.evaluator in ATTACKS_MODELS else ()
+    given = [models] if config.evaluator in ATTACKS_MODELS else []
+    given += [files] if config.evaluator in READS_ANSWERS else []
     with tracked_set(config, evaluation, datasets, out):
         run(config, evaluation, datasets, bank, out, *given)

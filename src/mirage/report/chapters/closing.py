@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mirage.config.evaluations import StudyConfig
+from mirage.config.evaluations import ObserverEvaluation, StudyConfig
 from mirage.config.publications import Publication
 from mirage.data import Dataset
 from mirage.report.book import MAIN_PAGE, Book, Cell, Exhibit
@@ -22,6 +22,7 @@ from mirage.report.evaluators import present
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH
 from mirage.report.sources import COMMIT_DIGITS, Made
+from mirage.report.verdicts import AXES
 
 UNTESTED = {
     "Privacy": "Privacy was not tested. Nearest-neighbour and duplicate searches can reveal copies; finding "
@@ -39,11 +40,13 @@ def limits_chapter(
     points = [*_simulated(data), *_generators(inputs)]
     for module, own in present(inputs):
         points += module.limits(own, summary)
-    points += [UNTESTED.get(axis, f"{axis} was not tested.") for axis in untested]
-    points += [
-        "No human reader study was made: whether experts can tell synthetic from real images was not tested.",
-        "Synthetic images are for research; they are not evidence about any patient.",
-    ]
+    points += [UNTESTED.get(axis, f"{axis} was not tested.") for axis in untested if axis in AXES]
+    if not any(isinstance(config, ObserverEvaluation) for config, _ in inputs.evaluations.values()):
+        points.append(
+            "No human reader study was made: whether experts can tell synthetic from real images was not "
+            "tested."
+        )
+    points.append("Synthetic images are for research; they are not evidence about any patient.")
     chapter.points(points)
     return chapter
 

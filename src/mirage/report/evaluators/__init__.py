@@ -26,6 +26,7 @@ from mirage.report.inputs import Finished, ReportInputs
 EVALUATORS = {
     "detection": "mirage.report.evaluators.detection",
     "fidelity": "mirage.report.evaluators.fidelity",
+    "observer": "mirage.report.evaluators.observer",
     "privacy": "mirage.report.evaluators.privacy",
     "segmentation": "mirage.report.evaluators.segmentation",
     "volume_segmentation": "mirage.report.evaluators.volume_segmentation",
