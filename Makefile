@@ -30,8 +30,10 @@ lint: setup  ## style, types, layers, workflow
 	tests/lint_workflow
 
 test: lint  ## everything that CI runs
-	pytest -n $(CORES) --dist loadfile --ignore tests/workflow/test_studies.py --ignore tests/cluster
+	pytest -n $(CORES) --dist loadfile --ignore tests/workflow/test_studies.py --ignore tests/cluster \
+		--ignore tests/browser
 	pytest tests/workflow/test_studies.py
+	pytest tests/browser
 	pytest tests/cluster
 
 unit: setup  ## the fast tests only
