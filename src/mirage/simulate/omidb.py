@@ -45,6 +45,14 @@ DESCRIPTIONS = {
     "distortion": "Distortion",
     "asymmetry": "Asymmetry",
 }
+FLAGS = {
+    "Mass": "mass",
+    "SuspiciousCalcifications": "suspicious_calcifications",
+    "OtherBenignCluster": "other_benign_cluster",
+    "ArchitecturalDistortion": "architectural_distortion",
+    "FocalAsymmetry": "focal_asymmetry",
+}
+"""Flag of a mark -> word of the table."""
 COLUMNS = (
     "client_id",
     "status",
@@ -224,7 +232,8 @@ def _write_header(client: _Client, path: Path) -> None:
     if "VOILUTSequence" in header:
         del header.VOILUTSequence
     syntax = {"00020010": {"vr": "UI", "Value": [str(header.file_meta.TransferSyntaxUID)]}}
-    target = client.folder / "data" / client.name / client.study / f"{path.stem}.json"
+    ending = ".dcm.json" if client.number % 7 == 6 else ".json"
+    target = client.folder / "data" / client.name / client.study / f"{path.stem}{ending}"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({**syntax, **header.to_json_dict()}), encoding="utf-8")
 
@@ -304,19 +313,13 @@ def _mark(client: _Client, image: _Image, lesion: DrawnLesion, mark: int, number
     else:
         fields |= {"ArchitecturalDistortion" if lesion.kind == "distortion" else "FocalAsymmetry": 1}
     if client.number % 2:
+        fields |= {key: key for key, value in fields.items() if value == 1 and key in FLAGS}
         fields |= {key: str(fields[key]) for key in ("X1", "Y1", "X2", "Y2", "Width", "Height")}
     return fields
 
 
 def _row(client: _Client, image: _Image, mark: dict[str, Any]) -> dict[str, Any]:
     """A row of the table; of an image without marks the fields of marks are empty."""
-    kinds = {
-        "Mass": "mass",
-        "SuspiciousCalcifications": "suspicious_calcifications",
-        "OtherBenignCluster": "other_benign_cluster",
-        "ArchitecturalDistortion": "architectural_distortion",
-        "FocalAsymmetry": "focal_asymmetry",
-    }
     corners = {key.lower(): int(mark[key]) for key in ("X1", "X2", "Y1", "Y2") if mark}
     return {
         "client_id": client.name,
@@ -331,7 +334,7 @@ def _row(client: _Client, image: _Image, mark: dict[str, Any]) -> dict[str, Any]
         "lesion_id": mark.get("LesionID"),
         "conspicuity": mark.get("Conspicuity"),
         **corners,
-        "pathologies": " ".join(word for flag, word in kinds.items() if flag in mark) or None,
+        "pathologies": " ".join(word for flag, word in FLAGS.items() if flag in mark) or None,
         "manufacturer": client.vendor.manufacturer,
     }
 
@@ -364,7 +367,7 @@ def _write_records(
 ) -> str:
     """Both records of a client; her status."""
     malignant = any(lesion.malignant for lesion in found.values())
-    interval = malignant and client.number % 5 == 0
+    interval = malignant and client.number % 6 == 5
     status = "Interval" if interval else "Malignant" if malignant else "Benign" if found else "Normal"
     date, episode = f"{2010 + client.number % 8}-03-{1 + client.number % 28:02d}", f"{90000 + client.number}"
     study: dict[str, Any] = {"StudyDate": date, **series}
@@ -375,25 +378,33 @@ def _write_records(
         studies[f"{ROOT}.{client.number + 1}.2"] = {**study, "StudyDate": date}
     folder = client.folder / "data" / client.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"imagedb_{client.name}.json", {"Site": client.site, "STUDIES": studies})
-    write_json(folder / f"nbss_{client.name}.json", {episode: _episode(date, interval, found)})
+    records = {
+        "imagedb": {"Site": client.site, "STUDIES": studies},
+        "nbss": {episode: _episode(date, interval, found)},
+    }
+    for kind, record in records.items():
+        word = kind.upper() if client.number % 10 == 9 else kind
+        write_json(folder / f"{word}_{client.name}.json", record)
     return status
 
 
 def _episode(date: str, interval: bool, found: dict[tuple[Side, int], DrawnLesion]) -> dict[str, Any]:
     """A screening, and where there is a lesion what biopsies said of it."""
-    screening: dict[str, Any] = {"dateperformed": date}
+    taken = {"DateTaken": date, "Opinion": "R Normal"}
+    screening: dict[str, Any] = {"L": taken, "R": taken, "left_opinion": None, "right_opinion": None}
+    record: dict[str, Any] = {"EpisodeType": "R", "EpisodeIsClosed": "Y", "SCREENING": screening}
+    if interval:
+        record |= {"EpisodeType": "CI", "IntervalCancerDateOfDiagnosis": f"{int(date[:4]) + 1}{date[4:]}"}
+    if not found:
+        return record
+    biopsy: dict[str, Any] = {"dateperformed": date, "Opinion": None}
     lesions: dict[str, dict[str, Any]] = {}
-    biopsies: dict[str, dict[str, Any]] = {}
     for side, name in (("L", "left_opinion"), ("R", "right_opinion")):
         own = [lesion for (where, _), lesion in found.items() if where == side]
-        worst = "Malignant" if any(lesion.malignant for lesion in own) else "Benign" if own else "Normal"
-        screening[name] = worst
+        malignant = any(lesion.malignant for lesion in own)
+        biopsy[name] = ("Malignant" if malignant else "Benign") if own else None
     for (side, number), lesion in found.items():
         lesions.setdefault(side, {})[str(number)] = {"LesionDescription": DESCRIPTIONS[lesion.kind]}
-        opinion = {"Opinion": "B5b", "MalignancyType": "b"} if lesion.malignant else {"Opinion": "B2"}
-        biopsies.setdefault(side, {})[str(number)] = {**opinion, "DatePerformed": date}
-    record: dict[str, Any] = {"EpisodeType": "CR", "EpisodeIsClosed": "Y", "SCREENING": screening}
-    if interval:
-        record["IntervalCancerDateOfDiagnosis"] = f"{int(date[:4]) + 1}{date[4:]}"
-    return {**record, "LESION": lesions, "BIOPSYWIDE": biopsies} if found else record
+        opinion = {"Opinion": "B5", "MalignancyType": "b"} if lesion.malignant else {"Opinion": "B2"}
+        biopsy.setdefault(side, {})[str(number)] = {**opinion, "DatePerformed": date, "SideCode": side}
+    return {**record, "LESION": lesions, "BIOPSYWIDE": biopsy}

@@ -6,21 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mirage.sources.mammograms import side_of, worst
+from mirage.sources.mammograms import worst
 
 STATUSES = ("Normal", "Benign", "Malignant", "Interval")
 """What a client has, from better to worse; an interval cancer was found between two screenings."""
-EVENTS = (
-    "SCREENING",
-    "OTHERSCREENING",
-    "ASSESSMENT",
-    "CLINICAL",
-    "BIOPSYFINE",
-    "BIOPSYWIDE",
-    "SURGERY",
-)
-GRADES = {"1": None, "2": "benign", "5": "malignant"}
-"""Digit of an opinion such as B5 (core biopsy), C2 (fine needle) or H5 (surgery): 1 is normal tissue."""
+PATHOLOGY = ("SURGERY", "BIOPSYWIDE", "BIOPSYFINE")
+IMPRESSIONS = ("ASSESSMENT", "CLINICAL")
+EVENTS = ("SCREENING", "OTHERSCREENING", *IMPRESSIONS, *PATHOLOGY)
+INTERVAL = frozenset({"CI", "INTERVAL CASE", "INTERVAL CANCER"})
+"""Types of an episode that is an interval cancer, as a code or in words."""
+OPINIONS = {
+    **dict.fromkeys(("om", "b5", "c5", "h5", "malignant", "cyt malig", "hist malignant"), "malignant"),
+    **dict.fromkeys(("ob", "b2", "c2", "h2", "benign", "cyt benign", "histol benign"), "benign"),
+}
+"""Opinions on a side or a lesion, as a code or in words; all others are normal or uncertain."""
 
 
 @dataclass(frozen=True)
@@ -44,86 +43,101 @@ class Nbss:
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
-        self.episodes = {key: value for key, value in record.items() if isinstance(value, Mapping)}
+        self.episodes = {str(key): value for key, value in record.items() if isinstance(value, Mapping)}
 
     @property
     def status(self) -> str | None:
-        """The worst of ``STATUSES``; None when there is no event at all."""
-        if any(_is_interval(episode) for episode in self.episodes.values()):
+        """The worst of ``STATUSES``, by surgery and biopsies; None when there is no event at all."""
+        episodes = self.episodes.values()
+        if any(str(episode.get("EpisodeType") or "").upper() in INTERVAL for episode in episodes):
             return "Interval"
-        opinions = [opinion for key in self.episodes for opinion in self._opinions(key, None)]
-        found = worst(opinions)
-        return found.title() if found else ("Normal" if opinions else None)
+        found = worst(_said(event, None) for key in self.episodes for event in self._events(key, PATHOLOGY))
+        if found:
+            return found.title()
+        return "Normal" if any(True for key in self.episodes for _ in self._events(key, EVENTS)) else None
 
     def episode_of(self, episode: str | None, date: str | None) -> str | None:
         """A study's episode: the one it names, else that with an event on its date, else the only one."""
         if episode in self.episodes:
             return episode
-        dated = [
-            key
-            for key, record in self.episodes.items()
-            if date and any(_child(record, event).get("dateperformed") == date for event in EVENTS)
-        ]
+        day = _day(date)
+        dated = [key for key in self.episodes if day and day in self._days(key)]
         only = list(self.episodes) if len(self.episodes) == 1 else []
         return next(iter(dated or only), None)
 
     def opinion(self, episode: str | None, side: str | None) -> str | None:
-        """The worst of what was thought of a side in an episode: benign, malignant, or None."""
-        return worst(self._opinions(episode, side)) if episode and side else None
+        """The worst of what an episode says of a side, benign or malignant; None: neither.
+
+        Pathology counts; where there is none, what assessment and clinic thought.
+        """
+        if episode is None or side is None:
+            return None
+        for kinds in (PATHOLOGY, IMPRESSIONS):
+            found = worst(_said(event, side) for event in self._events(episode, kinds))
+            if found:
+                return found
+        return None
 
     def finding(self, episode: str | None, side: str | None, number: str) -> Finding:
-        """What pathology says of a numbered lesion of a side; in any episode where the right one has none."""
-        order = [key for key in (episode, *self.episodes) if key is not None and key in self.episodes]
-        for key in order:
-            details = [
-                (event, lesion)
-                for event in (*EVENTS, "LESION")
-                for lesion in [_child(_child(_child(self.episodes[key], event), side), number)]
-                if lesion
-            ]
-            if details:
-                described = [
-                    lesion.get("LesionDescription") for event, lesion in details if event == "LESION"
-                ]
-                grades = [_grade(lesion.get("Opinion")) for _, lesion in details]
-                return Finding(worst(grades), next((str(word) for word in described if word), None))
+        """What pathology says of a numbered lesion of an episode; of that on ``side`` where both have one."""
+        record = self.episodes.get(episode or "", {})
+        for where in sorted("LR", key=lambda one: one != side):
+            lesions = {event: _numbered(_child(_child(record, event), where), number) for event in record}
+            if any(lesions.values()):
+                grades = [_opinion(lesions.get(event, {}).get("Opinion")) for event in PATHOLOGY]
+                described = lesions.get("LESION", {}).get("LesionDescription")
+                return Finding(worst(grades), str(described) if described else None)
         return Finding()
 
-    def _opinions(self, episode: str | None, side: str | None) -> Iterator[str | None]:
-        """What each event says: benign, malignant, or None for normal."""
-        for name in EVENTS:
-            event = _child(self.episodes.get(episode or "", {}), name)
-            for key, value in event.items():
-                if key in ("left_opinion", "right_opinion") and value:
-                    if side in (None, side_of(key.removesuffix("_opinion"))):
-                        yield _word(value)
-                elif side_of(key) and side in (None, side_of(key)) and isinstance(value, Mapping):
-                    for lesion in value.values():
-                        if isinstance(lesion, Mapping) and lesion.get("Opinion"):
-                            yield _grade(lesion["Opinion"])
+    def _events(self, episode: str, kinds: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+        """Events of an episode; other screenings are one deeper, by number."""
+        for kind in kinds:
+            event = _child(self.episodes.get(episode, {}), kind)
+            if kind == "OTHERSCREENING":
+                yield from (one for one in event.values() if isinstance(one, Mapping))
+            elif event:
+                yield event
+
+    def _days(self, episode: str) -> set[str]:
+        """Days of all events of an episode."""
+        found: set[str] = set()
+        for event in self._events(episode, EVENTS):
+            sides = [_child(event, side) for side in "LR"]
+            lesions = [one for side in sides for one in side.values() if isinstance(one, Mapping)]
+            for part in (event, *sides, *lesions):
+                found |= {_day(part.get(key)) for key in ("dateperformed", "DatePerformed", "DateTaken")}
+        return found - {""}
 
 
-def _child(parent: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
-    found = parent.get(key) if key else None
+def _child(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = parent.get(key)
     return found if isinstance(found, Mapping) else {}
 
 
-def _is_interval(episode: Mapping[str, Any]) -> bool:
-    """An interval cancer has a date of diagnosis, or an episode of its own type."""
-    kind = str(episode.get("EpisodeType") or "").upper()
-    return bool(episode.get("IntervalCancerDateOfDiagnosis")) or kind in ("CI", "INTERVAL CANCER")
+def _numbered(lesions: Mapping[str, Any], number: str) -> Mapping[str, Any]:
+    """The lesion of a number, however it is written: ``1`` or ``01``."""
+    return next((_child(lesions, key) for key in lesions if key.lstrip("0") == number.lstrip("0")), {})
 
 
-def _grade(opinion: Any) -> str | None:
-    """Of a code such as B5a or H2."""
-    word = str(opinion or "").strip().upper()
-    return GRADES.get(word[1:2]) if word[:1] in ("B", "C", "H") and word[1:2].isdigit() else _word(opinion)
+def _day(date: Any) -> str:
+    """``20150102`` of ``2015-01-02`` and of itself; empty when unknown."""
+    return str(date or "").replace("-", "").strip()[:8]
 
 
-def _word(opinion: Any) -> str | None:
-    """Of a word such as Malignant or Benign."""
-    word = str(opinion or "").strip().lower()
-    return next((known for known in ("malignant", "benign") if word.startswith(known)), None)
+def _said(event: Mapping[str, Any], side: str | None) -> str | None:
+    """The worst that an event says of a side, or of both, and of the lesions there."""
+    found = []
+    for one, name in (("L", "left_opinion"), ("R", "right_opinion")):
+        if side in (None, one):
+            lesions = [lesion for lesion in _child(event, one).values() if isinstance(lesion, Mapping)]
+            found += [_opinion(event.get(name)), *(_opinion(lesion.get("Opinion")) for lesion in lesions)]
+    return worst(found)
+
+
+def _opinion(code: Any) -> str | None:
+    """Of a code or word, also of one such as B5b."""
+    word = str(code or "").strip().lower()
+    return OPINIONS.get(word) or (OPINIONS.get(word[:2]) if len(word) == 3 else None)
 
 
 def status_of(word: str) -> str | None:

@@ -34,7 +34,8 @@ class Listed:
         episode: id in the screening service's record.
         date: of the study, YYYY-MM-DD.
         marks: as the JSON file has them, mark id -> fields; None where no JSON file lists the image.
-        has_header, has_pixels: whether its ``.json`` and its ``.dcm`` are there.
+        header: path of its header in JSON relative to the archive; None where there is none.
+        has_pixels: whether its ``.dcm`` is there.
     """
 
     client: str
@@ -44,18 +45,13 @@ class Listed:
     episode: str | None = None
     date: str | None = None
     marks: dict[str, Any] | None = None
-    has_header: bool = False
+    header: str | None = None
     has_pixels: bool = False
 
     @property
     def file(self) -> str:
         """Path of the image relative to the archive."""
         return f"images/{self.client}/{self.study}/{self.image}.dcm"
-
-    @property
-    def header(self) -> str:
-        """Path of its header relative to the archive."""
-        return f"data/{self.client}/{self.study}/{self.image}.json"
 
 
 @dataclass
@@ -94,7 +90,7 @@ def read_clients(root: Path) -> Iterator[Client]:
 
 def _client(root: Path, name: str) -> Client:
     folder = root / "data" / name
-    imagedb, nbss = (_object(folder / f"{kind}_{name}.json") for kind in ("imagedb", "nbss"))
+    imagedb, nbss = (_object(folder, kind, name) for kind in ("imagedb", "nbss"))
     found: dict[tuple[str, str], Listed] = {}
     for study, listed in _children(imagedb.get("STUDIES")):
         episode, date = (str(listed.get(key) or "").strip() or None for key in ("EpisodeID", "StudyDate"))
@@ -105,9 +101,9 @@ def _client(root: Path, name: str) -> Client:
                         {str(key): mark for key, mark in marks.items()} if isinstance(marks, dict) else {}
                     )
                     found[study, image] = Listed(name, study, image, series, episode, date, marked)
-    for study, image in _files(folder, ".json"):
-        found.setdefault((study, image), Listed(name, study, image)).has_header = True
-    for study, image in _files(root / "images" / name, ".dcm"):
+    for study, image, file in _files(folder, (".dcm.json", ".json")):
+        found.setdefault((study, image), Listed(name, study, image)).header = f"data/{name}/{study}/{file}"
+    for study, image, _ in _files(root / "images" / name, (".dcm",)):
         found.setdefault((study, image), Listed(name, study, image)).has_pixels = True
     site = imagedb.get("Site")
     return Client(name, str(site) if site else None, nbss, list(found.values()))
@@ -120,21 +116,22 @@ def _children(parent: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield key, value
 
 
-def _files(folder: Path, ending: str) -> Iterator[tuple[str, str]]:
-    """(study, image) of the files in a client's folder."""
+def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    """(study, image, file's name) of the files in a client's folder."""
     if not folder.is_dir():
         return
     for study in visible_names(folder):
         if UID.fullmatch(study) and os.path.isdir(folder / study):
             for name in visible_names(folder / study):
-                stem, found = os.path.splitext(name)
-                if found.lower() == ending:
-                    yield study, stem
+                ending = next((ending for ending in endings if name.lower().endswith(ending)), None)
+                if ending:
+                    yield study, name[: -len(ending)], name
 
 
-def _object(path: Path) -> dict[str, Any]:
-    """A JSON file's object; empty when the file is not there."""
-    return read_object(path) if path.is_file() else {}
+def _object(folder: Path, kind: str, client: str) -> dict[str, Any]:
+    """One of a client's records, whose kind may be in capitals; empty when the file is not there."""
+    paths = (folder / f"{word}_{client}.json" for word in (kind, kind.upper()))
+    return next((read_object(path) for path in paths if path.is_file()), {})
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -16,18 +16,18 @@ FLAGS: dict[str, Lesion] = {
     "WithCalcification": "calcification",
     "SuspiciousCalcifications": "calcification",
     "Dystrophic": "calcification",
-    "FatNecrosis": "calcification",
+    "FatNecrosis": "other",
     "MilkOfCalcium": "calcification",
     "OtherBenignCluster": "calcification",
     "PlasmaCellMastitis": "calcification",
-    "Skin": "calcification",
+    "Skin": "other",
     "SutureCalcification": "calcification",
     "Vascular": "calcification",
     "ArchitecturalDistortion": "distortion",
     "FocalAsymmetry": "asymmetry",
 }
 """Flag -> kind of lesion that it means; those of benign calcifications name their type."""
-ORDER: tuple[Lesion, ...] = ("mass", "calcification", "distortion", "asymmetry")
+ORDER: tuple[Lesion, ...] = ("mass", "calcification", "distortion", "asymmetry", "other")
 """Which kind a lesion of several is called by."""
 SHAPES = {
     "mass": ("ill_defined", "spiculated", "well_defined", "other", "unknown"),
@@ -45,12 +45,14 @@ YES, NO = (
     frozenset({"1", "y", "yes", "true"}),
     frozenset({"", "0", "n", "no", "false", "none", "null", "nan"}),
 )
-BENIGN = ("dystrophic", "necrosis", "milk", "cluster", "mastitis", "skin", "suture", "vascular")
+BENIGN = ("dystrophic", "milk", "cluster", "mastitis", "suture", "vascular")
 PATHOLOGIES: dict[str, Lesion] = {
     "mass": "mass",
     "calc": "calcification",
     "distortion": "distortion",
     "asymmetry": "asymmetry",
+    "necrosis": "other",
+    "skin": "other",
     **dict.fromkeys(BENIGN, "calcification"),
 }
 """A part of a table's word -> the kind that it means, such as ``suspicious_calcifications``."""
@@ -108,7 +110,7 @@ def mark_of_json(key: str, fields: Mapping[str, Any]) -> Mark:
         kinds=_ordered(found),
         corners=_corners([fields.get(name) for name in ("X1", "Y1", "X2", "Y2")], where),
         conspicuity=conspicuity or None,
-        lesions=tuple(re.findall(r"[^\s,;|]+", str(fields.get("LinkedNBSSLesionNumber") or ""))),
+        lesions=tuple(re.findall(r"\w+", str(fields.get("LinkedNBSSLesionNumber") or ""))),
         words=words,
         strange=tuple(strange),
     )
@@ -155,11 +157,13 @@ def _ordered(found: set[Lesion]) -> tuple[Lesion, ...]:
 
 
 def _flag(fields: Mapping[str, Any], name: str, where: str) -> bool:
-    """Absent and empty mean that nothing is said."""
+    """A flag that is set is 1, or its own name; absent and empty mean that nothing is said."""
     value = fields.get(name)
     word = str("" if value is None else value).strip().lower().removesuffix(".0")
+    if word == name.lower():
+        return True
     if word not in YES | NO:
-        raise DataError(f"{where}: {name} is {value!r}, expected 1 or 0, yes or no")
+        raise DataError(f"{where}: {name} is {value!r}, expected 1 or 0, yes or no, or {name!r}")
     return word in YES
 
 

@@ -160,7 +160,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
     def _header(self, listed: Listed) -> tuple[MammogramHeader, str | None]:
         """Of the JSON file, else of the image; empty, with the reason, where neither can be read."""
         try:
-            if listed.has_header:
+            if listed.header:
                 return mammogram_header(JsonHeader(read_object(self.root / listed.header))), None
             if listed.has_pixels:
                 return mammogram_header(read_header(self.root / listed.file)), None
@@ -277,7 +277,7 @@ def _once(images: Iterable[Listed]) -> Iterator[tuple[Listed, list[str]]]:
     for listed in images:
         groups[listed.image].append(listed)
     for group in groups.values():
-        first = max(group, key=lambda listed: (listed.has_pixels, listed.has_header, bool(listed.marks)))
+        first = max(group, key=lambda listed: (listed.has_pixels, bool(listed.header), bool(listed.marks)))
         others = [listed for listed in group if listed is not first]
         for other in others:
             if other.marks is not None:
@@ -330,7 +330,7 @@ def _exchanged(box: dict[str, Any]) -> dict[str, Any]:
 def _missing(listed: Listed, root: Path) -> str | None:
     if listed.has_pixels:
         return None
-    by = f"data/{listed.client}/imagedb_{listed.client}.json" if listed.marks is not None else listed.header
+    by = listed.header if listed.marks is None else f"imagedb_{listed.client}.json"
     return (
         f"{by} lists it, but the file is not there; add it, or set `source.partial` where only a part of "
         f"the archive is in {root}"
