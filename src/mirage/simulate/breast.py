@@ -116,7 +116,7 @@ def skin_at(breast: Breast, y: np.ndarray) -> np.ndarray:
         return np.where(y < breast.nipple, (1 - up**power) ** (1 / power), lower) * breast.depth
     up = np.clip((breast.nipple - y) / breast.nipple, 0, 1)
     upper = breast.axilla + (1 - breast.axilla) * (1 - up**1.7) ** 0.85
-    belly = 0.12 * np.clip((y - breast.nipple - 0.97 * breast.below) / (0.25 * breast.below), 0, 1) ** 0.7
+    belly = 0.14 * np.clip((y - breast.nipple - 0.97 * breast.below) / (0.3 * breast.below), 0, None) ** 0.7
     return np.where(y < breast.nipple, upper, np.maximum(lower, belly)) * breast.depth
 
 

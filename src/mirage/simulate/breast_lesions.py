@@ -252,7 +252,7 @@ def _mass(
     added = shape.contrast * edge * edge * (3 - 2 * edge) * dome
     if shape.margin == "obscured":  # gland lies over a part of it
         added = added * (
-            0.65 + 0.35 * np.tanh(2 * (x * np.cos(shape.seed) + y * np.sin(shape.seed)) / radius)
+            0.75 + 0.3 * np.tanh(2 * (x * np.cos(shape.seed) + y * np.sin(shape.seed)) / radius)
         )
     if spiculated:
         added = np.maximum(added, 0.75 * shape.contrast * _spicules(rng, radius, x, y, spacing, 0.4))
@@ -302,7 +302,7 @@ def _calcifications(
         # A speck smaller than a pixel is spread over it, and gets fainter, but stays visible.
         wide, thin = max(size * stretch, 0.62 * spacing), max(size, 0.62 * spacing)
         faint = max((size * stretch / wide) * (size / thin), 0.35)
-        added = np.maximum(added, bright * faint * np.exp(-((u / wide) ** 2) - (v / thin) ** 2))
+        added = np.maximum(added, bright * faint * np.exp(-(((u / wide) ** 2 + (v / thin) ** 2) ** 1.5)))
     contrast = shape.contrast * (0.5 if morphology == "amorphous" else 1.0)
     return _Drawn((contrast * added).astype(np.float32), _hull(places, high + max(BORDER, spacing)))
 
