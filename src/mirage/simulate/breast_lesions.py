@@ -252,7 +252,7 @@ def _mass(
     added = shape.contrast * edge * edge * (3 - 2 * edge) * dome
     if shape.margin == "obscured":  # gland lies over a part of it
         added = added * (
-            0.75 + 0.3 * np.tanh(2 * (x * np.cos(shape.seed) + y * np.sin(shape.seed)) / radius)
+            0.65 + 0.35 * np.tanh(2 * (x * np.cos(shape.seed) + y * np.sin(shape.seed)) / radius)
         )
     if spiculated:
         added = np.maximum(added, 0.75 * shape.contrast * _spicules(rng, radius, x, y, spacing, 0.4))
