@@ -20,7 +20,7 @@ from mirage.errors import DataError
 
 NOISE_FLOOR = 0.002
 """Least noise, share of the value range, so that a perfect inpainter does not make rounding a lesion."""
-THRESHOLD = 2.0
+THRESHOLD = 1.5
 """A lesion is where the smoothed residual exceeds so many standard deviations of that around it."""
 SMOOTHING = 0.05
 """Standard deviation of the smoothing before the threshold, share of the box's mean side."""
