@@ -39,7 +39,7 @@ from mirage.report import (
 from mirage.report.book import Book, Exhibit
 from mirage.report.chapters.runs import models_behind
 from mirage.report.chapters.spent import spent
-from mirage.report.chapters.training import metric_groups
+from mirage.report.chapters.training import judged_by, metric_groups
 from mirage.report.evaluators import EVALUATORS, arms
 from mirage.report.evaluators import segmentation as segmentation_report
 from mirage.report.record import read_record
@@ -491,6 +491,21 @@ def test_gradient_penalty_has_a_panel_of_its_own() -> None:
     panels = {axis.get_title(loc="left"): axis for axis in drawn.axes if axis.get_visible()}
     assert panels.keys() == groups.keys()
     assert panels["discriminator"].get_ylim()[1] < 2
+
+
+def test_a_moving_average_is_drawn_with_what_it_averages() -> None:
+    """One panel, no further smoothing, and the caption says how many values."""
+    groups = metric_groups(["generator", "fid", "fid_average"], "fid_average")
+    assert groups == {"generator": ["generator"], "validation: fid": ["fid", "fid_average"]}
+    rows = [(step, "fid", float(step % 2)) for step in range(200)]
+    rows += [(step, "fid_average", 0.5) for step in range(3, 200)]
+    history = pd.DataFrame(rows, columns=["step", "metric", "value"])
+    drawn = figures.training_curves({0: history}, {"validation: fid": ["fid", "fid_average"]}, {0: 50})
+    raw = drawn.axes[0].lines[0].get_ydata()
+    assert np.array_equal(raw, [step % 2 for step in range(200)])
+    run = {"metric": {"name": "fid_average", "window": 4}}
+    assert judged_by(run) == " fid average: at each step the mean of 4 values, that step's the last."
+    assert judged_by({"metric": {"name": "fid"}}) == ""
 
 
 def test_missing_results_are_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from small_training import OPTIONS, TRAINING, fit
 
 from mirage.config.base import Runtime
@@ -33,7 +34,7 @@ from mirage.training.ema import EMA
 from mirage.training.fabric import launch
 from mirage.training.history import TrainingDivergedError
 from mirage.training.learner import sampling_weights
-from mirage.training.loop import TimeBudgetReached
+from mirage.training.loop import TimeBudgetReached, train
 from mirage.training.losses import cross_entropy, dice_loss, real_loss
 from mirage.training.progress import Progress
 from mirage.training.selection import Selection
@@ -409,6 +410,65 @@ def test_selection_takes_the_direction_of_the_metric():
         False,
     ]
     assert selection.choice(9)[0] == 1
+
+
+def test_selection_by_a_moving_average_is_not_led_by_one_lucky_value():
+    """The mean of the last three values decides, from the third on; it goes on where a training resumes."""
+    selection = Selection("fid", "min", "best", window=3)
+    assert [selection.offer(step, value) for step, value in enumerate([9.0, 0.0, 9.0, 5.0])] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    resumed = Selection("fid", "min", "best", window=3)
+    resumed.load_state_dict(selection.state_dict())
+    assert resumed.offer(4, 3.0) is False  # (9 + 5 + 3) / 3 is no better than (0 + 9 + 5) / 3
+    assert resumed.offer(5, 5.0)
+    step, because = resumed.choice(9)
+    assert step == 5
+    assert "lowest fid_average, moving average over 3 values of fid, " in because
+    assert not resumed.offer(6, float("nan"))
+
+
+def test_the_history_holds_the_averaged_metric_beside_the_raw_one(toy_dataset, tmp_path):
+    """Each average is that of the values up to its step; weights are kept by it, interrupted or not."""
+    data = toy_dataset()
+    keys = {"steps": 8, "validate_every": 2, "select_window": 2, "precision": "32-true"}
+    _, result = fit("dcgan", data, tmp_path / "whole", **keys)
+    raw = {step: value for step, name, value in result.history if name == "val_frechet"}
+    mean = {step: value for step, name, value in result.history if name == "val_frechet_average"}
+    assert mean == {step: pytest.approx((raw[step - 2] + raw[step]) / 2) for step in (4, 6, 8)}
+    assert result.metric_name == "val_frechet_average"
+    assert (result.step, result.metric) == min(mean.items(), key=lambda found: found[1])
+    assert result.window == 2
+
+
+def test_epochs_become_steps_of_the_training_items(toy_dataset, tmp_path):
+    """Three epochs of 8 items in batches of 5 are 5 steps; both ways at once are refused."""
+    data = toy_dataset()
+    keys = {**TRAINING, "epochs": 3, "batch_size": 5}
+    keys.pop("steps")
+    options = TrainingOptions(**keys)
+    assert options.in_steps(8).steps == 5
+    assert options.in_steps(8).epochs is None
+    model = build("dcgan", OPTIONS["dcgan"], ImageSpec.of(data.info), seed=1)
+    where = {"state_dir": tmp_path / "state", "fingerprint": "f", "progress": False}
+    parts = data.select("train"), data.select("val")
+    assert train(model, *parts, options, Runtime(accelerator="cpu"), seed=5, **where).history[-1][0] == 5
+    with pytest.raises(ValidationError, match="two ways to say how long"):
+        TrainingOptions(epochs=3, steps=7)
+    with pytest.raises(ValidationError, match="select_window 3: a training of 10 steps has 2 value"):
+        TrainingOptions(steps=10, validate_every=5, select_window=3)
+    with pytest.raises(ConfigError, match="select_window 9: a training of 5 steps"):
+        train(
+            model,
+            *parts,
+            options.model_copy(update={"select_window": 9}),
+            Runtime(accelerator="cpu"),
+            seed=5,
+            **where,
+        )
 
 
 def test_history_holds_means_between_rows(toy_dataset, tmp_path):

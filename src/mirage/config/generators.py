@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -41,6 +41,12 @@ class TrainingOptions(Options):
         ge=1,
         description="training steps; every network learns in each unless its options say",
     )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="instead of steps: how often every training item is shown; the steps are epochs x items "
+        "/ batch_size, rounded up",
+    )
     batch_size: int = Field(16, ge=1, description="items a step, over all devices and micro-batches")
     accumulate: int = Field(
         1, ge=1, description="micro-batches a step, shared out among GPUs; divides batch_size"
@@ -59,6 +65,12 @@ class TrainingOptions(Options):
     select: Literal["best", "last"] = Field(
         "best", description="weights kept: best on the validation metric, or the last ones"
     )
+    select_window: int = Field(
+        1,
+        ge=1,
+        description="values of the validation metric, the present one the last, whose mean chooses the "
+        "weights; 1: each value by itself. Nothing is chosen before there are as many",
+    )
     log_every: int = Field(10, ge=1, description="steps between two rows of the history")
     preview_every: int = Field(1000, ge=1, description="steps between two preview grids")
 
@@ -67,6 +79,44 @@ class TrainingOptions(Options):
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         return self
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingOptions:
+        if self.epochs is None:
+            self.check_window()
+        elif self.steps != type(self).model_fields["steps"].default:
+            raise ValueError(
+                f"steps {self.steps} and epochs {self.epochs} are two ways to say how long; give one (in "
+                "`demo`, write `epochs: null` beside `steps`)"
+            )
+        return self
+
+    def check_window(self) -> None:
+        """Refuse to average over more values of the validation metric than there will be.
+
+        Raises:
+            ValueError: says how many there are.
+        """
+        values = -(-self.steps // self.validate_every)
+        if self.select == "best" and self.select_window > values:
+            raise ValueError(
+                f"select_window {self.select_window}: a training of {self.steps} steps has {values} value(s) "
+                f"of the validation metric, one every {self.validate_every} steps; lower it, or "
+                "validate_every"
+            )
+
+    def in_steps(self, items: int) -> Self:
+        """The same with the steps that its epochs are for so many training items.
+
+        Raises:
+            ValueError: then fewer values of the validation metric than are averaged.
+        """
+        if self.epochs is None:
+            return self
+        steps = -(-self.epochs * items // self.batch_size)
+        counted = self.model_copy(update={"steps": max(1, steps), "epochs": None})
+        counted.check_window()
+        return counted
 
 
 class PairTraining(TrainingOptions):
@@ -485,7 +535,7 @@ class ContextualAttentionConfig(InpainterEntry):
 
     @model_validator(mode="after")
     def _generator_learns(self) -> ContextualAttentionConfig:
-        if self.training.steps < self.options.critic_steps:
+        if self.training.epochs is None and self.training.steps < self.options.critic_steps:
             raise ValueError(
                 f"training.steps: {self.training.steps} end before the generator's first update; the critics "
                 f"have options.critic_steps {self.options.critic_steps} to one of its"

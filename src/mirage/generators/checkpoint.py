@@ -79,7 +79,12 @@ def save_model(
             "seed": seed,
             "step": result.step,
             "chosen_because": result.chosen_because,
-            "metric": {"name": result.metric_name, "mode": generator.metric_mode, "value": result.metric},
+            "metric": {
+                "name": result.metric_name,
+                "mode": generator.metric_mode,
+                "value": result.metric,
+                "window": result.window,
+            },
             "training": {
                 "dataset": data.info.name,
                 "fingerprint": data.info.fingerprint,

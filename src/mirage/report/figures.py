@@ -18,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mirage.training.selection import average_name
+
 INK = "#010203"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -100,7 +102,8 @@ def training_curves(
             ):
                 rows = history[history["metric"] == metric]
                 colour = PALETTE[number % len(PALETTE)]
-                window = smoothing_window(len(rows))
+                own_average = average_name(metrics[0]) in metrics
+                window = 1 if own_average else smoothing_window(len(rows))
                 if window > 1:
                     axis.plot(rows["step"], rows["value"], color=colour, alpha=0.22, linewidth=0.7)
                 few = len(rows) <= 12

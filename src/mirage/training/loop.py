@@ -15,7 +15,7 @@ from mirage import tracking
 from mirage.config.base import Runtime
 from mirage.config.generators import TrainingOptions
 from mirage.data import Items
-from mirage.errors import TimeBudgetReached
+from mirage.errors import ConfigError, TimeBudgetReached
 from mirage.training.batches import batches
 from mirage.training.device import average, workers_of_rank
 from mirage.training.fabric import launch
@@ -41,10 +41,11 @@ class TrainingResult:
     Attributes:
         step: steps behind the chosen weights.
         chosen_because: why these weights, in words.
-        metric_name: validation metric that chooses.
+        metric_name: validation metric, or moving average of it, that chooses.
         metric: its value with the chosen weights, or None.
         history: rows of (step, metric, value).
         seconds: wall time of this run, without earlier runs of a resumed training.
+        window: values of the validation metric that are averaged.
     """
 
     step: int
@@ -53,6 +54,7 @@ class TrainingResult:
     metric: float | None
     history: list[tuple[int, str, float]]
     seconds: float
+    window: int = 1
 
 
 def train(
@@ -100,8 +102,12 @@ def train(
     began = time.monotonic()
     fabric = launch(runtime, options.precision)
     ranks, first = fabric.world_size, fabric.global_rank == 0
+    try:
+        options = options.in_steps(len(data))
+    except ValueError as error:
+        raise ConfigError(f"training: {error}") from error
     learner = Learner(fabric, model, options, seed)
-    selection = Selection(model.metric_name, model.metric_mode, options.select)
+    selection = Selection(model.metric_name, model.metric_mode, options.select, options.select_window)
     history = History(lambda values: average(values, ranks), tracking.current().metrics)
     state, start = TrainingState(state_dir), 0
     held_out = validation if validation is not None and len(validation) else None
@@ -181,20 +187,27 @@ def train(
         learner.finish(state.load_best(chosen) if kept_best else None)
         fabric.barrier()
 
-    values = [value for at, name, value in history.rows if (at, name) == (chosen, model.metric_name)]
+    values = [value for at, name, value in history.rows if (at, name) == (chosen, selection.name)]
     metric = values[-1] if values else None
-    return TrainingResult(chosen, because, model.metric_name, metric, history.rows, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return TrainingResult(
+        chosen, because, selection.name, metric, history.rows, seconds, options.select_window
+    )
 
 
 def _validate(
     learner: Learner, held_out: Items, data: Items, step: int, selection: Selection, state: TrainingState
 ) -> dict[str, float]:
-    """Metrics of the averaged weights after ``step`` steps; the best weights are written."""
+    """Metrics of the averaged weights after ``step`` steps, and the moving average of the one that chooses.
+
+    The best weights are written.
+    """
     with learner.averaged():
         metrics = learner.model.validation_metric(held_out, data)
         if selection.offer(step, metrics[selection.metric]) and selection.wanted == "best":
             state.save_best(step, learner.weights())
-    return metrics
+    average = selection.average()
+    return metrics if selection.window == 1 or average is None else {**metrics, selection.name: average}
 
 
 def _draw_preview(learner: Learner, items: Items, path: Path) -> None:

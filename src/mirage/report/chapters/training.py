@@ -21,6 +21,7 @@ from mirage.report.chapters.spent import measured
 from mirage.report.images import Tile
 from mirage.report.inputs import ReportInputs
 from mirage.report.numbers import DASH, grouped, significant
+from mirage.training.selection import average_name
 
 PREVIEWS = 4
 SHEET_SIDE = 1024
@@ -81,6 +82,15 @@ def kept_value(model: Mapping[str, Any]) -> float | None:
     metric = model.get("metric")
     value = metric.get("value") if isinstance(metric, Mapping) else None
     return None if value is None else float(value)
+
+
+def judged_by(model: Mapping[str, Any]) -> str:
+    """Sentence on the moving average that a model was chosen by, after a blank; empty without one."""
+    metric = model.get("metric")
+    window = metric.get("window", 1) if isinstance(metric, Mapping) else 1
+    if window == 1:
+        return ""
+    return f" {words(metric_name(model))}: at each step the mean of {window} values, that step's the last."
 
 
 def best_of(model: Mapping[str, Any]) -> tuple[int, float] | None:
@@ -149,7 +159,7 @@ def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]
 
     A discriminator's two losses share a panel, since they are read against each other; every other metric
     has its own, since scales differ, and so has the gradient penalty ``r1`` beside them. The metric that
-    weights are chosen by comes last.
+    weights are chosen by comes last; a moving average shares its panel with what it averages.
     """
     pairs: dict[str, list[str]] = {}
     for metric in metrics:
@@ -158,13 +168,14 @@ def metric_groups(metrics: Sequence[str], chosen_by: str) -> dict[str, list[str]
             pairs.setdefault(which, []).append(metric)
     penalty = [metric for metric in metrics if figures.short(metric) == "r1"]
     both = [metric for pair in pairs.values() for metric in pair]
-    rest = [metric for metric in metrics if metric not in (*both, *penalty, chosen_by)]
+    judged = [metric for metric in metrics if chosen_by in (metric, average_name(metric))]
+    rest = [metric for metric in metrics if metric not in (*both, *penalty, *judged)]
     groups = {words(metric): [metric] for metric in rest}
     groups |= {f"discriminator {which}".strip(): pair for which, pair in pairs.items()}
     if penalty:
         groups["discriminator: R1 penalty"] = penalty
-    if chosen_by in metrics:
-        groups[f"validation: {words(chosen_by)}"] = [chosen_by]
+    if judged:
+        groups[f"validation: {words(judged[0])}"] = judged
     return groups
 
 
@@ -184,9 +195,9 @@ def curves(name: str, runs: Sequence[Mapping[str, Any]], book: Book) -> Exhibit 
     steps = ", ".join(grouped(step) for step in sorted(set(chosen.values())))
     smoothed = f" Strong lines are moving averages over {window} logged values." if window > 1 else ""
     caption = (
-        f"Training of {words(name)}, {count(len(runs), 'seed')}.{smoothed} The dashed line marks the step "
-        f"whose weights were kept ({steps or 'none'}{f': {why}' if why else ''}). Losses of "
-        "adversarial training need not fall; look for one that runs off or stands still."
+        f"Training of {words(name)}, {count(len(runs), 'seed')}.{smoothed}{judged_by(runs[0])} The dashed "
+        f"line marks the step whose weights were kept ({steps or 'none'}{f': {why}' if why else ''}). Losses "
+        "of adversarial training need not fall; look for one that runs off or stands still."
     )
     alt = (
         f"Training curves of {words(name)}: {', '.join(groups)} against the optimiser step, kept step {steps}"
