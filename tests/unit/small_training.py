@@ -11,6 +11,7 @@ from mirage.config.generators import (
     Pix2PixOptions,
     SegmenterOptions,
     TrainingOptions,
+    WGANGPOptions,
 )
 from mirage.generators import build
 from mirage.generators.base import ImageSpec
@@ -20,6 +21,7 @@ OPTIONS = {
     "dcgan": DCGANOptions(of="mask", latent=4, features=4, max_features=8, patch_weight=0.5, lr_decay=0.5),
     "pix2pix": Pix2PixOptions(features=4, critic_features=4, levels=4, pool=3),
     "segmenter": SegmenterOptions(features=4, dropout=0.0),
+    "wgan_gp": WGANGPOptions(latent=4, features=4, max_features=8, critic_steps=2),
     "contextual_attention": ContextualAttentionOptions(features=4, critic_features=4, critic_steps=2),
     "aot_gan": AOTGANOptions(features=4, critic_features=4, blocks=1, rates=(1, 2), soft_sigma=2.0),
 }

@@ -19,6 +19,7 @@ from mirage.config.generators import (
     Pix2PixOptions,
     SegmenterOptions,
     TrainingOptions,
+    WGANGPOptions,
 )
 from mirage.data import Dataset, Item
 from mirage.data.manifest import ABSENT
@@ -38,7 +39,9 @@ OPTIONS = {
     "dcgan": DCGANOptions(latent=6, features=4, max_features=16),
     "pix2pix": Pix2PixOptions(features=4, critic_features=4),
     "segmenter": SegmenterOptions(features=4, patch=32),
+    "wgan_gp": WGANGPOptions(latent=6, features=4, max_features=16),
 }
+CRITICS = {"dcgan": "discriminator", "pix2pix": "critic", "wgan_gp": "critic"}
 RESULT = TrainingResult(7, "lowest l1", "l1", 0.25, [(1, "generator", 0.5), (7, "l1", 0.25)], 1.0)
 
 
@@ -232,6 +235,7 @@ def test_2d_generators_refuse_volumes_and_oblong_images(arch, toy_dataset):
         ("dcgan", {"size": 48}, {}, ConfigError, r"prepare\.size: dcgan"),
         ("dcgan", {}, {"features": 32}, ConfigError, r"options\.max_features"),
         ("dcgan", {"labels": 0}, {"of": "mask"}, DataError, "label masks"),
+        ("wgan_gp", {"size": 48}, {}, ConfigError, r"prepare\.size: wgan_gp"),
         ("pix2pix", {}, {"levels": 6}, ConfigError, "multiple of 64"),
         ("pix2pix", {"labels": 0}, {}, DataError, "label masks"),
         ("segmenter", {}, {"patch": 40}, ConfigError, r"options\.patch: 40"),
@@ -435,7 +439,7 @@ def test_weights_hold_only_what_sampling_needs(arch, toy_dataset, tmp_path):
     save_model(tmp_path, make(arch, data), RESULT, data, seed=0)
     names = {key.split(".")[0] for key in load_file(tmp_path / "weights.safetensors")}
     assert names == ({"net"} if arch == "segmenter" else {"generator"})
-    assert not hasattr(load_generator(tmp_path), "critic" if arch == "pix2pix" else "discriminator")
+    assert not hasattr(load_generator(tmp_path), CRITICS.get(arch, "discriminator"))
 
 
 def damage_weights(folder):

@@ -46,6 +46,33 @@ def test_dcgan_makes_and_judges_every_size(size, channels):
     assert DCGANDiscriminator(size, channels, features=2, max_features=8)(image).shape == (2,)
 
 
+@pytest.mark.parametrize("kernel", [3, 4, 5, 6, 7, 9])
+def test_dcgan_discriminator_halves_the_side_with_any_kernel(kernel):
+    """128, 64, 32, 16, 8, 4 and one logit: odd and even kernels are padded to fit, and see the borders."""
+    critic = DCGANDiscriminator(128, 1, features=2, max_features=8, kernel=kernel)
+    x, sides = torch.randn(2, 1, 128, 128), []
+    for layer in critic.layers:
+        x = layer(x)
+        sides += [x.shape[-1]] * isinstance(layer, torch.nn.Conv2d)
+    assert sides == [64, 32, 16, 8, 4, 1]
+    strided = [layer for layer in critic.layers if isinstance(layer, torch.nn.Conv2d)][:-1]
+    assert {layer.kernel_size for layer in strided} == {(kernel, kernel)}
+
+
+@pytest.mark.parametrize("norm", ["layer", "instance", "none"])
+def test_dcgan_discriminator_normalises_as_asked(norm):
+    """A layer norm gives each item mean 0 over channels and places; an instance norm, each map."""
+    critic = DCGANDiscriminator(32, 1, features=2, max_features=8, norm=norm)
+    shown = critic.layers[:4](torch.randn(3, 1, 32, 32))
+    if norm == "none":
+        assert len(critic.layers) == 7
+        return
+    axes = (1, 2, 3) if norm == "layer" else (2, 3)
+    torch.testing.assert_close(shown.mean(axes), torch.zeros_like(shown.mean(axes)), rtol=0, atol=0.2)
+    kinds = {"layer": torch.nn.GroupNorm, "instance": torch.nn.InstanceNorm2d}
+    assert sum(isinstance(layer, kinds[norm]) for layer in critic.layers) == 2
+
+
 @pytest.mark.parametrize(("size", "levels"), [(32, 5), (64, 3), (128, 7), (512, 9)])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_unet_keeps_the_side_for_any_levels(size, levels, norm):

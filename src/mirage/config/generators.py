@@ -105,6 +105,18 @@ class TrainingOptions(Options):
                 "validate_every"
             )
 
+    def check_turn(self, critic_steps: int) -> None:
+        """Refuse a training that ends before a generator that learns in every so many-th step only.
+
+        Raises:
+            ValueError: says how many steps it needs.
+        """
+        if self.epochs is None and self.steps < critic_steps:
+            raise ValueError(
+                f"training.steps: {self.steps} end before the generator's first update; critics have "
+                f"options.critic_steps {critic_steps} to one of its"
+            )
+
     def in_steps(self, items: int) -> Self:
         """The same with the steps that its epochs are for so many training items.
 
@@ -139,13 +151,33 @@ class PairTraining(TrainingOptions):
         return self
 
 
-class DCGANOptions(Options):
-    """DCGAN (Radford 2015), any power-of-two size from 32 to 512."""
+class NoiseOptions(Options):
+    """What generators from noise have in common; any power-of-two size from 32 to 512."""
 
     of: Literal["image", "mask"] = Field("image", description="what is generated")
     latent: int = Field(100, ge=1, description="length of the noise vector")
     features: int = Field(64, ge=2, description="channels of the layer before the output")
     max_features: int = Field(1024, ge=2, description="cap on channels of the small layers")
+    lr_decay: float = Field(
+        0.0, ge=0, le=1, description="last share of the steps in which the learning rates fall to zero"
+    )
+
+
+CriticKernel = Annotated[
+    int,
+    Field(
+        ge=3,
+        le=9,
+        description="side of the kernels with which the discriminator halves an image; the generator's are "
+        "4, and 6 is the mammography study's",
+    ),
+]
+
+
+class DCGANOptions(NoiseOptions):
+    """DCGAN (Radford 2015), any power-of-two size from 32 to 512."""
+
+    critic_kernel: CriticKernel = 4
     lr_generator: float = Field(2e-4, gt=0, description="Adam's learning rate, generator")
     lr_discriminator: float = Field(2e-4, gt=0, description="Adam's learning rate, discriminator")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first momentum")
@@ -165,9 +197,26 @@ class DCGANOptions(Options):
         description="weight of a second discriminator that judges overlapping patches of 34 pixels, 0: none; "
         "teaches thin structures such as vessels from few items",
     )
-    lr_decay: float = Field(
-        0.0, ge=0, le=1, description="last share of the steps in which the learning rates fall to zero"
+
+
+class WGANGPOptions(NoiseOptions):
+    """WGAN with gradient penalty (Gulrajani 2017) on the networks of DCGAN."""
+
+    critic_kernel: CriticKernel = 4
+    norm: Literal["layer", "instance", "none"] = Field(
+        "layer",
+        description="of the critic; none over a batch, since the penalty is each item's own. layer: over "
+        "channels and places of an item, as the authors recommend",
     )
+    critic_steps: int = Field(
+        5,
+        ge=1,
+        description="updates of the critic to one of the generator; training steps count the critic's",
+    )
+    penalty_weight: float = Field(10.0, gt=0, description="weight of the critic's gradient penalty")
+    lr: float = Field(1e-4, gt=0, description="Adam's learning rate, both networks")
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first momentum")
+    beta2: float = Field(0.9, ge=0, lt=1, description="Adam's second momentum")
 
 
 class Pix2PixOptions(Options):
@@ -473,8 +522,10 @@ class GeneratorEntry(Entry, Part):
             )
 
 
-class DCGANConfig(GeneratorEntry):
+class NoiseEntry(GeneratorEntry):
     """Images or masks from noise."""
+
+    options: NoiseOptions
 
     @property
     def makes(self) -> Literal["image", "mask"]:
@@ -483,10 +534,28 @@ class DCGANConfig(GeneratorEntry):
     def check_size(self, size: int | tuple[int, int, int]) -> None:
         super().check_size(size)
         if size not in DCGAN_SIZES:
-            raise ValueError(f"dcgan makes images of side {DCGAN_SIZES}, its data have `prepare.size` {size}")
+            raise ValueError(
+                f"{self.arch} makes images of side {DCGAN_SIZES}, its data have `prepare.size` {size}"
+            )
+
+
+class DCGANConfig(NoiseEntry):
+    """Images or masks from noise, by a DCGAN."""
 
     arch: Literal["dcgan"]
     options: DCGANOptions = Field(default_factory=DCGANOptions)
+
+
+class WGANGPConfig(NoiseEntry):
+    """Images or masks from noise, by a WGAN with gradient penalty."""
+
+    arch: Literal["wgan_gp"]
+    options: WGANGPOptions = Field(default_factory=WGANGPOptions)
+
+    @model_validator(mode="after")
+    def _generator_learns(self) -> WGANGPConfig:
+        self.training.check_turn(self.options.critic_steps)
+        return self
 
 
 class Pix2PixConfig(GeneratorEntry):
@@ -535,11 +604,7 @@ class ContextualAttentionConfig(InpainterEntry):
 
     @model_validator(mode="after")
     def _generator_learns(self) -> ContextualAttentionConfig:
-        if self.training.epochs is None and self.training.steps < self.options.critic_steps:
-            raise ValueError(
-                f"training.steps: {self.training.steps} end before the generator's first update; the critics "
-                f"have options.critic_steps {self.options.critic_steps} to one of its"
-            )
+        self.training.check_turn(self.options.critic_steps)
         return self
 
 
@@ -603,6 +668,7 @@ class Segmenter3DConfig(VolumeSegmenterEntry):
 
 GeneratorConfig = Annotated[
     DCGANConfig
+    | WGANGPConfig
     | Pix2PixConfig
     | LabelToBrainConfig
     | ContextualAttentionConfig

@@ -23,6 +23,7 @@ GENERATORS: dict[str, str] = {
     "pix2pix": "mirage.generators.pix2pix:Pix2Pix",
     "segmenter": "mirage.generators.segmenter:Segmenter",
     "segmenter3d": "mirage.generators.segmenter3d:Segmenter3D",
+    "wgan_gp": "mirage.generators.wgan_gp:WGANGP",
 }
 """Architecture -> ``module:class``."""
 

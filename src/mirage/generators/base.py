@@ -273,7 +273,9 @@ def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def adam(parameters: Sequence[nn.Parameter], lr: float, beta1: float) -> torch.optim.Adam:
-    """Adam with beta2 0.999, fused where PyTorch can: several times faster than the plain one on a CPU."""
+def adam(
+    parameters: Sequence[nn.Parameter], lr: float, beta1: float, beta2: float = 0.999
+) -> torch.optim.Adam:
+    """Adam, fused where PyTorch can: several times faster than the plain one on a CPU."""
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=fused)
+    return torch.optim.Adam(parameters, lr, (beta1, beta2), fused=fused)

@@ -9,7 +9,7 @@ from mirage.config.generators import ContextualAttentionOptions
 from mirage.generators.base import ImageSpec
 from mirage.generators.inpainting import Inpainter
 from mirage.networks.contextual_attention import CoarseToFine, Critic
-from mirage.training.losses import gradient_penalty, mean_inside
+from mirage.training.losses import gradient_penalty, mean_inside, wasserstein_loss
 
 
 class ContextualAttention(Inpainter):
@@ -79,8 +79,8 @@ class ContextualAttention(Inpainter):
             truth, guess, inside = (
                 images if view == "global" else self._box(images, corner) for images in (real, fake, hole)
             )
-            judged = critic(torch.cat([truth, guess])).float()
-            losses[f"wasserstein_{view}"] = judged[len(truth) :].mean() - judged[: len(truth)].mean()
+            judged = critic(torch.cat([truth, guess]))
+            losses[f"wasserstein_{view}"] = wasserstein_loss(judged[: len(truth)], judged[len(truth) :])
             penalty = gradient_penalty(critic, truth, guess, inside)
             losses[f"penalty_{view}"] = self.options.penalty_weight * penalty
         return losses

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
 from mirage.networks.init import normal_init
 
 SIZES = (32, 64, 128, 256, 512)
+
+CriticNorm = Literal["batch", "layer", "instance", "none"]
 
 
 def stage_channels(size: int, features: int, max_features: int) -> list[int]:
@@ -54,27 +57,53 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images to one logit each by strided 4x4 convolutions; batch norm in all layers but the first and last.
+    """Images to one logit each by strided convolutions, with norms in all layers but the first and last.
+
+    Every strided layer halves the side whatever its kernel; the last one covers the 4 x 4 map that is left.
 
     Args:
         size: side of the image, a power of two from 32 to 512.
         channels: image channels.
         features: channels of the first layer.
         max_features: cap on the channels of the small layers.
+        kernel: side of the strided convolutions' kernels, 3 or more.
+        norm: ``batch``, ``layer`` or ``instance``, each with scales and offsets a channel, or ``none``.
     """
 
-    def __init__(self, size: int, channels: int, features: int = 64, max_features: int = 1024) -> None:
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        features: int = 64,
+        max_features: int = 1024,
+        kernel: int = 4,
+        norm: CriticNorm = "batch",
+    ) -> None:
         super().__init__()
         widths = stage_channels(size, features, max_features)[::-1]
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1, bias=False)]
+        layers: list[nn.Module] = [_halving(channels, widths[0], kernel)]
         for width, following in pairwise(widths):
-            layers += [nn.LeakyReLU(0.2, inplace=True)]
-            layers += [nn.Conv2d(width, following, 4, stride=2, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(following)]
+            layers += [nn.LeakyReLU(0.2, inplace=True), _halving(width, following, kernel)]
+            layers += _norm(norm, following)
         layers += [nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(widths[-1], 1, 4, bias=False)]
         self.layers = nn.Sequential(*layers)
+        self.width = widths[-1]
         normal_init(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Images (N, C, size, size) to logits (N,)."""
         return self.layers(image).flatten()
+
+
+def _halving(channels: int, features: int, kernel: int) -> nn.Conv2d:
+    """A convolution whose output is half as large, of even sides."""
+    return nn.Conv2d(channels, features, kernel, stride=2, padding=(kernel - 1) // 2, bias=False)
+
+
+def _norm(kind: CriticNorm, features: int) -> list[nn.Module]:
+    """Normalisation of maps (N, features, H, W); nothing for ``none``."""
+    if kind == "batch":
+        return [nn.BatchNorm2d(features)]
+    if kind == "layer":  # over channels and places of an item: one group
+        return [nn.GroupNorm(1, features)]
+    return [nn.InstanceNorm2d(features, affine=True)] if kind == "instance" else []

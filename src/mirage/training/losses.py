@@ -47,8 +47,20 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     return gradient.float().square().flatten(1).sum(1).mean() / 2
 
 
+def wasserstein_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """A critic's loss: how much more it finds in fake than in real items (Arjovsky 2017).
+
+    Its negative estimates the Wasserstein distance where the critic's slope is 1 at most.
+
+    Args:
+        real: (N,), what it says of real items.
+        fake: (M,), the same of fake ones.
+    """
+    return fake.float().mean() - real.float().mean()
+
+
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, region: Tensor
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, region: Tensor | None = None
 ) -> Tensor:
     """Mean squared distance of the critic's slope from 1 between real and fake items (Gulrajani 2017).
 
@@ -56,13 +68,14 @@ def gradient_penalty(
         critic: images (N, C, ...) to (N,).
         real: (N, C, ...).
         fake: the same; between the two a point an item is drawn from torch's global random numbers.
-        region: (N, 1, ...), 1 where the gradient counts: known pixels, alike in both, do not.
+        region: (N, 1, ...), 1 where the gradient counts: known pixels, alike in both, do not. None: all do.
     """
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     between = (real + share * (fake - real)).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
     # The floor keeps the root's own gradient finite where the critic is flat.
-    slope = ((gradient.float() * region) ** 2).flatten(1).sum(1).clamp(min=1e-12).sqrt()
+    counted = gradient.float() if region is None else gradient.float() * region
+    slope = (counted**2).flatten(1).sum(1).clamp(min=1e-12).sqrt()
     return (slope - 1).square().mean()
 
 
