@@ -87,7 +87,7 @@ class Graph:
             getattr(self.config.datasets[dataset].source, "table", None),
         )
         beside = self.config.datasets[dataset].source.beside
-        named = {"raw": path, "table": table and f"{path}/{table}", "version": pointer, **beside}
+        named = {"raw": path, "table": table and os.path.join(path, table), "version": pointer, **beside}
         return {name: found for name, found in named.items() if found}
 
     def raw_pointer(self, dataset: str) -> str | None:

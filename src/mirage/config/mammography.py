@@ -90,11 +90,11 @@ class OptimamSource(DigitalMammographySource):
     path: str = Field("resources/optimam", description="folder that holds data/ and images/")
     table: str | None = Field(
         None,
-        description="spreadsheet (.xlsx, .xls) or CSV of marks, which then count instead of those of the "
-        "JSON files: a row a mark, with the columns image_id, x1, y1, x2, y2, and any of client_id, "
-        "study_id, mark_id, pathologies, malignancy, conspicuity, status, view, laterality, age, "
+        description="spreadsheet (.xlsx, .xls) or CSV of marks, relative to path; they then count instead of "
+        "those of the JSON files: a row a mark, with the columns image_id, x1, y1, x2, y2, and any of "
+        "client_id, study_id, mark_id, pathologies, malignancy, conspicuity, status, view, laterality, age, "
         "manufacturer, site",
-        examples=["resources/optimam_lesions.xlsx"],
+        examples=["lesions.xlsx"],
     )
     statuses: list[Literal["Normal", "Benign", "Malignant", "Interval"]] | None = Field(
         None,
@@ -115,9 +115,8 @@ class OptimamSource(DigitalMammographySource):
 
     @property
     def beside(self) -> dict[str, str]:
-        """The table and both lists."""
-        own = {"table": self.table, "swapped": self.swapped}
-        return {**super().beside, **{key: path for key, path in own.items() if path}}
+        """Both lists."""
+        return {**super().beside, **({"swapped": self.swapped} if self.swapped else {})}
 
     def simulated(self) -> Self:
         """Phantoms are marked in JSON, the right way round."""

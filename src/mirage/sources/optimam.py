@@ -94,9 +94,9 @@ class Optimam(DigitalMammograms[OptimamRecord]):
         """Check for the trees, the table and the lists."""
         needed = ["images"] if self.options.table else ["data", "images"]
         require_directories(self.root, needed, self.title, OBTAIN)
-        for key in ("table", "swapped"):
-            path = getattr(self.options, key)
-            if path is not None and not Path(path).is_file():
+        table, swapped = self.options.table, self.options.swapped
+        for key, path in (("table", table and self.root / table), ("swapped", swapped and Path(swapped))):
+            if path and not path.is_file():
                 raise LayoutError(
                     f"{self.title}: `source.{key}` is {path}, which is not there; mend or drop it"
                 )
@@ -234,7 +234,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
         if self.options.table is None:
             return None
         found: dict[str, _Rows] = {}
-        for row in read_spreadsheet(Path(self.options.table), COLUMNS):
+        for row in read_spreadsheet(self.root / self.options.table, COLUMNS):
             image = Path(row["image"].replace("\\", "/")).name.removesuffix(".dcm")
             if not image:
                 raise DataError(f"{row.where}: names no image; fill in its SOPInstanceUID, or delete the row")
