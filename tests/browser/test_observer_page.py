@@ -91,7 +91,7 @@ def analyse(folder: Path, *answers: Path) -> pd.DataFrame:
 
 def test_a_study_by_keyboard_ends_in_an_analysis(browser: BrowserContext, tmp_path: Path) -> None:
     """Practice tells the truth, a reload and a pause lose nothing, and the CSV is what `analyse` reads."""
-    file = make(tmp_path, "--n", "4", "--practice", "1", "--comments")
+    file = make(tmp_path, "--n", "4", "--practice", "1", "--comments", "--break-every", "2")
     key = pd.read_csv(tmp_path / "study_key.csv", dtype=str).set_index("case")
     page, troubles = watched(browser, file)
     begin(page, "Reader Å")
@@ -113,6 +113,10 @@ def test_a_study_by_keyboard_ends_in_an_analysis(browser: BrowserContext, tmp_pa
         page.keyboard.press(str(number + 4))
         assert page.locator("input[name=rating]:checked").input_value() == str(number + 4)
         page.keyboard.press("Enter")
+        if number == 1:
+            page.wait_for_selector("#interlude:visible")
+            assert "2 of 8 cases are done" in page.locator("#interlude").inner_text()
+            page.keyboard.press("Enter")
     page.keyboard.press("p")
     page.wait_for_selector("#interlude:visible")
     assert not page.locator("#case").is_visible(), "a pause hides the image"
@@ -124,10 +128,13 @@ def test_a_study_by_keyboard_ends_in_an_analysis(browser: BrowserContext, tmp_pa
     assert page.locator("#case-title").inner_text() == "Case 4 of 8"
     page.get_by_label("Comment").fill('a "halo", odd\n=1+1')
     page.locator(".viewer").focus()
-    for _ in range(5):
+    for number in range(4, 9):
         page.wait_for_timeout(50)
         page.keyboard.press("2")
         page.keyboard.press("Enter")
+        if number % 2 == 0 and number < 8:
+            page.wait_for_selector("#interlude:visible")
+            page.keyboard.press("Enter")
     page.wait_for_selector("#end:visible")
     table = saved(page, tmp_path)
     assert troubles == []

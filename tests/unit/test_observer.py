@@ -30,6 +30,9 @@ from mirage.evaluate.observer.cases import Picture, offers_in, offers_of
 from mirage.evaluate.observer.key import Key, read_key
 from mirage.evaluate.observer.page import Made, make_study, pack, steps_of
 from mirage.evaluate.observer.pictures import make_alike
+from mirage.report import Finished
+from mirage.report.book import Book
+from mirage.report.evaluators.observer_chapter import observer_chapter
 
 EIGHT, SIXTEEN = (0.0, 255.0), (0.0, 65535.0)
 
@@ -114,6 +117,7 @@ def test_nothing_of_order_or_ids_tells_the_truth(tmp_path: Path) -> None:
     text, key, _ = study(tmp_path, folders(tmp_path, 40), n=40)
     data, _ = embedded(text)
     truth = key.set_index("case")["truth"] == "synthetic"
+    assert all(re.fullmatch("c[0-9a-f]{8}", case) for case in key["case"]), "no number to a spreadsheet"
     for order in (data["cases"], sorted(data["cases"]), list(key["case"])):
         runs = np.abs(np.diff(truth[order].astype(int))).sum()
         assert 25 <= runs <= 55, "80 cases, 40 changes expected"
@@ -516,12 +520,16 @@ def test_a_dataset_study_runs_through_the_evaluation(
     items = key.cases[key.cases["truth"] == "real"]["item_id"]
     assert set(items) <= set(real.select("test").items["item_id"])
     rng = np.random.default_rng(0)
-    table = rated(key, "Ann", 2.0, 0).assign(**{"plausibility: Disc": rng.integers(1, 6, len(key.cases))})
+    table = rated(key, "Ann", 0.5, 0).assign(**{"plausibility: Disc": rng.integers(1, 6, len(key.cases))})
     table.to_csv(tmp_path / "ann.csv", index=False)
     run_set(config, "seen", data, FeatureBank(), out, files=[*files, tmp_path / "ann.csv"])
     rows = pd.read_parquet(out / "metrics.parquet")
     assert set(rows["evaluation"]) == {"seen"}
     assert "Disc" in set(rows[rows["metric"] == "plausibility"]["label"])
+    chapter = observer_chapter({"seen": Finished(config, [out])}, data, Book(tmp_path / "report"))
+    shown = {block.exhibit.id for block in chapter.blocks if block.exhibit}
+    kinds = ("readers", "confusion", "accuracy", "ratings", "plausibility", "misled", "planning")
+    assert shown == {f"{kind}/seen" for kind in kinds}
     cases = pd.read_parquet(out / "details/cases.parquet")
     assert set(cases["dataset"]) == {"real", "made"}
     assert cases["plausibility: Disc"].between(1, 5).all()

@@ -46,6 +46,7 @@ def make(
     finding: Annotated[
         list[str] | None, typer.Option(help="whose plausibility is rated; may be given several times")
     ] = None,
+    break_every: Annotated[int, typer.Option(min=0, help="cases after which a rest is offered")] = 50,
     comments: Annotated[bool, typer.Option(help="offer a field for words on each case")] = False,
     side: Annotated[
         int | None, typer.Option(help="longer side of all images, pixels; none: of the smallest")
@@ -75,6 +76,7 @@ def make(
         scale=scale,
         practice=practice,
         findings=finding or [],
+        break_every=break_every,
         comments=comments,
         side=side,
         bits=bits,

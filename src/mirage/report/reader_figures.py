@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mirage.report.figures import INK, MARKERS, PALETTE, WIDTH, style
 from mirage.report.numbers import number
@@ -62,6 +63,7 @@ def ratings(rated: pd.DataFrame, roc: pd.DataFrame, areas: Mapping[str, float]) 
                 axis.stairs(counts, edges, color=colour, linewidth=1.6, linestyle=dash, label=truth)
                 axis.stairs(counts, edges, color=colour, fill=True, alpha=0.14)
             axis.set_title(name)
+            axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.set_xlabel("rating")
             axis.set_ylabel("cases")
         axes[0].legend()

@@ -207,8 +207,8 @@ def _word(one: dict[str, Any], margin: float) -> tuple[str, str]:
     told, alike = one["p_holm"] < ALPHA, one["equivalence_p"] < ALPHA
     numbers = (
         f"{right} of {total} right ({100 * one['accuracy']:.1f} %, 95 % interval "
-        f"{100 * one['accuracy_low']:.1f} to {100 * one['accuracy_high']:.1f} %, exact p = {_p(one['p'])}; "
-        f"equivalence to guessing within {points}: p = {_p(one['equivalence_p'])})"
+        f"{100 * one['accuracy_low']:.1f} to {100 * one['accuracy_high']:.1f} %, exact {_p(one['p'])}; "
+        f"equivalence to guessing within {points}: {_p(one['equivalence_p'])})"
     )
     if told:
         how = (
@@ -228,7 +228,7 @@ def _word(one: dict[str, Any], margin: float) -> tuple[str, str]:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _counts(key: Key) -> list[dict[str, Any]]:
@@ -358,7 +358,7 @@ def _over_readers(key: Key, cases: pd.DataFrame, wide: pd.DataFrame, margin: flo
     said = [
         f"Over readers and cases like these ({readers} readers, Obuchowski and Rockette) the mean accuracy "
         f"is {100 * mean.estimate:.1f} % (95 % interval {100 * mean.low:.1f} to {100 * mean.high:.1f} %, "
-        f"p = {_p(mean.p)}; equivalence to guessing within {100 * margin:g} points: p = {_p(alike)})."
+        f"{_p(mean.p)}; equivalence to guessing within {100 * margin:g} points: {_p(alike)})."
     ]
     ratings = cases.pivot(index="case", columns="reader", values="rating")[wide.columns].dropna()
     truth = key.synthetic[ratings.index].to_numpy(bool)
@@ -367,7 +367,7 @@ def _over_readers(key: Key, cases: pd.DataFrame, wide: pd.DataFrame, margin: flo
         rows.append(_row(ALL, "auc", None, area.estimate, (area.low, area.high), len(ratings), area.p))
         said.append(
             f"The mean area under the ROC of their ratings is {area.estimate:.3f} (95 % interval "
-            f"{area.low:.3f} to {area.high:.3f}, p = {_p(area.p)})."
+            f"{area.low:.3f} to {area.high:.3f}, {_p(area.p)})."
         )
     return Over(rows, said, mean, alike)
 
@@ -427,7 +427,7 @@ def _remarks(key: Key, found: list[dict[str, Any]]) -> list[str]:
             )
         if one.get("left_p", 1.0) < ALPHA:
             said.append(
-                f"{name} chose the left image in {100 * one['left']:.0f} % of the pairs (exact p = "
+                f"{name} chose the left image in {100 * one['left']:.0f} % of the pairs (exact "
                 f"{_p(one['left_p'])}), whatever it showed: a bias of place, which lowers accuracy."
             )
     if len(found) > 1:

@@ -83,7 +83,7 @@ def make_study(
     stack = make_alike(pictures[0], pictures[1], page, _rng(page, "round", secret))
     told = np.arange(2 * wanted) >= wanted
     found = audit(stack.pixels, told, stack.bits)
-    study = hashlib.sha256(b"study" + secret).hexdigest()[:12]
+    study = f"s{hashlib.sha256(b'study' + secret).hexdigest()[:ID_DIGITS]}"
     rng = _rng(page, "order", secret)
     cases = _cases(chosen, page, rng)
     order = [place for case in cases for place in case.places]
@@ -183,9 +183,10 @@ def _balanced(count: int, rng: np.random.Generator) -> list[bool]:
 
 
 def _ids(count: int, rng: np.random.Generator) -> list[str]:
+    """Different random names; the letter in front keeps spreadsheets from reading 00123e45 as a number."""
     found: dict[str, None] = {}
     while len(found) < count:
-        found[rng.bytes(ID_DIGITS // 2).hex()] = None
+        found[f"c{rng.bytes(ID_DIGITS // 2).hex()}"] = None
     return list(found)
 
 

@@ -47,7 +47,7 @@ def detectability(hits: int, signals: int, alarms: int, noises: int) -> Detectab
     )
     distance = places[0] - places[1]
     reach = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance)
-    return Detectability(Interval(distance, distance - reach, distance + reach), -sum(places) / 2)
+    return Detectability(Interval(distance, distance - reach, distance + reach), -sum(places) / 2 + 0.0)
 
 
 def forced_choice(hits: int, trials: int) -> float:

@@ -18,7 +18,7 @@ from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, words
 from mirage.report.images import Tile, to_rgb
 from mirage.report.inputs import Finished
-from mirage.report.numbers import DASH, estimate, interval, number, percent, setting
+from mirage.report.numbers import DASH, estimate, interval, number, setting
 from mirage.report.reader_figures import accuracies, ratings
 
 MISLED = 6
@@ -105,6 +105,9 @@ def _show_answers(
         chapter.show(_ratings(name, cases, roc, readers, book))
     if len(pairs):
         chapter.show(_pairs(name, pairs, book))
+    plausible = pd.read_parquet(folder / "metrics.parquet").query("metric == 'plausibility'")
+    if len(plausible):
+        chapter.show(_plausibility(name, plausible, book))
     misled = _misled(name, cases, data, book)
     if misled is not None:
         chapter.show(misled)
@@ -232,6 +235,24 @@ def _pairs(name: str, pairs: pd.DataFrame, book: Book) -> Exhibit:
     return book.table(f"agreement/{name}", head, rows, caption=caption, data=pairs)
 
 
+def _plausibility(name: str, found: pd.DataFrame, book: Book) -> Exhibit:
+    rows = [
+        [
+            Cell(str(row.label)),
+            Cell(str(row.arm)),
+            Cell(number(row.value), number=True, note=interval(row.low, row.high)),
+            Cell(str(row.n_items), number=True),
+        ]
+        for row in found.sort_values(["label", "arm"]).itertuples()
+    ]
+    caption = (
+        "Plausibility of findings: how often a real image is rated more plausible than a synthetic one, one "
+        "half where neither is, with DeLong's 95 % interval."
+    )
+    head = ["finding", "reader", "real above synthetic", "cases"]
+    return book.table(f"plausibility/{name}", head, rows, caption=caption, data=found)
+
+
 def _misled(name: str, cases: pd.DataFrame, data: Mapping[str, Dataset], book: Book) -> Exhibit | None:
     """Images that most readers had wrong; None where their datasets are not at hand or nobody was wrong."""
     known = cases[cases["dataset"].isin(list(data)) & cases["correct"].notna()]
@@ -249,8 +270,8 @@ def _misled(name: str, cases: pd.DataFrame, data: Mapping[str, Dataset], book: B
     if not rows:
         return None
     caption = (
-        f"Images that readers most often judged wrong, at most {MISLED} of a kind; below each the share of "
-        "its readers who were wrong."
+        f"Images that readers most often judged wrong, at most {MISLED} of a kind; below each how many "
+        "of its readers were wrong."
     )
     return book.plate(f"misled/{name}", rows, names=names, data=table, caption=caption, side=128)
 
@@ -261,7 +282,7 @@ def _tile(row: Any, data: Mapping[str, Dataset]) -> Tile | None:
     if not len(places):
         return None
     rgb = to_rgb(dataset.image(int(places[0])), dataset.info.value_range)
-    said = f"{percent(row.wrong)} of {row.readers}"
+    said = f"{round(row.wrong * row.readers)} of {row.readers}"
     return Tile(rgb, f"{words(row.dataset)} {row.item_id}, {row.truth}, wrong: {said}", said)
 
 
