@@ -127,7 +127,7 @@ def test_the_reader_finds_exactly_the_simulated_lesions(simulated):
 
 
 def test_shown_images_are_the_phantoms_of_every_vendor(simulated):
-    """Windows, a look-up table, MONOCHROME1 and JPEG 2000 all lead to the same picture."""
+    """Windows, a look-up table, MONOCHROME1 and JPEG-LS all lead to the same picture."""
     found = items(simulated, intents=None)
     for number in (0, 1, 5, 7):
         woman, vendor = Woman(0, number), VENDORS[number]
@@ -283,6 +283,14 @@ def test_an_image_in_two_studies_is_one_item_with_all_its_marks(tree, caplog):
     assert found[0].attributes["duplicate_studies"] == other
     assert {box["label"] for box in found[0].load().boxes} == {"mass", "asymmetry"}
     assert "1 images are in several studies" in caplog.text
+
+
+def test_an_image_in_two_series_keeps_its_marks(tree):
+    """Whichever of them has any."""
+    record = json.loads((tree / "data/demd7/imagedb_demd7.json").read_text())
+    record["STUDIES"][STUDY][f"{STUDY}.2"] = {FIRST: "", SECOND: {"6": MASS}}
+    (tree / "data/demd7/imagedb_demd7.json").write_text(json.dumps(record))
+    assert {uid: len(item.load().boxes) for uid, item in items(tree).items()} == {FIRST: 1, SECOND: 1}
 
 
 def test_an_image_of_two_clients_fails(tree):
@@ -457,7 +465,8 @@ def test_codes_of_views_count_where_there_is_no_word():
     assert mammogram_header(coded("399368009", "")).view == "MLO"
     assert mammogram_header(coded("X", "medio-lateral oblique")).view == "MLO"
     assert mammogram_header(coded("X", "cranio-caudal", "399209000")).implant_displaced
-    assert mammogram_header(JsonHeader({})).view is None
+    for odd in ({}, {"00540220": {"Value": ["CC"]}}, {"00540220": "CC"}, {"00540220": {"Value": [{}]}}):
+        assert mammogram_header(JsonHeader(odd)).view is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from mirage.simulate.women import SIDES, VIEWS, WIDTH, Woman, truth_of
 ROOT = "1.2.826.0.1.3680043.9.3218.1.1"
 """Start of all UIDs."""
 SITES = ("adde", "jarv", "stge")
-JPEG_2000 = "1.2.840.10008.1.2.4.90"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 MAGNIFICATION = 1.07
 """The breast lies this much nearer to the tube than the detector."""
 HIGHEST = 4095
@@ -105,7 +105,7 @@ VENDORS = (
     SELENIA,
     Vendor("SIEMENS", "Mammomat Inspiration", "siemens", "LUT"),
     SELENIA,
-    Vendor("Philips Digital Mammography Sweden AB", "L30", "philips", "none", compression=JPEG_2000),
+    Vendor("Philips Digital Mammography Sweden AB", "L30", "philips", "none", compression=JPEG_LS),
 )
 """Vendors, which clients have in turn: half of them the one of the study."""
 

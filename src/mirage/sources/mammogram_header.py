@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -44,6 +44,7 @@ MEANINGS = {
 }
 """Meanings of such codes, without hyphens and spaces."""
 IMPLANT_DISPLACED = frozenset({"R-102D5", "399209000"})
+MODIFIERS = "ViewModifierCodeSequence"
 FLAT_FIELD = "FLATFIELD"
 """Word for the view of a calibration image, which shows no breast."""
 
@@ -88,7 +89,8 @@ class JsonHeader:
 
     def get(self, keyword: str) -> Any:
         """One value, a list of several, a list of ``JsonHeader`` of a sequence; None when unknown."""
-        element = self.tags.get(_tag(keyword))
+        tag = _tag(keyword)
+        element = self.tags.get(tag, self.tags.get(tag.lower()))
         values = element.get("Value") if isinstance(element, Mapping) else None
         if not isinstance(values, list) or not values:
             return None
@@ -114,13 +116,12 @@ def mammogram_header(header: Any) -> MammogramHeader:
     """
     word = _text(header, "ViewPosition")
     view, side = view_of(word)
-    codes = header.get("ViewCodeSequence") or []
-    code = codes[0] if len(codes) else None
+    code = next(_items(header, "ViewCodeSequence"), None)
     if view is None and code is not None:
         meaning = (_text(code, "CodeMeaning") or "").replace("-", "").title()
         view = VIEW_CODES.get(_text(code, "CodeValue") or "") or MEANINGS.get(meaning.replace(" ", ""))
-    modifiers = (code.get("ViewModifierCodeSequence") if code is not None else None) or []
-    displaced = any(_text(modifier, "CodeValue") in IMPLANT_DISPLACED for modifier in modifiers)
+    modifiers = [] if code is None else [_text(item, "CodeValue") for item in _items(code, MODIFIERS)]
+    displaced = not IMPLANT_DISPLACED.isdisjoint(modifiers)
     intent = _text(header, "PresentationIntentType")
     return MammogramHeader(
         manufacturer=_text(header, "Manufacturer"),
@@ -136,6 +137,13 @@ def mammogram_header(header: Any) -> MammogramHeader:
         spacing_mm=spacing_of(header),
         chest_wall=chest_wall_of(_text(header, "PatientOrientation")),
     )
+
+
+def _items(header: Any, keyword: str) -> Iterator[Any]:
+    """Items of a sequence, which are headers too; none where it is anything else."""
+    items = header.get(keyword)
+    if not isinstance(items, str) and hasattr(items, "__iter__"):
+        yield from (item for item in items if hasattr(item, "get"))
 
 
 def _text(header: Any, keyword: str) -> str | None:

@@ -97,10 +97,9 @@ def _client(root: Path, name: str) -> Client:
         for series, images in _children(listed):
             for image, marks in images.items():
                 if UID.fullmatch(image):
-                    marked = (
-                        {str(key): mark for key, mark in marks.items()} if isinstance(marks, dict) else {}
-                    )
-                    found[study, image] = Listed(name, study, image, series, episode, date, marked)
+                    listing = Listed(name, study, image, series, episode, date, {})
+                    known = found.setdefault((study, image), listing)  # another series may list it too
+                    known.marks = {**(known.marks or {}), **(marks if isinstance(marks, dict) else {})}
     for study, image, file in _files(folder, (".dcm.json", ".json")):
         found.setdefault((study, image), Listed(name, study, image)).header = f"data/{name}/{study}/{file}"
     for study, image, _ in _files(root / "images" / name, (".dcm",)):
