@@ -104,6 +104,8 @@ def test_bits_beyond_those_stored_are_no_part_of_a_value(tmp_path):
     """Overlays lie there in old files, and signs may stop short of them."""
     path = write(tmp_path / "a.dcm", RAMP | np.uint16(0x8000))
     np.testing.assert_array_equal(read_image(path, "grey").image[0], RAMP)
+    path = write(tmp_path / "upper.dcm", RAMP << np.uint16(4), HighBit=15)
+    np.testing.assert_array_equal(read_image(path, "grey").image[0], RAMP)
     signed = RAMP.astype(np.int16) - 2048
     path = write(tmp_path / "b.dcm", signed & 0x0FFF)
     np.testing.assert_array_equal(read_image(path, "grey").image[0], signed)

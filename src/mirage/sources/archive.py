@@ -58,12 +58,14 @@ class Archive(Source, Generic[AnyRecord]):
     Attributes:
         title: the archive's name, for messages.
         tables: what lists its images, for messages.
+        proposed: how a list of exclusions can be had, for messages.
         options: how images are chosen.
         root: the archive's folder.
     """
 
     title: str
     tables = "tables"
+    proposed = ""
     options: ArchiveSource
 
     def __init__(self, options: ArchiveSource, folder: Path | None = None) -> None:
@@ -119,7 +121,7 @@ class Archive(Source, Generic[AnyRecord]):
         if path is not None and not Path(path).is_file():
             raise LayoutError(
                 f"{self.title}: the list of exclusions {path} is missing; expected a CSV with a column "
-                "`file`. Write it (`mirage exclusions` proposes one), or drop `source.exclude`"
+                f"`file`. Write it{self.proposed}, or drop `source.exclude`"
             )
 
     def items(self) -> Iterator[SourceItem]:

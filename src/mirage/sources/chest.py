@@ -25,6 +25,7 @@ class ChestRadiographs(Archive[ChestRecord]):
     """Reader of an archive of chest radiographs. A subclass says what its tables hold: ``records``."""
 
     modality = "chest radiography"
+    proposed = " (`mirage exclusions` proposes one)"
     options: ChestSource
 
     def wanted(self, record: ChestRecord) -> bool:

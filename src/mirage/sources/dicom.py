@@ -141,7 +141,8 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
                 f"installed; pip install -c constraints.txt {package.replace(' and ', ' ')}"
             )
     try:
-        return np.asarray(pixel_array(header))
+        # Unused bits are seen to here, because pydicom takes the stored ones to be the lowest.
+        return np.asarray(pixel_array(header, correct_unused_bits=False))
     except RuntimeError as error:
         if syntax == JPEGExtended12Bit and header.BitsStored > 8:
             raise DataError(
@@ -160,6 +161,9 @@ def _of_stored_bits(values: np.ndarray, header: Any) -> tuple[np.ndarray, int, i
     bits, signed = int(header.BitsStored), bool(header.PixelRepresentation)
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     if values.min() < low or values.max() > high:
+        above = int(header.get("HighBit", bits - 1)) + 1 - bits
+        if above > 0 and not header.file_meta.TransferSyntaxUID.is_compressed:
+            values = values >> above  # stored in the upper bits of each word
         # Old files keep overlays in the bits above, or a sign that is not carried on into them.
         unused = 8 * values.dtype.itemsize - bits
         values = np.left_shift(values, unused) >> unused
