@@ -13,8 +13,7 @@ from mirage.config.generators import (
     TrainingOptions,
     WGANGPOptions,
 )
-from mirage.generators import build
-from mirage.generators.base import ImageSpec
+from mirage.generators import build, generator_class
 from mirage.training.loop import train
 
 OPTIONS = {
@@ -37,7 +36,8 @@ TRAINING = {
 
 def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=None, wrap=None, **keys):
     """Train a small model; return it with its result."""
-    model = build(arch, options or OPTIONS[arch], ImageSpec.of(data.info), seed=1)
+    chosen = options or OPTIONS[arch]
+    model = build(arch, chosen, generator_class(arch).spec_of(chosen, data.select("train")), seed=1)
     if wrap is not None:
         wrap(model)
     named = ("previews", "minutes", "state_minutes")

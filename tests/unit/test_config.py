@@ -95,6 +95,30 @@ def test_demo_scale_simulates_every_dataset() -> None:
             r"quick_dual_gan.masks: expected a generator of masks from noise, 'quick_photos' is pix2pix",
         ),
         (
+            {"recipes": {"quick_single_gan": {"conditions": {"sex": "F"}}}},
+            r"quick_single_gan.conditions: '\w+' \(dcgan\) is not conditioned on attributes",
+        ),
+        (
+            {
+                "generators": {
+                    "new": {
+                        "arch": "conditional_dcgan",
+                        "data": "quick_fundus",
+                        "options": {"conditions": ["sex"]},
+                    }
+                },
+                "recipes": {
+                    "made": {
+                        "recipe": "unconditional",
+                        "generator": "new",
+                        "count": 2,
+                        "conditions": {"age": 50},
+                    }
+                },
+            },
+            r"recipes.made.conditions: 'age' is none of its conditions, which are sex",
+        ),
+        (
             {"recipes": {"quick_single_gan": {"generator": "quick_photos"}}},
             "expected a generator of images from",
         ),

@@ -14,6 +14,7 @@ from mirage.config.base import Runtime
 from mirage.config.generators import (
     DCGAN_SIZES,
     Augment,
+    ConditionalDCGANOptions,
     DCGANConfig,
     DCGANOptions,
     Pix2PixOptions,
@@ -24,7 +25,7 @@ from mirage.config.generators import (
 from mirage.data import Dataset, Item
 from mirage.data.manifest import ABSENT
 from mirage.errors import CheckpointError, ConfigError, DataError
-from mirage.generators import build, create
+from mirage.generators import build, create, generator_class
 from mirage.generators import fit as fit_module
 from mirage.generators.base import Generator, ImageSpec
 from mirage.generators.checkpoint import load_generator, save_model
@@ -36,6 +37,14 @@ from mirage.training.loop import TrainingResult, train
 from mirage.training.losses import r1_penalty
 
 OPTIONS = {
+    "conditional_dcgan": ConditionalDCGANOptions.model_validate(
+        {
+            "latent": 6,
+            "features": 4,
+            "max_features": 16,
+            "conditions": {"sex": {}, "age": {"kind": "numeric"}},
+        }
+    ),
     "dcgan": DCGANOptions(latent=6, features=4, max_features=16),
     "pix2pix": Pix2PixOptions(features=4, critic_features=4),
     "segmenter": SegmenterOptions(features=4, patch=32),
@@ -55,7 +64,8 @@ def _one_thread():
 
 def make(arch: str, data: Dataset, **changes) -> Generator:
     """A small generator with non-trivial batch norm statistics."""
-    generator = build(arch, OPTIONS[arch].model_copy(update=changes), ImageSpec.of(data.info), seed=3)
+    options = OPTIONS[arch].model_copy(update=changes)
+    generator = build(arch, options, generator_class(arch).spec_of(options, data), seed=3)
     for name, buffer in generator.named_buffers():
         if name.endswith("running_var"):
             buffer.uniform_(1e-3, 1e-2, generator=torch.Generator().manual_seed(len(name)))
@@ -82,7 +92,7 @@ def test_samples_do_not_depend_on_their_batch(arch, toy_dataset):
     assert together.shape == (5, *generator.sample_shape)
     low, high = generator.model_range
     assert low <= together.min() <= together.max() <= high
-    again = generator.sample(None if given is None else given[:1].expand(2, -1, -1, -1), [1, 2])
+    again = generator.sample(None if given is None else given[[0, 0]], [1, 2])
     assert torch.equal(again[0], again[1]) == (arch == "segmenter")
     assert generator.sample(None if given is None else given[:0], []).shape == (0, *generator.sample_shape)
 
@@ -99,8 +109,9 @@ def test_training_and_sampling_share_one_transform(arch, dtype, toy_dataset):
         validated = generator.example(item)
         assert all(torch.equal(trained[key], validated[key]) for key in trained)
         assert all(value.dtype == torch.float32 for value in trained.values())
-        if arch == "pix2pix":
+        if arch in ("pix2pix", "conditional_dcgan"):
             assert torch.equal(trained["condition"], generator.condition(item))
+        if arch == "pix2pix":
             assert torch.equal(trained["condition"], generator.condition_of_label(data.mask(index)))
         if arch == "segmenter":
             assert torch.equal(trained["input"], generator.condition(Item(item.image)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from mirage.config.base import DataName, Entry, Options, Part
 from mirage.config.judges import DeepMedicOptions, Segmenter3DOptions
@@ -197,6 +198,52 @@ class DCGANOptions(NoiseOptions):
         description="weight of a second discriminator that judges overlapping patches of 34 pixels, 0: none; "
         "teaches thin structures such as vessels from few items",
     )
+
+
+ConditionValue = str | bool | int | float
+
+
+class ConditionOptions(Options):
+    """One attribute of the items that a generator is conditioned on."""
+
+    kind: Literal["categorical", "numeric"] = Field(
+        "categorical", description="categorical: levels without order; numeric: numbers, as z-scores"
+    )
+    levels: list[ConditionValue] | None = Field(
+        None,
+        min_length=2,
+        description="categorical: its levels, any other value counts as unknown; none: all of the training "
+        "split",
+    )
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> ConditionOptions:
+        if self.levels is not None and self.kind == "numeric":
+            raise ValueError("numbers have no levels; leave out `levels`, or say `kind: categorical`")
+        if self.levels is not None and len(set(self.levels)) < len(self.levels):
+            raise ValueError(f"levels: {self.levels} names one twice")
+        return self
+
+
+class ConditionalDCGANOptions(DCGANOptions):
+    """DCGAN conditioned on attributes of the items, its discriminator by projection (Miyato 2018)."""
+
+    conditions: dict[str, ConditionOptions] = Field(
+        min_length=1,
+        description="attributes of the items, such as lesion_type, malignancy, density, vendor; by name, or "
+        "a list of names",
+    )
+    unknown: Literal["level", "drop"] = Field(
+        "level",
+        description="items without a value of an attribute: level, it has an input of its own; drop, they "
+        "are not learnt from",
+    )
+    embedding: int = Field(32, ge=1, description="length of what the generator is told beside the noise")
+
+    @field_validator("conditions", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {name: {} for name in value} if isinstance(value, list) else value
 
 
 class WGANGPOptions(NoiseOptions):
@@ -546,6 +593,32 @@ class DCGANConfig(NoiseEntry):
     options: DCGANOptions = Field(default_factory=DCGANOptions)
 
 
+class ConditionalDCGANConfig(NoiseEntry):
+    """Images or masks from noise and attributes, by a DCGAN."""
+
+    arch: Literal["conditional_dcgan"]
+    options: ConditionalDCGANOptions
+
+    def check_conditions(self, given: Mapping[str, ConditionValue | None]) -> None:
+        """Refuse values that it will not have learnt, as far as the configuration tells.
+
+        Raises:
+            ValueError: says what it is conditioned on.
+        """
+        for name, value in given.items():
+            known = self.options.conditions.get(name)
+            if known is None:
+                raise ValueError(
+                    f"{name!r} is none of its conditions, which are {', '.join(self.options.conditions)}"
+                )
+            if value is None and self.options.unknown == "drop":
+                raise ValueError(f"{name}: `unknown: drop` leaves nothing to learn of unknown ones")
+            if value is not None and known.levels is not None and value not in known.levels:
+                raise ValueError(f"{name}: {value!r} is none of its levels {known.levels}")
+            if known.kind == "numeric" and isinstance(value, str | bool):
+                raise ValueError(f"{name}: expected a number, found {value!r}")
+
+
 class WGANGPConfig(NoiseEntry):
     """Images or masks from noise, by a WGAN with gradient penalty."""
 
@@ -668,6 +741,7 @@ class Segmenter3DConfig(VolumeSegmenterEntry):
 
 GeneratorConfig = Annotated[
     DCGANConfig
+    | ConditionalDCGANConfig
     | WGANGPConfig
     | Pix2PixConfig
     | LabelToBrainConfig

@@ -21,7 +21,12 @@ from mirage.config.evaluations import (
     StudyConfig,
     VolumeSegmentationEvaluation,
 )
-from mirage.config.generators import GeneratorConfig, LabelToBrainConfig, PairTraining
+from mirage.config.generators import (
+    ConditionalDCGANConfig,
+    GeneratorConfig,
+    LabelToBrainConfig,
+    PairTraining,
+)
 from mirage.config.publications import Publication
 from mirage.config.recipes import (
     DonorRecipe,
@@ -100,6 +105,8 @@ class Config(Options):
                 self._check_lesions(f"recipes.{name}.lesions", recipe.lesions)
             if isinstance(recipe, ProjectAndInsertRecipe):
                 self._check_projection(f"recipes.{name}", recipe)
+            if isinstance(recipe, UnconditionalRecipe) and recipe.conditions:
+                self._check_conditions(f"recipes.{name}.conditions", recipe)
         for name, generator in self.generators.items():
             try:
                 generator.check_size(self._size(generator.data))
@@ -362,6 +369,18 @@ class Config(Options):
             )
         if not self.datasets[recipe.nodules].labels:
             raise ValueError(f"{where}.nodules: {recipe.nodules!r} has no labels of nodules")
+
+    def _check_conditions(self, where: str, recipe: UnconditionalRecipe) -> None:
+        generator = self.generators[recipe.generator.generator]
+        if not isinstance(generator, ConditionalDCGANConfig):
+            raise ValueError(
+                f"{where}: {recipe.generator.generator!r} ({generator.arch}) is not conditioned on "
+                "attributes; name a `conditional_dcgan`, or leave the key out"
+            )
+        try:
+            generator.check_conditions(recipe.conditions)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
     def _check_generator(self, where: str, ref: ModelRef, makes: str | None, needs: str | None) -> None:
         generator = self.generators[ref.generator]

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from mirage.config.base import DataName, Entry, ModelRef, Options, Part, RealName
+from mirage.config.generators import ConditionValue
 
 Wants = tuple[Literal["image", "mask"] | None, Literal["image", "mask"] | None]
 
@@ -32,7 +33,7 @@ class RecipeEntry(Entry):
 
 
 class UnconditionalRecipe(RecipeEntry):
-    """Images (or masks) straight from noise."""
+    """Images (or masks) straight from noise, or from noise and attributes."""
 
     volumes: ClassVar[bool | None] = False
     wants: ClassVar[dict[str, Wants]] = {"generator": (None, None)}
@@ -40,6 +41,11 @@ class UnconditionalRecipe(RecipeEntry):
     recipe: Literal["unconditional"]
     generator: ModelRef
     count: int = Field(ge=1, description="items to make")
+    conditions: dict[str, ConditionValue | None] = Field(
+        default_factory=dict,
+        description="attributes of all items, where the generator is conditioned on them; null: unknown. "
+        "Those not named are drawn for each item as the training items have them together",
+    )
 
 
 class MaskThenImageRecipe(RecipeEntry):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GENERATORS: dict[str, str] = {
     "aot_gan": "mirage.generators.aot_gan:AOTGAN",
+    "conditional_dcgan": "mirage.generators.conditional_dcgan:ConditionalDCGAN",
     "contextual_attention": "mirage.generators.contextual_attention:ContextualAttention",
     "dcgan": "mirage.generators.dcgan:DCGAN",
     "deepmedic": "mirage.generators.deepmedic:DeepMedicSegmenter",

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mirage.config.base import Options
-from mirage.config.generators import Augment
-from mirage.data import DatasetInfo, Item
+from mirage.config.generators import Augment, ConditionValue
+from mirage.data import Dataset, DatasetInfo, Item
 from mirage.errors import ConfigError, DataError
+from mirage.generators.attributes import AttributeTable, Values
 from mirage.training.augment import augment as augmented
 from mirage.training.previews import panel
 from mirage.training.trainable import Trainable
@@ -33,6 +34,7 @@ class ImageSpec:
         labels: value of mask channel ``label`` -> name; 0 is background.
         modality: what the images are.
         spacing_mm: of the stored image, or None.
+        attributes: of the items, where the generator is conditioned on them.
     """
 
     image_shape: tuple[int, ...]
@@ -43,15 +45,20 @@ class ImageSpec:
     labels: dict[int, str]
     modality: str
     spacing_mm: tuple[float, ...] | None
+    attributes: AttributeTable | None = None
 
     @classmethod
-    def of(cls, info: DatasetInfo) -> ImageSpec:
+    def of(cls, info: DatasetInfo, attributes: AttributeTable | None = None) -> ImageSpec:
         """The specification of a dataset's images."""
-        return cls(**{name: getattr(info, name) for name in cls.__dataclass_fields__})
+        shared = {name: getattr(info, name) for name in cls.__dataclass_fields__ if name != "attributes"}
+        return cls(**shared, attributes=attributes)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {**asdict(self), "labels": {str(value): name for value, name in self.labels.items()}}
+        value = {**asdict(self), "labels": {str(value): name for value, name in self.labels.items()}}
+        if self.attributes is None:
+            del value["attributes"]
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ImageSpec:
@@ -64,6 +71,9 @@ class ImageSpec:
                 "value_range": (low, high),
                 "labels": {int(key): name for key, name in value["labels"].items()},
                 "spacing_mm": None if value["spacing_mm"] is None else tuple(value["spacing_mm"]),
+                "attributes": AttributeTable.from_json(value["attributes"])
+                if "attributes" in value
+                else None,
             }
         )
 
@@ -95,6 +105,20 @@ class Generator(Trainable):
         self.spec = spec
         self.image_shape = tuple(spec.image_shape)
         self.mask_channels = tuple(spec.mask_channels)
+
+    @classmethod
+    def usable(cls, options: Any, items: Dataset) -> Dataset:
+        """The items that it can learn from."""
+        return items
+
+    @classmethod
+    def spec_of(cls, options: Any, training: Dataset) -> ImageSpec:
+        """What it must know of its training items.
+
+        Raises:
+            DataError: they lack what it is conditioned on.
+        """
+        return ImageSpec.of(training.info)
 
     @property
     def labels(self) -> dict[int, str]:
@@ -237,6 +261,30 @@ class Generator(Trainable):
     def condition(self, item: Item) -> Tensor:
         """A stored item to the condition of one sample; the same in training and sampling."""
         raise ValueError(f"{self.arch} takes no conditions")
+
+    def check_attributes(self, given: Values) -> None:
+        """Refuse attributes to be conditioned on that it has not learnt.
+
+        Raises:
+            DataError: says which it has.
+        """
+        if given:
+            raise DataError(
+                f"conditions: {self.arch} is not conditioned on attributes, found {sorted(given)}"
+            )
+
+    def draw_attributes(self, seed: int, given: Values) -> dict[str, ConditionValue | None]:
+        """Attributes of one sample: those given, the others drawn; none where it has no such conditions."""
+        return {}
+
+    def condition_of_attributes(self, drawn: Sequence[Values]) -> Tensor | None:
+        """Attributes to conditions (N, ...); None where it has no such conditions."""
+        return None
+
+    def sample_freely(self, seeds: Sequence[int]) -> Tensor:
+        """As ``sample``, with attributes as the training items have them where it is conditioned on such."""
+        drawn = [self.draw_attributes(seed, {}) for seed in seeds]
+        return self.sample(self.condition_of_attributes(drawn), seeds)
 
     def condition_of_label(self, label: np.ndarray) -> Tensor:
         """A label mask (H, W), uint8, to the condition of one sample, where that is all a condition holds."""

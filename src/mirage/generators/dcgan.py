@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,46 +38,61 @@ class DCGAN(FromNoise):
     """
 
     arch = "dcgan"
-    options_class = DCGANOptions
+    options_class: ClassVar[type[DCGANOptions]] = DCGANOptions
     phases: tuple[str, ...] = ("generator", "discriminator")
 
     def __init__(self, options: DCGANOptions, spec: ImageSpec) -> None:
         super().__init__(options, spec)
-        widths = (options.features, options.max_features)
-        self.generator = DCGANGenerator(self.size, self.channels, options.latent, *widths)
-        self.discriminator = DCGANDiscriminator(
-            self.size, self.channels, *widths, kernel=options.critic_kernel
-        )
+        self.generator, self.discriminator = self.networks(options)
         if options.patch_weight:
             self.patch_discriminator = PatchCritic(self.channels, options.features, levels=PATCH_LEVELS)
             self.phases = (*self.phases, "patch_discriminator")
 
+    def networks(self, options: DCGANOptions) -> tuple[nn.Module, nn.Module]:
+        """Generator and discriminator, with initial weights."""
+        widths = (options.features, options.max_features)
+        return (
+            DCGANGenerator(self.size, self.channels, options.latent, *widths),
+            DCGANDiscriminator(self.size, self.channels, *widths, kernel=options.critic_kernel),
+        )
+
     def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
         """Generator first; each critic then sees its images and the real ones in separate batches."""
         if phase == "generator":
-            fake = self.generator(self.noise(len(batch["real"])))
+            fake = self.fakes(batch)
             batch["fake"] = fake.detach()
-            losses = {"generator": generator_loss(self.discriminator(self._noisy(fake)))}
+            verdict = self.logits("discriminator", self._noisy(fake), batch)
+            losses = {"generator": generator_loss(verdict)}
             if self.options.patch_weight:
-                logits = self.patch_discriminator(self._noisy(fake))
+                logits = self.logits("patch_discriminator", self._noisy(fake), batch)
                 losses["patches"] = self.options.patch_weight * generator_loss(logits)
             return losses
-        critic, real = self.get_submodule(phase), batch["real"]
+        real = batch["real"]
         penalised = phase == "discriminator" and self.options.r1_gamma and torch.rand(()).item() < R1_SHARE
         if penalised:
             real = real.detach().requires_grad_()
-        logits = critic(self._noisy(real))
+        logits = self.logits(phase, self._noisy(real), batch)
         losses = {
             "real": real_loss(logits, self.options.label_smoothing),
-            "fake": fake_loss(critic(self._noisy(batch["fake"]))),
+            "fake": fake_loss(self.logits(phase, self._noisy(batch["fake"]), batch)),
         }
         if penalised:
             losses["r1"] = self.options.r1_gamma / R1_SHARE * r1_penalty(logits, real)
         return losses
 
     def judge(self, batch: dict[str, Tensor]) -> Tensor:
-        critics = (self.get_submodule(name) for name in self.discriminators)
-        return torch.stack([mean_logits(critic(batch["real"])) for critic in critics]).sum(dim=0)
+        found = (self.logits(name, batch["real"], batch) for name in self.discriminators)
+        return torch.stack([mean_logits(logits) for logits in found]).sum(dim=0)
+
+    def fakes(self, batch: dict[str, Tensor]) -> Tensor:
+        """As many images as the batch has real ones, (N, C, H, W) in [-1, 1]."""
+        made: Tensor = self.generator(self.noise(len(batch["real"])))
+        return made
+
+    def logits(self, critic: str, images: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """What a discriminator says of images (N, C, H, W) that take the place of the batch's real ones."""
+        told: Tensor = self.get_submodule(critic)(images)
+        return told
 
     def _noisy(self, images: Tensor) -> Tensor:
         """Images as the critics see them: with instance noise (Sønderby 2017) where asked for."""

@@ -15,8 +15,7 @@ from mirage.config.slices import normalise
 from mirage.data import Dataset
 from mirage.errors import DataError
 from mirage.files import digest
-from mirage.generators import create
-from mirage.generators.base import ImageSpec
+from mirage.generators import create, generator_class
 from mirage.generators.checkpoint import save_model
 from mirage.tracking import TrackedData
 from mirage.training.device import is_first_rank, threads_of_rank
@@ -63,9 +62,23 @@ def fit(
         )
     if not len(training):
         raise DataError(f"{folder}: none of the {len(asked)} training items has a label mask")
+    kind = generator_class(entry.arch)
+    known = kind.usable(entry.options, training)
+    if len(known) < len(training):
+        logger.warning(
+            "%s: %d training items without a value of every condition are left out",
+            folder,
+            len(training) - len(known),
+        )
+    if not len(known):
+        raise DataError(
+            f"{folder}: none of the {len(training)} training items has a value of every condition; say "
+            "`unknown: level`, or name other `conditions`"
+        )
+    training, validation = known, kind.usable(entry.options, validation)
     options = normalise(entry)
     decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
-    generator = create(entry, ImageSpec.of(data.info), seed=seed)
+    generator = create(entry, kind.spec_of(entry.options, training), seed=seed)
     key = digest(decided_by)
     with tracking.tracked(
         f"{out.parent.name}/{out.name}",

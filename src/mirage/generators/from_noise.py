@@ -101,9 +101,13 @@ class FromNoise(Generator):
         decay: float = self.options.lr_decay
         return min(1.0, (1 - done) / decay) if decay else 1.0
 
-    def draw(self, conditions: Tensor | None, seeds: Sequence[int]) -> Tensor:
+    def noise_of(self, seeds: Sequence[int]) -> Tensor:
+        """Noise (N, latent) of samples, one a seed, on the device of the weights."""
         noise = [torch.randn(self.options.latent, generator=item) for item in noise_generators(seeds)]
-        made: Tensor = self.generator(torch.stack(noise).to(self.device))
+        return torch.stack(noise).to(self.device)
+
+    def draw(self, conditions: Tensor | None, seeds: Sequence[int]) -> Tensor:
+        made: Tensor = self.generator(self.noise_of(seeds))
         return made
 
     def decode(self, images: Tensor) -> np.ndarray:
@@ -120,7 +124,7 @@ class FromNoise(Generator):
         space = self._space
         if space is None or space.validation is not validation or space.training is not training:
             space = self._space = self._fit_space(validation, training)
-        fakes = self.sample(None, range(int(np.clip(len(space.reference), *METRIC_SAMPLES))))
+        fakes = self.sample_freely(range(int(np.clip(len(space.reference), *METRIC_SAMPLES))))
         if self.code:
             fakes = torch.stack([self.code.encode(mask[0]) for mask in self.code.decode(fakes)])
         points = (_pooled(fakes) - space.centre) @ space.axes
@@ -142,12 +146,18 @@ class FromNoise(Generator):
         return np.concatenate([_pooled(self.example(data.item(index))["real"][None]) for index in indices])
 
     def preview(self, items: Sequence[Item]) -> np.ndarray:
-        """16 samples of fixed noise."""
-        samples = self.sample(None, range(16)).cpu().numpy()
+        """16 samples of fixed noise; conditioned ones in rows of one condition, from the same noise."""
+        given = self.preview_conditions()
+        noise = range(16) if given is None else [place % 4 for place in range(16)]
+        samples = self.sample(given, noise).cpu().numpy()
         if self.code and not self.code.binary:
             samples = samples.argmax(axis=1, keepdims=True) / (self.channels - 1) * 2 - 1
         panels = np.stack([panel(sample, -1, 1) for sample in samples])
         return panels.reshape(4, 4, *panels.shape[1:])
+
+    def preview_conditions(self) -> Tensor | None:
+        """Conditions of the 16 samples of a preview; None where nothing is conditioned."""
+        return None
 
 
 def _pooled(images: Tensor) -> np.ndarray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mirage.networks.init import normal_init
 
@@ -93,6 +95,75 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Images (N, C, size, size) to logits (N,)."""
         return self.layers(image).flatten()
+
+
+class ConditionedGenerator(nn.Module):
+    """Noise and a condition to images: an embedding of the condition is joined to the noise.
+
+    Args:
+        size: side of the image, a power of two from 32 to 512.
+        channels: image channels.
+        latent: length of the noise vector.
+        condition: length of the condition.
+        embedding: length of what is joined to the noise.
+        features: channels of the layer before the output.
+        max_features: cap on the channels of the small layers.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        latent: int,
+        condition: int,
+        embedding: int,
+        features: int = 64,
+        max_features: int = 1024,
+    ) -> None:
+        super().__init__()
+        self.trunk = DCGANGenerator(size, channels, latent + embedding, features, max_features)
+        self.embedding = nn.Linear(condition, embedding)
+
+    def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """Noise (N, latent) and conditions (N, W) to images (N, C, size, size)."""
+        told = functional.leaky_relu(self.embedding(condition), 0.2)
+        return self.trunk(torch.cat([noise, told], dim=1))
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Images and conditions to one logit each (Miyato 2018, eq. 3).
+
+    To the logit of the image is added the inner product of an embedding of the condition with the features
+    before the last layer, summed over places.
+
+    Args:
+        size: side of the image, a power of two from 32 to 512.
+        channels: image channels.
+        condition: length of the condition.
+        features: channels of the first layer.
+        max_features: cap on the channels of the small layers.
+        kernel: side of the strided convolutions' kernels.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        condition: int,
+        features: int = 64,
+        max_features: int = 1024,
+        kernel: int = 4,
+    ) -> None:
+        super().__init__()
+        self.trunk = DCGANDiscriminator(size, channels, features, max_features, kernel)
+        self.embedding = nn.Linear(condition, self.trunk.width, bias=False)
+        nn.init.normal_(self.embedding.weight, 0.0, 0.02)
+
+    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
+        """Images (N, C, size, size) and conditions (N, W) to logits (N,)."""
+        features = self.trunk.layers[:-1](image)
+        projected = (self.embedding(condition) * features.sum(dim=(2, 3))).sum(dim=1)
+        return self.trunk.layers[-1](features).flatten() + projected
 
 
 def _halving(channels: int, features: int, kernel: int) -> nn.Conv2d:

@@ -68,7 +68,7 @@ class MaskThenImage(Recipe):
         share = self.learnt(self.options.masks)["foreground"]
         if not self.options.match_foreground or share is None or len(generator.made_labels) != 1:
             return 0.0
-        draws = generator.sample(None, [self.seed_of("cut", index) for index in range(CUT_DRAWS)])
+        draws = generator.sample_freely([self.seed_of("cut", index) for index in range(CUT_DRAWS)])
         values = np.sort(draws.cpu().numpy(), axis=None)
         low, high = 0, int((1 - share) * (len(values) - 1))
         for _ in range(CUT_HALVINGS):
@@ -87,7 +87,7 @@ class MaskThenImage(Recipe):
             if not missing:
                 break
             seeds = [self.seed_of("mask", index, draw) for index in missing]
-            drawn = generator.decode(generator.sample(None, seeds) - cut)
+            drawn = generator.decode(generator.sample_freely(seeds) - cut)
             for index, array in zip(missing, drawn, strict=True):
                 label = self._cleaned(array[0])
                 if np.count_nonzero(label) >= max(1, self.options.min_foreground * label.size):

@@ -1,4 +1,4 @@
-"""Recipe `unconditional`: images, or masks, straight from noise."""
+"""Recipe `unconditional`: images, or masks, straight from noise, or from noise and attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Unconditional(Recipe):
     """One generator, one item a seed.
 
     A generator of masks gives a dataset whose image is its mask, stretched over the grey values, so that it
-    can be looked at and compared like any other.
+    can be looked at and compared like any other. Attributes that a generator is conditioned on are those of
+    the item, under the names that real items have them.
     """
 
     @property
@@ -45,13 +46,27 @@ class Unconditional(Recipe):
             return ["label"]
         return ["fov"] if "fov" in self.spec.mask_channels else []
 
+    def check(self) -> None:
+        self.model(self.options.generator).check_attributes(self.options.conditions)
+
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
         generator = self.model(self.options.generator)
-        drawn = generator.sample(None, [self.seed_of("unconditional", index) for index in indices])
-        for index, array in zip(indices, generator.decode(drawn), strict=True):
+        told = [
+            generator.draw_attributes(
+                self.seed_of("unconditional/attributes", index), self.options.conditions
+            )
+            for index in indices
+        ]
+        drawn = generator.sample(
+            generator.condition_of_attributes(told),
+            [self.seed_of("unconditional", index) for index in indices],
+        )
+        for index, attributes, array in zip(indices, told, generator.decode(drawn), strict=True):
             if self._of_masks:
                 top = max(self.spec.labels, default=1)
                 image = (array.astype(np.uint16) * 255 // top).astype(np.uint8)
-                yield Made(self.row(index, mask_origin="synthetic"), image, {"label": array[0]})
+                row = self.row(index, mask_origin="synthetic", attributes=attributes)
+                yield Made(row, image, {"label": array[0]})
             else:
-                yield Made(self.row(index), array, self.with_fov(array, {}) or None)
+                row = self.row(index, attributes=attributes)
+                yield Made(row, array, self.with_fov(array, {}) or None)
