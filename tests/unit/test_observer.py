@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from mirage.cli import app
 from mirage.config.evaluations import ObserverEvaluation
+from mirage.config.model import Config
 from mirage.config.observer import ReaderPage
 from mirage.data import Dataset
 from mirage.errors import DataError
@@ -315,6 +316,25 @@ def test_options_that_cannot_be_are_refused() -> None:
         "probably synthetic",
         "surely synthetic",
     ]
+
+
+def test_volumes_are_refused_before_anything_runs() -> None:
+    """Readers see 2D images; the message says which dataset holds volumes."""
+    datasets = {
+        "brains": {
+            "source": {"reader": "brats", "path": "resources/brats"},
+            "prepare": {"kind": "volume", "size": [64, 64, 64]},
+        },
+        "made": {
+            "source": {"reader": "folder", "path": "made", "channels": "grey"},
+            "prepare": {"size": 32, "fov": "none"},
+        },
+    }
+    entry = {"evaluator": "observer", "real": "brains", "synthetic": "made"}
+    study = {"title": "T", "question": "Q", "evaluations": ["seen"]}
+    whole = {"run": ["s"], "datasets": datasets, "evaluations": {"seen": entry}, "studies": {"s": study}}
+    with pytest.raises(ValidationError, match=r"evaluations\.seen: is for 2D images, 'brains' holds volumes"):
+        Config.model_validate(whole)
 
 
 def published_key(folder: Path) -> Key:

@@ -356,9 +356,10 @@ def _over_readers(key: Key, cases: pd.DataFrame, wide: pd.DataFrame, margin: flo
     rows.append(_row(ALL, "accuracy", None, mean.estimate, (mean.low, mean.high), len(every), mean.p))
     rows.append(_row(ALL, "equivalence_p", None, alike, UNKNOWN, len(every)))
     said = [
-        f"Over readers and cases like these ({readers} readers, Obuchowski and Rockette) the mean accuracy "
-        f"is {100 * mean.estimate:.1f} % (95 % interval {100 * mean.low:.1f} to {100 * mean.high:.1f} %, "
-        f"{_p(mean.p)}; equivalence to guessing within {100 * margin:g} points: {_p(alike)})."
+        f"Over readers and cases like these ({readers} readers, {count(len(every), 'case')} decided by all, "
+        f"Obuchowski and Rockette) the mean accuracy is {100 * mean.estimate:.1f} % (95 % interval "
+        f"{100 * mean.low:.1f} to {100 * mean.high:.1f} %, {_p(mean.p)}; equivalence to guessing within "
+        f"{100 * margin:g} points: {_p(alike)})."
     ]
     ratings = cases.pivot(index="case", columns="reader", values="rating")[wide.columns].dropna()
     truth = key.synthetic[ratings.index].to_numpy(bool)
