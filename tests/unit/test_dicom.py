@@ -275,3 +275,23 @@ def test_damaged_files_are_errors_that_name_them(tmp_path):
     (tmp_path / "b.dcm").write_bytes(b"no DICOM")
     with pytest.raises(DataError, match=r"b\.dcm: not a readable DICOM"):
         read_header(tmp_path / "b.dcm")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless, RLELossless])
+def test_damage_in_compressed_pixels_raises_nothing_but_data_errors(tmp_path, syntax):
+    """One bad image never ends a job, whatever its decoder ends with."""
+    whole = compressed(tmp_path / "a.dcm", RAMP, syntax).read_bytes()
+    start = whole.index(b"\xe0\x7f\x10\x00")
+    refused = 0
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        damaged = bytearray(whole)
+        for at in rng.integers(start + 40, len(whole), 6):
+            damaged[at] = int(rng.integers(256))
+        (tmp_path / "b.dcm").write_bytes(damaged[: len(whole) - int(rng.integers(0, 300))])
+        try:
+            read_image(tmp_path / "b.dcm", "grey")
+        except DataError:
+            refused += 1
+    assert refused > 0
