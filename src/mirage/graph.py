@@ -27,7 +27,7 @@ from mirage.config.evaluations import (
 from mirage.config.generators import AOTGANOptions
 from mirage.config.model import Config, data_of
 from mirage.config.recipes import ExtractAndInsertRecipe
-from mirage.data.names import shard_name
+from mirage.data.names import NORMALISER, shard_name
 from mirage.errors import LayoutError
 from mirage.sources import open_source
 from mirage.sources.base import Source
@@ -102,6 +102,13 @@ class Graph:
     def manifest(self, name: str) -> str:
         """The file of a dataset that its consumers depend on."""
         return f"{self.data_folder(name)}/manifest.parquet"
+
+    def normaliser(self, dataset: str) -> str | None:
+        """File of what a dataset's grey values are normalised by; None where no training images decide it."""
+        options = self.config.datasets[dataset].fitted
+        if options is None:
+            return None
+        return f"{self.data_folder(options.fitted_on or dataset)}/{NORMALISER}"
 
     def shards(self, name: str) -> list[str]:
         """Paths of a dataset's shards, without suffix."""
@@ -278,6 +285,7 @@ class Graph:
             prepare, gather = ("synthesise_shard", "gather_synthetic")
             if name in config.datasets:
                 prepare, gather = ("prepare_shard", "gather_dataset")
+                jobs += [f"fit_normaliser/{name}"] * config.datasets[name].fits_normaliser
             jobs += [f"{prepare}/{name}/{Path(stem).name}" for stem in self.shards(name)]
             jobs.append(f"{gather}/{name}")
         jobs += [f"train_generator/{name}/seed-{seed}" for name, seed in sorted(config.study_models(study))]
@@ -351,6 +359,8 @@ class Graph:
                 recipe = self.config.recipes.get(name) or self.config.datasets[name]
                 yield from ((f"generator:{ref.generator}", node) for ref in models_of(recipe))
                 yield from ((data_id(used), node) for used in data_of(recipe))
+            elif kind in ("dataset", "simulated"):  # whose normaliser one takes
+                yield from ((data_id(used), node) for used in data_of(self.config.datasets[name]))
             elif kind == "evaluation":
                 yield node, f"study:{study}"
                 yield from ((data_id(used), node) for used in data_of(self.config.evaluations[name]))

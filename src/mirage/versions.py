@@ -6,6 +6,7 @@ Snakemake does not see edits inside an imported package; these numbers enter eve
 STAGES: dict[str, int] = {
     "simulate": 1,
     "prepare": 3,
+    "normaliser": 1,
     "gather": 2,
     "train": 2,
     "synthesise": 2,

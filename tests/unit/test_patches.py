@@ -10,7 +10,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mirage.config.chest import NihChestSource
-from mirage.config.datasets import DatasetConfig, Patches, PrepareOptions, SimulateOptions, SplitOptions
+from mirage.config.datasets import DatasetConfig, PrepareOptions, SimulateOptions, SplitOptions
+from mirage.config.patches import Patches
 from mirage.data import Dataset
 from mirage.data.gather import gather
 from mirage.data.splits import assign_splits

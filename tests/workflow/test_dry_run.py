@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,54 @@ def test_a_hundred_thousand_radiographs_are_planned_in_shards(project: Project) 
     planned = project.planned()
     assert planned["prepare_shard"] == 100
     assert sum(planned.values()) < 2000
+
+
+FILMS: dict[str, Any] = {
+    "source": {"reader": "mini_mias"},
+    "simulate": {"subjects": 6, "size": 128},
+    "prepare": {"size": None, "fov": "film"},
+    "split": {"by": "hash"},
+}
+LESIONS = {"kind": "lesions", "side": 32}
+
+
+def films(normalise: dict[str, Any] | None, patches: dict[str, Any]) -> dict[str, Any]:
+    """A dataset of patches of simulated films."""
+    return {**FILMS, "prepare": {**FILMS["prepare"], "normalise": normalise, "patches": patches}}
+
+
+def test_a_normaliser_is_fitted_where_one_is_asked_for_and_shared(project: Project) -> None:
+    """Once, and read by the dataset that borrows it; a dataset without plans no such job."""
+    nyul, normal = {"method": "nyul"}, {"kind": "normal", "side": 32}
+    datasets = {
+        "lesions": films(nyul, LESIONS),
+        "healthy": films({**nyul, "fitted_on": "lesions"}, normal),
+        "plain": films({"method": "clahe"}, LESIONS),
+    }
+    config: dict[str, Any] = {
+        "run": ["films"],
+        "datasets": datasets,
+        "generators": {"gan": {"arch": "dcgan", "data": "healthy"}},
+        "recipes": {"made": {"recipe": "unconditional", "generator": "gan", "count": 9}},
+        "evaluations": {"looks": {"evaluator": "fidelity", "real": "healthy", "synthetic": "made"}},
+        "studies": {"films": {"title": "Films", "question": "Alike?", "evaluations": ["looks"]}},
+    }
+    project.set_config(**config)
+    planned = project.planned()
+    # The lender is part of the study, too.
+    assert (planned["fit_normaliser"], planned["prepare_shard"]) == (1, 2)
+    assert "fit_normaliser" not in project.snakemake("-n", "results/datasets/plain/manifest.parquet")
+    target = "results/datasets/healthy/manifest.parquet"
+    project.snakemake("--cores", "1", target)
+    info = json.loads((project.folder / "results/datasets/healthy/dataset.json").read_text())
+    fitted = json.loads((project.folder / "results/datasets/lesions/normaliser.json").read_text())
+    assert info["lineage"] == sorted(f"{fitted['namespace']}/{subject}" for subject in fitted["subjects"])
+    assert "Nothing to be done" in project.snakemake("-n", target)
+    datasets["healthy"]["prepare"]["patches"] = {**normal, "count": 3}
+    project.set_config(**config)
+    printed = project.snakemake("-n", target)
+    assert "prepare_shard" in printed
+    assert "fit_normaliser" not in printed
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,16 @@ def prepare_options(wildcards):
     return slices.prepare_slice(CONFIG, wildcards.dataset)
 
 
+def normaliser_options(wildcards):
+    """What decides the normaliser of a dataset: how images are prepared, and the training split."""
+    return slices.normaliser_slice(CONFIG, wildcards.dataset)
+
+
+def normaliser_of(wildcards):
+    """What training images have taught of a dataset's grey values; none where nothing is learnt of them."""
+    return GRAPH.normaliser(wildcards.dataset) or []
+
+
 def shards_of(suffix):
     """Input function: all shard files of the dataset or recipe with one suffix."""
 

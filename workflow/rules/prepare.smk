@@ -1,14 +1,40 @@
 """Raw data to datasets: images of one size in shards, a manifest, fixed splits.
 
 Input: the raw data of a dataset, real (config `source.path`) or simulated.
-Output: results/datasets/{dataset}/{manifest.parquet,dataset.json,shard-*.arrow}
+Output: results/datasets/{dataset}/{manifest.parquet,dataset.json,shard-*.arrow}, and normaliser.json
+        where the configuration asks for one that is fitted on training images
 """
+
+
+rule fit_normaliser:
+    """Learn from a dataset's training images how the grey values of all its images are normalised."""
+    input:
+        unpack(raw_data),
+    output:
+        normaliser="<results>/datasets/{dataset}/normaliser.json",
+    log:
+        "<logs>/fit_normaliser/{dataset}.log",
+    benchmark:
+        "<benchmarks>/fit_normaliser/{dataset}.tsv"
+    conda:
+        "../../envs/mirage.yaml"
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+    params:
+        options=normaliser_options,
+        contents=raw_contents,
+    message:
+        "Fitting the normaliser of {wildcards.dataset}"
+    script:
+        "../scripts/fit_normaliser.py"
 
 
 rule prepare_shard:
     """Prepare the images of the subjects that fall into one shard."""
     input:
         unpack(raw_data),
+        normaliser=normaliser_of,
     output:
         tensors="<results>/datasets/{dataset}/{shard}.arrow",
         rows="<results>/datasets/{dataset}/{shard}.parquet",
@@ -38,6 +64,7 @@ rule gather_dataset:
         rows=shards_of("parquet"),
         facts=shards_of("json"),
         made_from=source_manifest,
+        normaliser=normaliser_of,
     output:
         manifest="<results>/datasets/{dataset}/manifest.parquet",
         info="<results>/datasets/{dataset}/dataset.json",

@@ -14,6 +14,8 @@ from mirage.config.chest import ChexpertSource, JsrtSource, NihChestSource, Node
 from mirage.config.ct_nodules import LidcSource, Node21CtNodulesSource
 from mirage.config.mammography import OptimamSource
 from mirage.config.mammography_sets import BcdrSource, CbisDdsmSource, InbreastSource, MiniMiasSource
+from mirage.config.normalise import FittedNormalise, NormaliseOptions
+from mirage.config.patches import AnyPatches, NormalPatches
 from mirage.config.source_entry import COLOURS, SourceEntry
 
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
@@ -379,33 +381,15 @@ class VolumeIntensity(Bounds):
     )
 
 
-class Patches(Options):
-    """Squares cut from every prepared image at random places, each an item of its own."""
-
-    count: int = Field(10, ge=1, le=1000, description="squares an image; a smaller count takes the first")
-    side: int = Field(256, ge=16, description="side of a square, pixels of the prepared image")
-    within: tuple[float, float, float, float] = Field(
-        (0.0, 0.0, 1.0, 1.0),
-        description="left, top, right and lower edge of the part of the image in which squares lie, shares "
-        "of its side",
-    )
-    seed: int = Field(0, ge=0, description="seed of the places, beside the item's name")
-
-    @field_validator("within")
-    @classmethod
-    def _within(cls, within: tuple[float, ...]) -> tuple[float, ...]:
-        left, top, right, bottom = within
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise ValueError(f"{list(within)} is no left < right and top < bottom within 0 to 1")
-        return within
-
-
 class PrepareOptions(Options):
     """From a native image to a stored one of fixed size."""
 
     kind: Literal["image"] = Field("image", description="2D images")
-    size: int = Field(
-        256, ge=16, description="side of the stored square image, pixels; with `patches`, before they are cut"
+    size: int | None = Field(
+        256,
+        ge=16,
+        description="side of the stored square image, pixels; with `patches`, before they are cut. With "
+        "those it can be null: they are cut from the image at its native size",
     )
     crop: Literal["none", "fov", "centre"] = Field(
         "none", description="first cut: none, the field of view's bounding square, the centre square"
@@ -413,8 +397,17 @@ class PrepareOptions(Options):
     fit: Literal["pad", "stretch"] = Field("pad", description="how a non-square image becomes square")
     bits: Literal[8, 16] = Field(8, description="depth of the stored image")
     intensity: Intensity = Field(default_factory=Intensity)
-    fov: Literal["auto", "derive", "none"] = Field(
-        "auto", description="auto: the given field of view, else derived by threshold; none: not stored"
+    normalise: NormaliseOptions | None = Field(
+        None,
+        description="make grey values comparable, by those inside the field of view; takes the place of "
+        "`intensity`, or follows it (match, clahe)",
+    )
+    fov: Literal["auto", "derive", "none", "nonzero", "otsu", "triangle", "film"] = Field(
+        "auto",
+        description="auto: the given field of view, else derived by threshold; derive: by threshold, of a "
+        "photograph; none: not stored. Of a breast: nonzero: all pixels that are not 0 (processed digital "
+        "images); film: the largest bright part, for digitised film; otsu and triangle: the same by these "
+        "thresholds",
     )
     mask_threshold: float = Field(
         0.5,
@@ -424,30 +417,52 @@ class PrepareOptions(Options):
         "below 0.5 keeps thin vessels",
     )
     require_mask: bool = Field(False, description="an image without a label mask is a failed row")
-    patches: Patches | None = Field(
-        None, description="store random squares of each image instead of the whole image"
+    patches: AnyPatches | None = Field(
+        None, description="store squares of each image instead of the whole image"
     )
 
     @property
     def stored_side(self) -> int:
         """Side of the stored images, pixels."""
-        return self.size if self.patches is None else self.patches.side
+        if self.patches is not None:
+            return self.patches.side
+        assert self.size is not None  # by the validator below
+        return self.size
 
     @property
     def items_each(self) -> int:
-        """Stored items of one source image."""
+        """Stored items of one source image; of one lesion, where lesions are cut out."""
         return 1 if self.patches is None else self.patches.count
+
+    @property
+    def fitted(self) -> FittedNormalise | None:
+        """How grey values are normalised, where that is fitted on training images."""
+        return self.normalise if isinstance(self.normalise, FittedNormalise) else None
 
     @model_validator(mode="after")
     def _patches_fit(self) -> Self:
-        if self.patches is not None:
-            left, top, right, bottom = self.patches.within
-            room = int(min(right - left, bottom - top) * self.size + 1e-6)
-            if self.patches.side > room:
+        if self.size is None:
+            if self.patches is None or self.crop != "none":
                 raise ValueError(
-                    f"patches.side: {self.patches.side} is more than the {room} pixels that `patches.within` "
-                    f"leaves of `size` {self.size}; make it smaller"
+                    "size: null keeps images at their native size, of which patches are cut; it needs "
+                    "`patches` and `crop: none`"
                 )
+        elif self.patches is not None:
+            self.patches.check_size(self.size)
+        if isinstance(self.patches, NormalPatches) and self.fov == "none":
+            raise ValueError("patches: normal tissue lies in the field of view; say `fov`, not none")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_normalised(self) -> Self:
+        if self.normalise is None:
+            return self
+        if self.fov == "none":
+            raise ValueError("normalise: it reads the grey values of the field of view; say `fov`, not none")
+        if not self.normalise.ranged and self.intensity != Intensity():
+            raise ValueError(
+                f"intensity: `normalise` {self.normalise.method} maps native values itself; leave one out"
+            )
         return self
 
 
@@ -623,6 +638,15 @@ class DatasetConfig(Entry):
         return self
 
     @model_validator(mode="after")
+    def _made_fits_no_normaliser(self) -> DatasetConfig:
+        if self.made_from is not None and self.fits_normaliser:
+            raise ValueError(
+                "prepare.normalise: images that were `made_from` others are normalised as those are; name "
+                "that dataset under `fitted_on`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_simulated(self) -> DatasetConfig:
         unknown = set(self.source.channels_stored) - set(SEQUENCES)
         if self.simulate and isinstance(self.source, BratsSource) and unknown:
@@ -639,6 +663,16 @@ class DatasetConfig(Entry):
             expected = f"one of {', '.join(known)}" if known else "none; this reader has one layout"
             raise ValueError(f"simulate.layout: {layout!r}, expected {expected}")
         return self
+
+    @property
+    def fitted(self) -> FittedNormalise | None:
+        """How grey values are normalised, where that is fitted on training images."""
+        return self.prepare.fitted if isinstance(self.prepare, PrepareOptions) else None
+
+    @property
+    def fits_normaliser(self) -> bool:
+        """Whether a normaliser is fitted on this dataset's own training images."""
+        return self.fitted is not None and self.fitted.fitted_on is None
 
     @property
     def labels(self) -> dict[int, str] | None:

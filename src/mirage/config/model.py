@@ -234,6 +234,26 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
+    def _normalisers_can_be_shared(self) -> Config:
+        for name, dataset in self.datasets.items():
+            options = dataset.fitted
+            if options is None or options.fitted_on is None:
+                continue
+            where, lender = f"datasets.{name}.prepare.normalise.fitted_on", self.datasets[options.fitted_on]
+            own = options.model_copy(update={"fitted_on": None})
+            if lender.fitted != own:
+                raise ValueError(
+                    f"{where}: {options.fitted_on!r} has no normaliser of its own with the same options; "
+                    f"give it `normalise` {own.model_dump(mode='json', exclude={'fitted_on'})}"
+                )
+            if dataset.made_from is None and (dataset.split != lender.split or dataset.split.by != "hash"):
+                raise ValueError(
+                    f"{where}: {name!r} and {options.fitted_on!r} must put every subject on one side; give "
+                    "both the same `split` with `by: hash`"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_cut(self) -> Config:
         for name, generator in self.generators.items():
             training, gpus = generator.training, max(1, generator.runtime.gpus)

@@ -21,6 +21,8 @@ from mirage.versions import STAGES
 _NEVER = {"runtime", "demo"}
 _PRESENT = {"overview", "print", "latex"}
 """Stages that show results and change none."""
+_NAMED = {"normaliser"}
+"""Stages that a study's digest names where they are used only."""
 
 
 def normalise(options: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
@@ -54,6 +56,19 @@ def prepare_slice(config: Config, dataset: str) -> dict[str, Any]:
     if entry.simulate:  # the real data are not read
         entry = entry.model_copy(update={"source": entry.source.simulated()})
     return _versioned("prepare", normalise(entry, exclude={"made_from", "split", "max_failed_fraction"}))
+
+
+def normaliser_slice(config: Config, dataset: str) -> dict[str, Any]:
+    """What decides the normaliser of a dataset: its images as they are prepared, and the training split."""
+    entry = config.datasets[dataset]
+    if entry.simulate:  # the real data are not read
+        entry = entry.model_copy(update={"source": entry.source.simulated()})
+    options = normalise(entry, exclude={"made_from", "shards", "max_failed_fraction"})
+    later = {"patches", "bits", "require_mask"}
+    prepare = {key: value for key, value in options["prepare"].items() if key not in later}
+    if "size" in prepare and prepare["size"] is None:
+        prepare["patches"] = {}  # which ones does not matter, but only with patches the native size is kept
+    return _versioned("normaliser", {**options, "prepare": prepare})
 
 
 def gather_slice(config: Config, name: str) -> dict[str, Any]:
@@ -176,5 +191,8 @@ def study_digest(config: Config, study: str) -> str:
         "encoders": {name: encoder_slice(config, name) for _, name in sorted(config.study_encoders(study))},
         "report": report_slice(config, study),
     }
-    stages = {stage: version for stage, version in STAGES.items() if stage not in _PRESENT}
+    fits = [name for name in entries["datasets"] if config.datasets[name].fits_normaliser]
+    if fits:
+        entries["normalisers"] = {name: normaliser_slice(config, name) for name in fits}
+    stages = {stage: version for stage, version in STAGES.items() if stage not in _PRESENT | _NAMED}
     return digest({**entries, "stages": stages})

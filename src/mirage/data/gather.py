@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from mirage.config.datasets import SplitOptions
 from mirage.data.dataset import Dataset, DatasetInfo, ImageFacts, write_info
 from mirage.data.made import as_made
 from mirage.data.manifest import IMAGE_HASH, write_manifest
-from mirage.data.names import shard_name
-from mirage.data.splits import assign_splits, link_subjects
+from mirage.data.names import NORMALISER, shard_name
+from mirage.data.normaliser import read_normaliser
+from mirage.data.splits import link_subjects, split_subjects
 from mirage.errors import DataError
 from mirage.files import file_digest, read_json, write_json
 
@@ -27,6 +28,9 @@ class ShardFacts(ImageFacts):
     """Contents of ``shard-*.json``: what the dataset's description needs to know of one shard."""
 
     items: int = Field(description="ok items in the shard")
+    normaliser: str | None = Field(
+        None, description="dataset whose normaliser the grey values were mapped with; none of any"
+    )
     made_by: dict[str, Any] = Field(
         description="provenance (mirage.provenance.describe): stage, code, all options, seed"
     )
@@ -65,13 +69,20 @@ def gather(
         made_from: the dataset after whose training split somebody's generator made the images; then ``split``
             is not used. None: the rows say themselves where the images are from.
 
+    Where grey values are normalised by what a dataset's training images have taught, the splits are those
+    that this was fitted with, and the subjects that it knows join the lineage.
+
     Raises:
         DataError: a shard is missing, damaged or differs, item ids repeat, nothing is usable, or too many
             rows failed.
-        LeakError: the splits would put one subject on two sides, or see ``mirage.data.made``.
+        LeakError: the splits would put one subject on two sides, or hold out one that the normaliser knows,
+            or see ``mirage.data.made``.
     """
     stems = [shard_name(index, shards) for index in range(shards)]
-    shared, made_by = _merge_facts([_read_facts(folder / f"{stem}.json") for stem in stems], name)
+    facts = [_read_facts(folder / f"{stem}.json") for stem in stems]
+    shared, made_by = _merge_facts(facts, name)
+    lender = facts[0].normaliser
+    normaliser = None if lender is None else read_normaliser(folder.parent / lender / NORMALISER)
     tables = [pq.read_table(folder / f"{stem}.parquet") for stem in stems]
     table = pa.concat_tables(tables, promote_options="permissive")
     table = table.sort_by("item_id")
@@ -79,7 +90,12 @@ def gather(
     if made_from is not None:
         table, shared["lineage"] = as_made(table, made_from, name)
     elif split is not None:
-        table = _with_splits(table, split, name)
+        table = _with_splits(table, split, name, normaliser.splits if normaliser and lender == name else None)
+    if normaliser is not None:
+        rows = table.select(["subject_id", "split"]).filter(pa.compute.equal(table["status"], "ok"))
+        sides = dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+        normaliser.check_subjects(sides, shared["namespace"], name)
+        shared["lineage"] = sorted({*shared["lineage"], *normaliser.learnt_from()})
     write_manifest(folder / "manifest.parquet", table)
     ok = table.filter(pa.compute.equal(table["status"], "ok"))
     counts = ok["split"].to_pandas().value_counts()
@@ -133,6 +149,11 @@ def _merge_facts(shards: Sequence[ShardFacts], name: str) -> tuple[dict[str, Any
 
 
 def _check_rows(rows: pd.DataFrame, name: str, max_failed_fraction: float) -> None:
+    if not len(rows):
+        raise DataError(
+            f"dataset {name}: no image of its source gives an item; patches of lesions need images with "
+            "boxes (`source.lesions`), normal ones need room in the field of view"
+        )
     repeated = rows["item_id"][rows["item_id"].duplicated()]
     if len(repeated):
         raise DataError(
@@ -149,17 +170,20 @@ def _check_rows(rows: pd.DataFrame, name: str, max_failed_fraction: float) -> No
         )
 
 
-def _with_splits(table: pa.Table, options: SplitOptions, name: str) -> pa.Table:
+def _with_splits(
+    table: pa.Table, options: SplitOptions, name: str, planned: Mapping[str, str] | None
+) -> pa.Table:
+    """Fix the splits, or keep those ``planned`` before pixels were read, but for subjects that are one."""
     # Patches of two subjects may be alike (black corners); it is whole images that show one filed twice.
     image = IMAGE_HASH if IMAGE_HASH in table.column_names else "content_hash"
     rows = table.select(["subject_id", "split", "status", image]).to_pandas()
     usable = rows[rows["status"] == "ok"]
-    native: dict[str, set[str]] = {subject: set() for subject in usable["subject_id"]}
-    for subject, given in zip(usable["subject_id"], usable["split"], strict=True):
-        if isinstance(given, str):
-            native[subject].add(given)
     groups = link_subjects(usable["subject_id"], usable[image])
-    assigned = assign_splits(native, groups, options, name)
+    if planned is None:
+        given = zip(usable["subject_id"], usable["split"], strict=True)
+        assigned = split_subjects(given, options, name, groups)
+    else:
+        assigned = {subject: planned[group] for subject, group in groups.items()}
     splits = pa.array(
         [
             assigned[subject] if status == "ok" else None

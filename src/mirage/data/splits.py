@@ -34,6 +34,26 @@ def link_subjects(subjects: Iterable[str], hashes: Iterable[str]) -> dict[str, s
     return {subject: find(subject) for subject in parent}
 
 
+def split_subjects(
+    given: Iterable[tuple[str, str | None]],
+    options: SplitOptions,
+    where: str,
+    groups: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Split of every subject of some items, see :func:`assign_splits`.
+
+    Args:
+        given: subject, and the source's own split (None: none given), of each item.
+        options: shares and seed.
+        where: dataset name, for the messages.
+        groups: from :func:`link_subjects`; None before pixels are read: every subject by itself.
+    """
+    native: dict[str, set[str]] = {}
+    for subject, split in given:
+        native.setdefault(subject, set()).update([split] if isinstance(split, str) else [])
+    return assign_splits(native, groups or {subject: subject for subject in native}, options, where)
+
+
 def assign_splits(
     native: Mapping[str, set[str]], groups: Mapping[str, str], options: SplitOptions, where: str
 ) -> dict[str, str]:

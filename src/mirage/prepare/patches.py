@@ -1,26 +1,63 @@
-"""Cut squares at random places out of a prepared image."""
+"""Cut squares out of a prepared image: at random places, around lesions, or of normal tissue."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from mirage import seeds
-from mirage.config.datasets import Patches
+from mirage.config.patches import FieldPatches, LesionPatches, NormalPatches, Patches
 from mirage.data.manifest import IMAGE_HASH
 from mirage.data.shards import content_hash
+from mirage.errors import DataError
 from mirage.prepare.stored import Prepared
-from mirage.preprocess.geometry import Box, boxes_after
+from mirage.preprocess.geometry import Box, boxes_after, resize, resize_labels, spacing_after
+
+AnyOptions = Patches | LesionPatches | NormalPatches
+TRIES = 300
+"""Places in a row that hold no normal patch, after which there is no room for another."""
+OWN = {"x0", "y0", "x1", "y1", "label", "malignancy"}
+"""What of a lesion is said by other columns than ``lesion_<word>``."""
 
 
-def names(options: Patches | None, item_id: str) -> list[str]:
-    """Item ids of what is stored of an image: its own, or ``<item>/p00``, ``<item>/p01`` ... of patches."""
+@dataclass(frozen=True)
+class _Patch:
+    """What of a prepared image an item shows, and what is known of it."""
+
+    name: str
+    box: Box
+    attributes: dict[str, Any]
+
+
+def names(options: AnyOptions | None, item_id: str) -> list[str]:
+    """Item ids of an image that cannot be read: its own, or ``<item>/p00``, ``<item>/p01`` ... of patches.
+
+    Such an image stands for as many rows as a readable one has, so that shares of failed rows are those of
+    images; of lesions, whose number nobody knows then, it is taken to have one.
+    """
     if options is None:
         return [item_id]
-    return [f"{item_id}/p{number:02d}" for number in range(options.count)]
+    name = {"random": _random_name, "lesions": _lesion_name(0), "normal": _normal_name}[options.kind]
+    return [name(item_id, number) for number in range(options.count)]
 
 
-def places(options: Patches, size: int, item_id: str) -> list[tuple[int, int]]:
-    """Top and left edge of each patch, pixels of an image of side ``size``.
+def _random_name(item_id: str, number: int) -> str:
+    return f"{item_id}/p{number:02d}"
+
+
+def _lesion_name(lesion: int) -> Callable[[str, int], str]:
+    return lambda item_id, number: f"{item_id}/l{lesion:02d}-{number:02d}"
+
+
+def _normal_name(item_id: str, number: int) -> str:
+    return f"{item_id}/n{number:03d}"
+
+
+def places(options: Patches, size: int | tuple[int, int], item_id: str) -> list[tuple[int, int]]:
+    """Top and left edge of each random patch, pixels of an image of side ``size``, or of (H, W).
 
     They depend on the seed, the item's id and the number of the patch alone: not on the dataset's name, the
     shard, or how many patches are cut.
@@ -28,37 +65,185 @@ def places(options: Patches, size: int, item_id: str) -> list[tuple[int, int]]:
     left, top, right, bottom = options.within
     low = np.ceil(np.array([top, left]) * size - 1e-6)
     high = np.floor(np.array([bottom, right]) * size + 1e-6) - options.side
+    if (high < low).any():
+        raise DataError(
+            f"the image, of {size} pixels, has no room for patches of {options.side}; make `patches.side` "
+            "smaller, or exclude it"
+        )
     drawn = seeds.rng(options.seed, f"patches/{item_id}").random((options.count, 2))
     edges = np.floor(low + drawn * (high - low + 1)).astype(int)
     return [(int(row), int(column)) for row, column in np.minimum(edges, high.astype(int))]
 
 
-def cut(prepared: Prepared, options: Patches | None, item_id: str) -> list[Prepared]:
-    """The patches of a prepared image, as views of it; the image itself without options.
+def cut(prepared: Prepared, options: AnyOptions | None, item_id: str) -> list[tuple[str, Prepared]]:
+    """The patches of a prepared image, with their names; the image itself without options.
 
     Boxes are moved and clipped; a patch has those that it holds a part of. Attributes ``patch_x`` and
-    ``patch_y`` are its left and top edge in the prepared image, ``image_hash`` the digest of that.
+    ``patch_y`` are its left and top edge in the prepared image, ``image_hash`` the digest of that. Patches
+    around lesions and of normal tissue also have ``patch_extent`` (side of what is shown, in pixels of the
+    prepared image), ``label`` (positive, negative), ``lesion_type`` and ``malignancy`` (of the lesion, None
+    of normal tissue), and ``lesion_<word>`` of all else that the archive says of the lesion.
+
+    Raises:
+        DataError: there is no room for random patches; an extent in mm of an image of unknown spacing; all
+            of an image's lesions lie outside what is stored.
     """
     if options is None:
-        return [prepared]
-    side, digest = options.side, content_hash(prepared.image)
-    parts = []
-    for top, left in places(options, prepared.image.shape[-1], item_id):
-        window = np.s_[:, top : top + side, left : left + side]
-        parts.append(
-            Prepared(
-                image=prepared.image[window],
-                masks=None if prepared.masks is None else prepared.masks[window],
-                has_label=prepared.has_label,
-                spacing_mm=prepared.spacing_mm,
-                boxes=boxes_after(prepared.boxes, Box(top, left, side, side), (side, side)),
-                boxes_outside=prepared.boxes_outside,
-                attributes={
-                    **prepared.attributes,
-                    "patch_x": left,
-                    "patch_y": top,
-                    IMAGE_HASH: digest,
-                },
-            )
+        return [(item_id, prepared)]
+    if isinstance(options, Patches):
+        found = _random(prepared, options, item_id)
+    elif isinstance(options, LesionPatches):
+        found = _around_lesions(prepared, options, item_id)
+    else:
+        found = _normal(prepared, options, item_id)
+    patches = list(found)
+    common = {**prepared.attributes, IMAGE_HASH: content_hash(prepared.image)} if patches else {}
+    return [(patch.name, _shown(prepared, patch, options.side, common)) for patch in patches]
+
+
+def _shown(prepared: Prepared, patch: _Patch, side: int, common: dict[str, Any]) -> Prepared:
+    """One patch: a view of the image, scaled where it shows another extent than its side."""
+    box, size, masks = patch.box, (side, side), prepared.masks
+    height, width = prepared.image.shape[1:]
+    inside = 0 <= box.top <= height - box.height and 0 <= box.left <= width - box.width
+    if (box.height, box.width) == size and inside:
+        window = np.s_[:, box.top : box.top + side, box.left : box.left + side]
+        image, masks = prepared.image[window], None if masks is None else masks[window]
+    else:
+        image = np.rint(resize(prepared.image, box, size)).astype(prepared.image.dtype)
+        masks = None if masks is None else np.stack([resize_labels(mask, box, size) for mask in masks])
+    spacing_mm = prepared.spacing_mm
+    return replace(
+        prepared,
+        image=image,
+        masks=masks,
+        spacing_mm=spacing_after(spacing_mm, box, size) if spacing_mm else None,
+        boxes=boxes_after(prepared.boxes, box, size),
+        attributes={**common, "patch_x": box.left, "patch_y": box.top, **patch.attributes},
+    )
+
+
+def _random(prepared: Prepared, options: Patches, item_id: str) -> Iterator[_Patch]:
+    height, width = prepared.image.shape[1:]
+    for number, (top, left) in enumerate(places(options, (height, width), item_id)):
+        yield _Patch(_random_name(item_id, number), Box(top, left, options.side, options.side), {})
+
+
+def _around_lesions(prepared: Prepared, options: LesionPatches, item_id: str) -> Iterator[_Patch]:
+    if prepared.boxes_outside and not prepared.boxes:
+        raise DataError(
+            f"all {prepared.boxes_outside} lesions lie outside what is stored of the image; use `crop: none`"
         )
-    return parts
+    for lesion, found in enumerate(prepared.boxes):
+        field = _field_of(found, prepared, options)
+        middle = (found["y0"] + found["y1"]) / 2, (found["x0"] + found["x1"]) / 2
+        moved = (seeds.rng(options.seed, f"patches/{item_id}", lesion).random((options.count, 2)) - 0.5) * 2
+        moved[0] = 0
+        said = {
+            "label": "positive",
+            "lesion": lesion,
+            "lesion_type": found["label"],
+            "malignancy": found.get("malignancy"),
+            **{
+                f"lesion_{word}": value
+                for word, value in found.items()
+                if word not in OWN and isinstance(value, str | int | float | None)
+            },
+        }
+        for number, shift in enumerate(moved * options.jitter):
+            box = _placed(middle, shift, field, prepared.image.shape[1:])
+            name = _lesion_name(lesion)(item_id, number)
+            yield _Patch(name, box, {**said, "patch_extent": box.width})
+
+
+def _normal(prepared: Prepared, options: NormalPatches, item_id: str) -> Iterator[_Patch]:
+    """Places are drawn one after the other, so that fewer patches are the first of more."""
+    if prepared.unplaced:  # tissue of which nobody knows whether it is healthy
+        return
+    lesions = [*prepared.boxes, *prepared.others]
+    tissue = _tissue(prepared)
+    height, width = tissue.shape
+    low, high = _extents(options)
+    rng, tries = seeds.rng(options.seed, f"patches/{item_id}"), 0
+    taken: list[Box] = []
+    while len(taken) < options.count and tries < TRIES:
+        down, across, size = rng.random(3)
+        rows, columns = _pixels(low * (high / low) ** size, prepared, options)
+        box = Box(int(down * (height - rows + 1)), int(across * (width - columns + 1)), rows, columns)
+        tries += 1
+        if rows > height or columns > width or not _is_free(box, lesions, taken, options):
+            continue
+        window = tissue[box.top : box.top + rows, box.left : box.left + columns]
+        if np.count_nonzero(window) < options.tissue * window.size:
+            continue
+        said = {"label": "negative", "lesion_type": None, "malignancy": None, "patch_extent": columns}
+        yield _Patch(_normal_name(item_id, len(taken)), box, said)
+        taken.append(box)
+        tries = 0
+
+
+def _tissue(prepared: Prepared) -> np.ndarray:
+    """The field of view (H, W): the last mask channel, which is stored where there is one."""
+    assert prepared.masks is not None  # by the config model, which wants a field of view
+    tissue: np.ndarray = prepared.masks[-1]
+    return tissue
+
+
+def _is_free(box: Box, lesions: list[dict[str, Any]], taken: list[Box], options: NormalPatches) -> bool:
+    """Whether a patch keeps away from lesions, and off earlier patches."""
+    gap_y, gap_x = options.away * box.height, options.away * box.width
+    for found in lesions:
+        clear_x = found["x1"] + gap_x <= box.left or found["x0"] - gap_x >= box.left + box.width
+        clear_y = found["y1"] + gap_y <= box.top or found["y0"] - gap_y >= box.top + box.height
+        if not (clear_x or clear_y):
+            return False
+    for other in taken:
+        rows = min(box.top + box.height, other.top + other.height) - max(box.top, other.top)
+        columns = min(box.left + box.width, other.left + other.width) - max(box.left, other.left)
+        if rows > 0 and columns > 0 and rows * columns > options.overlap * box.height * box.width:
+            return False
+    return True
+
+
+def _extents(options: LesionPatches | NormalPatches) -> tuple[float, float]:
+    """Least and greatest extent, in the unit of ``field``."""
+    low = float(options.extent or options.side)
+    return low, getattr(options, "extent_to", None) or low
+
+
+def _pixels(extent: float, prepared: Prepared, options: FieldPatches) -> tuple[int, int]:
+    """Rows and columns of the prepared image that an extent is."""
+    if options.field == "pixels":
+        return round(extent), round(extent)
+    if prepared.spacing_mm is None:
+        raise DataError(
+            "the image's spacing is unknown, so what is `extent` mm of it is too; use `field: pixels`, or "
+            "exclude it"
+        )
+    rows, columns = (max(1, round(extent / step)) for step in prepared.spacing_mm[-2:])
+    return rows, columns
+
+
+def _field_of(found: dict[str, Any], prepared: Prepared, options: LesionPatches) -> tuple[int, int]:
+    """Rows and columns of the prepared image that patches of a lesion show."""
+    height, width = found["y1"] - found["y0"], found["x1"] - found["x0"]
+    wanted = 1 + 2 * options.context
+    if options.field == "lesion":
+        side = max(1, round(max(height, width) * wanted))
+        return side, side
+    rows, columns = _pixels(_extents(options)[0], prepared, options)
+    filled = max(height / rows, width / columns)
+    if options.large == "fit" and filled > 1:
+        rows, columns = (max(1, round(side * filled * wanted)) for side in (rows, columns))
+    return rows, columns
+
+
+def _placed(
+    middle: tuple[float, float], shift: np.ndarray, field: tuple[int, int], shape: tuple[int, ...]
+) -> Box:
+    """A patch around a place, moved into the image where it reaches beyond; 0 lies around a smaller image."""
+    edges = []
+    for centre, moved, length, whole in zip(middle, shift, field, shape, strict=True):
+        start = round(centre + moved * length - length / 2)
+        edges.append(min(max(start, 0), whole - length) if length <= whole else -((length - whole) // 2))
+    return Box(edges[0], edges[1], *field)

@@ -7,9 +7,10 @@ ones included, and `.json` with what the dataset's description needs to know of 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from mirage.data.names import shard_name
 from mirage.data.shards import ShardWriter, content_hash
 from mirage.errors import DataError
 from mirage.prepare import images, patches, volumes
+from mirage.prepare.normaliser import normaliser_of
 from mirage.prepare.stored import Prepared
 from mirage.preprocess.intensity import stored_type
 from mirage.provenance import describe
@@ -72,29 +74,31 @@ class _Plan:
     Attributes:
         channels: mask channels in the order they are stored.
         shape: (C, H, W) or (C, D, H, W) of all stored images.
-        prepare: from an item's pixels and name to what is stored of it.
-        names: from an item's name to the names of what is stored of it.
+        prepare: from an item's pixels and name to what is stored of it, each with its own name.
+        names: from the name of an item that cannot be read to the names of its failed rows.
     """
 
     channels: list[str]
     shape: tuple[int, ...]
-    prepare: Callable[[RawImage, str], list[Prepared]]
+    prepare: Callable[[RawImage, str], list[tuple[str, Prepared]]]
     names: Callable[[str], list[str]]
 
 
-def _plan(source: Source, options: PrepareOptions | VolumePrepareOptions) -> _Plan:
+def _plan(
+    source: Source, options: PrepareOptions | VolumePrepareOptions, standard: Sequence[float] | None
+) -> _Plan:
     if isinstance(options, VolumePrepareOptions):
         return _Plan(
             volumes.stored_channels(source, options),
             volumes.stored_shape(source, options),
-            lambda raw, _: [volumes.prepare_volume(raw, source, options)],
+            lambda raw, name: [(name, volumes.prepare_volume(raw, source, options))],
             lambda name: [name],
         )
     cut = options.patches
     return _Plan(
         images.stored_channels(source, options),
         images.stored_shape(source, options),
-        lambda raw, name: patches.cut(images.prepare_image(raw, source, options), cut, name),
+        lambda raw, name: patches.cut(images.prepare_image(raw, source, options, standard), cut, name),
         lambda name: patches.names(cut, name),
     )
 
@@ -109,27 +113,31 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
 
     A subject's items are all in the shard ``crc32(subject_id) % config.shards``. An item that cannot be read
     or processed becomes a failed row with the reason; the shard goes on, and may end with no item at all.
+    Where grey values are normalised by what training images have taught, ``normaliser.json`` must be there.
 
     Args:
         config: the dataset's entry.
         source: an open source, of real or of simulated data.
         shard: 0 ... config.shards - 1.
-        folder: where the three files go.
+        folder: where the three files go; datasets lie beside one another.
     """
-    plan, dtype = _plan(source, config.prepare), stored_type(config.prepare.bits)
+    normaliser = normaliser_of(config, folder)
+    standard = None if normaliser is None else normaliser.standard
+    plan, dtype = _plan(source, config.prepare, standard), stored_type(config.prepare.bits)
     stem, rows, spacing = folder / shard_name(shard, config.shards), _Rows(), _Spacing()
     mask_shape = (len(plan.channels), *plan.shape[1:]) if plan.channels else None
     with ShardWriter(stem.with_suffix(".arrow"), plan.shape, dtype, mask_shape) as writer:
         for item in _items(source, shard, config.shards):
-            stored = [_row(item, name, config) for name in plan.names(item.item_id)]
             try:
                 prepared = plan.prepare(item.load(), item.item_id)
             except (DataError, OSError, ValueError, ArithmeticError, MemoryError) as error:
-                for row in stored:
+                for name in plan.names(item.item_id):
+                    row = _row(item, name, config)
                     row.status, row.reason = "failed", _reason(error)
                     rows.append(row)
                 continue
-            for row, part in zip(stored, prepared, strict=True):
+            for name, part in prepared:
+                row = _row(item, name, config)
                 _store(part, row, writer, shard, config)
                 spacing.add(part.spacing_mm)
                 rows.append(row)
@@ -137,6 +145,7 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
     # What runs where, how subjects are split and what made the images, changes nothing here.
     later = {"runtime", "demo", "made_from", "split", "max_failed_fraction"}
     decided_by = config.model_dump(mode="json", exclude=later)
+    known: dict[str, Any] = {} if normaliser is None else {"normaliser": normaliser.fingerprint}
     ShardFacts(
         namespace=source.namespace,
         modality=source.modality,
@@ -148,7 +157,8 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
         labels=source.labels,
         spacing_mm=None if spacing.varies else spacing.common,
         items=rows.ok,
-        made_by=describe("prepare", decided_by),
+        normaliser=None if normaliser is None else normaliser.dataset,
+        made_by=describe("prepare", decided_by, **known),
     ).write(stem.with_suffix(".json"))
 
 

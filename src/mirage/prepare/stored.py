@@ -22,9 +22,11 @@ class Prepared:
             that this item lacks is filled with 255, ``mirage.data.manifest.ABSENT``.
         has_label: whether channel ``label`` is there.
         spacing_mm: of the stored pixels, (D,) H, W, or None when unknown.
-        boxes: in stored pixels, clipped to what is stored.
+        boxes: in stored pixels, clipped to what is stored; with what else is known of each.
         boxes_outside: how many boxes lay wholly outside what is stored.
         attributes: what the pixels tell, for the manifest.
+        others: boxes of findings that were not asked for, as ``boxes``.
+        unplaced: whether there is a finding whose place nobody knows.
     """
 
     image: np.ndarray
@@ -34,6 +36,8 @@ class Prepared:
     boxes: list[dict[str, Any]] = field(default_factory=list)
     boxes_outside: int = 0
     attributes: dict[str, Any] = field(default_factory=dict)
+    others: list[dict[str, Any]] = field(default_factory=list)
+    unplaced: bool = False
 
 
 def check_channels(raw: RawImage, source: Source) -> None:

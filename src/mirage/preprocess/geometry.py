@@ -157,7 +157,7 @@ def boxes_after(boxes: Iterable[dict[str, Any]], box: Box, size: tuple[int, int]
     """Boxes around findings, from native to stored pixels.
 
     Args:
-        boxes: dicts of x0, y0, x1, y1 (native pixels, half-open; x across, y down) and label.
+        boxes: dicts of x0, y0, x1, y1 (native pixels, half-open; x across, y down), label, and any others.
         box: what of the image is stored.
         size: stored height and width.
 
@@ -170,5 +170,5 @@ def boxes_after(boxes: Iterable[dict[str, Any]], box: Box, size: tuple[int, int]
         x0, x1 = (min(max((found[key] - box.left) * across, 0.0), float(size[1])) for key in ("x0", "x1"))
         y0, y1 = (min(max((found[key] - box.top) * down, 0.0), float(size[0])) for key in ("y0", "y1"))
         if x0 < x1 and y0 < y1:
-            kept.append({"x0": x0, "y0": y0, "x1": x1, "y1": y1, "label": found["label"]})
+            kept.append({**found, "x0": x0, "y0": y0, "x1": x1, "y1": y1})
     return kept

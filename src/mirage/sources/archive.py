@@ -228,5 +228,6 @@ class Archive(Source, Generic[AnyRecord]):
             )
         raw = self.read(record)
         kept = [box for box in raw.boxes if box["label"] in self.options.box_labels]
+        raw.others = [box for box in raw.boxes if box["label"] not in self.options.box_labels]
         raw.boxes = boxes_inside(kept, raw.image.shape[1:], path)
         return raw

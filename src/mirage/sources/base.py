@@ -25,6 +25,9 @@ class RawImage:
             and superior (RAS) of the scanner's origin, as in NIfTI; None for 2D images, or when unknown.
         boxes: around findings: dicts of x0, y0, x1, y1 (pixels of ``image``, half-open; x across, y down)
             and label; what else an archive says of a finding may stand beside it, such as malignancy.
+        others: boxes of findings that were not asked for; like ``boxes``, but as the archive has them, which
+            may be beyond the image.
+        unplaced: whether the archive says of a finding and not where it is.
     """
 
     image: np.ndarray
@@ -33,6 +36,8 @@ class RawImage:
     spacing_mm: tuple[float, ...] | None = None
     affine: np.ndarray | None = None
     boxes: list[dict[str, Any]] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)
+    unplaced: bool = False
 
 
 @dataclass

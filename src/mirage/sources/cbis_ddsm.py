@@ -174,6 +174,9 @@ class CbisDdsm(Mammograms[MammogramRecord]):
                 for one in found
             ],
             abnormal=True,
+            # Lesions of the other kind are in another image of the film, and of a kind not asked for no mask
+            # is read.
+            unplaced=True,
             split=split,
             attributes={"density": first.density},
             there=film is not None,

@@ -15,6 +15,7 @@ from mirage.config.mammography import (
     MammographySource,
 )
 from mirage.sources.archive import Archive, Record
+from mirage.sources.base import RawImage
 
 SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 MALIGNANCIES = ("benign", "malignant")
@@ -30,10 +31,13 @@ class MammogramRecord(Record):
     Attributes:
         laterality: L or R; None when unknown.
         abnormal: whether the archive says that the breast has a lesion, though it may not say where.
+        unplaced: whether it does not say so of a lesion, though it may say of others; need not be told where
+            an abnormal image has no box at all.
     """
 
     laterality: str | None = None
     abnormal: bool = False
+    unplaced: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -89,6 +93,11 @@ class Mammograms(Archive[AnyMammogram]):
     def choice(self) -> tuple[str, ...]:
         """Side and health too."""
         return ("laterality", "healthy_only", *super().choice())
+
+    def _load(self, record: AnyMammogram) -> RawImage:
+        raw = super()._load(record)
+        raw.unplaced = record.unplaced or (record.abnormal and not record.boxes)
+        return raw
 
 
 AnyDigital = TypeVar("AnyDigital", bound=DigitalMammogramRecord)

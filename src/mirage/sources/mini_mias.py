@@ -114,6 +114,7 @@ class MiniMias(Mammograms[MammogramRecord]):
                 laterality="L" if film.number % 2 else "R",
                 boxes=film.boxes,
                 abnormal=bool(film.classes),
+                unplaced=len(film.boxes) < len(film.classes),
                 attributes={
                     "tissue": film.tissue,
                     "classes": "|".join(film.classes) or NORMAL,

@@ -205,6 +205,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
             boxes=_distinct(boxes),
             # Where no JSON file lists an image, or a table leaves out its marks, nobody knows its health.
             abnormal=bool(unplaced) or (listed.marks is None if of_json else bool(listed.marks)),
+            unplaced=bool(unplaced) or (of_json and listed.marks is None),
             manufacturer=header.manufacturer or told.get("manufacturer") or None,
             model=header.model,
             intent=header.intent,

@@ -11,6 +11,7 @@ from mirage.data import Dataset
 from mirage.data.manifest import SPLITS
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
+from mirage.report.chapters.lesion_counts import lesion_counts
 from mirage.report.chapters.volumes import preparation
 from mirage.report.drawing import PLURALS, draw
 from mirage.report.images import Tile, mask_to_rgb, outline, to_rgb
@@ -78,6 +79,9 @@ def data_chapter(data: dict[str, Dataset], book: Book, *, trains: bool = True) -
     chapter = Chapter("Data", "data")
     chapter.text(TRAINED if trains else UNTRAINED)
     chapter.show(_table(data, book))
+    lesions = lesion_counts(data, book)
+    if lesions is not None:
+        chapter.show(lesions)
     failures = pd.concat(
         [dataset.failures.assign(dataset=name) for name, dataset in data.items()], ignore_index=True
     )

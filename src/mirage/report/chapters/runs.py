@@ -84,7 +84,8 @@ def _seconds(one: Made, measured_jobs: pd.DataFrame) -> float | None:
     if one.kind == "model":
         own = measured_jobs[measured_jobs["job"] == f"train_generator/{one.name}/{one.part}"]
     else:
-        makes = ("simulate_raw", "prepare_shard", "synthesise_shard", "gather_dataset", "gather_synthetic")
+        first = ("simulate_raw", "fit_normaliser")
+        makes = (*first, "prepare_shard", "synthesise_shard", "gather_dataset", "gather_synthetic")
         own = measured_jobs[(measured_jobs["entry"] == one.name) & measured_jobs["rule"].isin(makes)]
     return float(own["seconds"].sum()) if len(own) else None
 
