@@ -166,6 +166,22 @@ class Graph:
         weights = options.perceptual.weights if isinstance(options, AOTGANOptions) else None
         return [] if weights is None else [weights]
 
+    def choosing_encoder(self, generator: str) -> list[str]:
+        """The fitted encoder by whose features a generator's weights are chosen, where there is one."""
+        entry = self.config.generators[generator]
+        if entry.choosing_encoder is None:
+            return []
+        return [f"{self.encoder_folder(entry.data, entry.choosing_encoder)}/encoder.json"]
+
+    def choosing_weights(self, generator: str) -> list[str]:
+        """Weights of :meth:`choosing_encoder`: those that were fitted, then the user's file."""
+        fitted = [
+            str(PurePosixPath(path).parent / "weights.safetensors")
+            for path in self.choosing_encoder(generator)
+        ]
+        encoder = self.config.generators[generator].choosing_encoder
+        return fitted if encoder is None else [*fitted, *self.encoder_weights(encoder)]
+
     def features(self, real: str, encoder: str, data: str) -> str:
         """Table of the features of a dataset, by an encoder fitted on the training split of ``real``."""
         return f"{self.root}/features/{real}/{encoder}/{data}.parquet"
@@ -290,6 +306,7 @@ class Graph:
             jobs.append(f"{gather}/{name}")
         jobs += [f"train_generator/{name}/seed-{seed}" for name, seed in sorted(config.study_models(study))]
         tables = {table for name in config.studies[study].evaluations for table in self.set_features(name)}
+        tables |= {self.features(real, encoder, real) for real, encoder in config.study_encoders(study)}
         for table in sorted(tables):  # fitting an encoder extracts the features of its own dataset
             real, encoder, name = Path(table).with_suffix("").parts[-3:]
             own = name == real

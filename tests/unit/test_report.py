@@ -505,6 +505,8 @@ def test_a_moving_average_is_drawn_with_what_it_averages() -> None:
     assert np.array_equal(raw, [step % 2 for step in range(200)])
     run = {"metric": {"name": "fid_average", "window": 4}}
     assert judged_by(run) == " fid average: at each step the mean of 4 values, that step's the last."
+    run["metric"]["words"] = "Fréchet distance of 50 samples to 20 images"
+    assert judged_by(run).startswith(" fid: Fréchet distance of 50 samples to 20 images. fid average: at ")
     assert judged_by({"metric": {"name": "fid"}}) == ""
 
 

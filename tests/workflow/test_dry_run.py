@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,21 @@ def test_only_features_that_evaluations_name_are_made(project: Project) -> None:
     project.set_config(run=["quickstart"], evaluations=quick)
     planned = project.planned()
     assert (planned["freeze_encoder"], planned["fit_encoder"], planned["extract_features"]) == (1, 1, 1)
+
+
+def test_an_encoder_that_chooses_weights_is_fitted_before_training(project: Project) -> None:
+    """The training of that generator alone is given it; no features are extracted but those of its data."""
+    plain = project.planned()
+    frechet = {"training": {"frechet": {"encoder": "randconv"}, "select_window": 3}}
+    project.set_config(run=["quickstart"], generators={"quick_single": frechet})
+    planned = project.planned()
+    assert planned["fit_encoder"] == plain["fit_encoder"] + 1
+    assert planned["extract_features"] == plain["extract_features"]
+    commands = re.findall(r"mirage train (.*)--config \S*/models/(\w+)/config", project.snakemake("-n", "-p"))
+    given = {name: argument.strip() for argument, name in commands}
+    assert given.pop("quick_single").endswith("encoders/quick_fundus/randconv/encoder.json")
+    assert given
+    assert not any(given.values())
 
 
 def test_an_encoder_can_be_renamed_and_changed(project: Project) -> None:

@@ -178,6 +178,16 @@ def training_weights(wildcards):
     return GRAPH.training_weights(wildcards.generator)
 
 
+def choosing_encoder(wildcards):
+    """The fitted encoder by whose features a generator's weights are chosen, where there is one."""
+    return GRAPH.choosing_encoder(wildcards.generator)
+
+
+def choosing_weights(wildcards):
+    """Weights of this encoder."""
+    return GRAPH.choosing_weights(wildcards.generator)
+
+
 def synthesise_options(wildcards):
     """What decides a synthetic dataset, beside its models and inputs."""
     return slices.synthesise_slice(CONFIG, wildcards.recipe)

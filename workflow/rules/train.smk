@@ -1,6 +1,6 @@
 """Training of generators.
 
-Input: the dataset that the generator's entry names.
+Input: the dataset that the generator's entry names, and the encoder by whose features weights are chosen, if any.
 Output: results/models/{generator}/seed-{seed}/{weights.safetensors,discriminator.safetensors,model.json,history.parquet,
 provenance.json}
 The resumable `state/` lies beside them and is never an output: it must survive a failed job.
@@ -28,6 +28,8 @@ rule train_generator:
         config="<results>/models/{generator}/config.yaml",
         manifest=training_manifest,
         pretrained=training_weights,
+        encoder=choosing_encoder,
+        encoder_weights=choosing_weights,
     output:
         weights="<results>/models/{generator}/seed-{seed}/weights.safetensors",
         discriminator="<results>/models/{generator}/seed-{seed}/discriminator.safetensors",
@@ -51,7 +53,7 @@ rule train_generator:
     message:
         "Training {wildcards.generator}, seed {wildcards.seed}"
     shell:
-        "mirage train"
+        "mirage train {input.encoder:q}"
         " --config {input.config:q}"
         " --data $(dirname {input.manifest:q})"
         " --out $(dirname {output.weights:q})"

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ import yaml
 
 from mirage.cli.app import ConfigFile, app, job, logger
 from mirage.config.base import Runtime
-from mirage.errors import TimeBudgetReached
+from mirage.errors import ConfigError, TimeBudgetReached
 
 CONTINUE = 75  # exit status of a training that stopped at its time budget and can be resumed
 
@@ -96,6 +96,9 @@ def train(
     config: ConfigFile,
     data: Annotated[Path, typer.Option(help="dataset folder")],
     out: Annotated[Path, typer.Option(help="model folder; its `state/` is resumed from")],
+    encoder: Annotated[
+        Path | None, typer.Argument(help="encoder.json of the fitted encoder that `training.frechet` names")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     accelerator: Accelerator = "auto",
     gpus: Ranks = 0,
@@ -112,9 +115,19 @@ def train(
 
     options: Any = TypeAdapter(GeneratorConfig).validate_python(_options(config))
     runtime = Runtime(accelerator=accelerator, gpus=gpus, threads=threads, workers=workers)
+    criterion = None
+    if encoder is not None:
+        from mirage.evaluate.features.choice import FrechetCriterion
+
+        if encoder.parent.name != options.choosing_encoder:
+            raise ConfigError(
+                f"{encoder}: `training.frechet` of {config} names the encoder {options.choosing_encoder!r}; "
+                "give its encoder.json, or none where it names none"
+            )
+        criterion = partial(FrechetCriterion, encoder.parent, options.training.frechet, runtime=runtime)
     with own_gpus(accelerator, gpus):
         if not _spread_over_gpus(gpus):
-            fit(options, data, out, seed=seed, runtime=runtime, minutes=_left(minutes))
+            fit(options, data, out, seed=seed, runtime=runtime, minutes=_left(minutes), criterion=criterion)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from mirage.config.base import DataName, Entry, Options, Part
+from mirage.config.base import DataName, Entry, Options, Part, Refers
 from mirage.config.judges import DeepMedicOptions, Segmenter3DOptions
 
 DCGAN_SIZES = (32, 64, 128, 256, 512)
@@ -150,6 +150,28 @@ class PairTraining(TrainingOptions):
                 f"pairs; use a multiple of {2 * self.accumulate}"
             )
         return self
+
+
+class FrechetChoice(Options):
+    """Fréchet distance of samples to held-out images in the features of an encoder."""
+
+    encoder: Annotated[str, Refers("encoder")] = Field(
+        "randconv", description="name under `encoders`; it is fitted on the training split of the same data"
+    )
+    images: int | None = Field(
+        None, ge=2, description="validation images at most, evenly spread and always the same; none: all"
+    )
+    samples: int = Field(500, ge=2, description="samples, always of the same noise")
+
+
+class NoiseTraining(TrainingOptions):
+    """The one training loop, for a generator from noise."""
+
+    frechet: FrechetChoice | None = Field(
+        None,
+        description="weights are chosen by this distance, or, with `select_window`, its moving average; "
+        "none: by a cheap one of coarse pixels, `val_frechet`",
+    )
 
 
 class NoiseOptions(Options):
@@ -550,6 +572,11 @@ class GeneratorEntry(Entry, Part):
     training: TrainingOptions = Field(default_factory=TrainingOptions)
 
     @property
+    def choosing_encoder(self) -> str | None:
+        """Name of the encoder by whose features weights are chosen; None where there is none."""
+        return None
+
+    @property
     def makes(self) -> Literal["image", "mask"]:
         """What a sample is."""
         return "image"
@@ -573,6 +600,18 @@ class NoiseEntry(GeneratorEntry):
     """Images or masks from noise."""
 
     options: NoiseOptions
+    training: NoiseTraining = Field(default_factory=NoiseTraining)
+
+    @model_validator(mode="after")
+    def _features_of_images(self) -> Self:
+        if self.training.frechet is not None and self.options.of == "mask":
+            raise ValueError("training.frechet: encoders look at images, `options.of` is mask; leave it out")
+        return self
+
+    @property
+    def choosing_encoder(self) -> str | None:
+        """Name of the encoder by whose features weights are chosen."""
+        return None if self.training.frechet is None else self.training.frechet.encoder
 
     @property
     def makes(self) -> Literal["image", "mask"]:

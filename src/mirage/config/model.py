@@ -24,6 +24,7 @@ from mirage.config.evaluations import (
 from mirage.config.generators import (
     ConditionalDCGANConfig,
     GeneratorConfig,
+    GeneratorEntry,
     LabelToBrainConfig,
     PairTraining,
 )
@@ -112,6 +113,7 @@ class Config(Options):
                 generator.check_size(self._size(generator.data))
             except ValueError as error:
                 raise ValueError(f"generators.{name}.data: {error}") from error
+            self._check_choice(f"generators.{name}.training.frechet", generator)
         return self
 
     @model_validator(mode="after")
@@ -390,6 +392,19 @@ class Config(Options):
         if not self.datasets[recipe.nodules].labels:
             raise ValueError(f"{where}.nodules: {recipe.nodules!r} has no labels of nodules")
 
+    def _check_choice(self, where: str, generator: GeneratorEntry) -> None:
+        """The encoder that chooses a generator's weights must be for images, and fitted on real ones."""
+        encoder = generator.choosing_encoder
+        if encoder is None:
+            return
+        if generator.data not in self.datasets or self._is_made(generator.data):
+            raise ValueError(
+                f"{where}: an encoder is fitted on real images, {generator.data!r} holds others; leave the "
+                "key out"
+            )
+        if self.encoders[encoder].only_volumes:
+            raise ValueError(f"{where}.encoder: {encoder!r} is for volumes; name another")
+
     def _check_conditions(self, where: str, recipe: UnconditionalRecipe) -> None:
         generator = self.generators[recipe.generator.generator]
         if not isinstance(generator, ConditionalDCGANConfig):
@@ -461,14 +476,16 @@ class Config(Options):
         )
 
     def study_encoders(self, study: str) -> set[tuple[str, str]]:
-        """(real dataset, encoder) of every encoder that a study needs."""
+        """(real dataset, encoder) of every encoder that a study needs, also to choose weights by."""
         evaluations = {name: self.evaluations[name] for name in self.studies[study].evaluations}
-        return {
+        judging = {
             (entry.real, encoder)
             for name, entry in evaluations.items()
             if isinstance(entry, SetEvaluation)
             for encoder in self.encoders_of(name)
         }
+        models = [self.generators[name] for name, _ in self.study_models(study)]
+        return judging | {(one.data, one.choosing_encoder) for one in models if one.choosing_encoder}
 
     def study_data(self, study: str) -> set[str]:
         """Datasets and recipes that a study needs."""

@@ -81,9 +81,10 @@ def save_model(
             "chosen_because": result.chosen_because,
             "metric": {
                 "name": result.metric_name,
-                "mode": generator.metric_mode,
+                "mode": result.metric_mode,
                 "value": result.metric,
                 "window": result.window,
+                "words": result.metric_words,
             },
             "training": {
                 "dataset": data.info.name,

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from mirage import provenance, tracking
 from mirage.config.base import Runtime
-from mirage.config.generators import GeneratorEntry
+from mirage.config.generators import GeneratorEntry, NoiseTraining
 from mirage.config.slices import normalise
-from mirage.data import Dataset
-from mirage.errors import DataError
+from mirage.data import Dataset, Items
+from mirage.errors import ConfigError, DataError
 from mirage.files import digest
 from mirage.generators import create, generator_class
 from mirage.generators.checkpoint import save_model
 from mirage.tracking import TrackedData
 from mirage.training.device import is_first_rank, threads_of_rank
 from mirage.training.loop import train
+from mirage.training.trainable import Criterion
 from mirage.versions import STAGES
 
 MODEL_FILES = ("model.json", "history.parquet", "provenance.json", "weights.safetensors")
@@ -34,6 +36,7 @@ def fit(
     seed: int,
     runtime: Runtime,
     minutes: float | None = None,
+    criterion: Callable[[Items], Criterion] | None = None,
 ) -> None:
     """Train a generator on the training split of a dataset and write its model folder.
 
@@ -45,11 +48,20 @@ def fit(
         seed: training seed.
         runtime: device, threads, workers.
         minutes: wall time, or None for no limit.
+        criterion: makes what weights are chosen by of the validation items, where the entry asks for more
+            than the generator's own metric.
 
     Raises:
         DataError: the dataset has no training items.
+        ConfigError: the entry asks for an encoder's features, and none was given.
         TimeBudgetReached: training stopped early; call again to go on.
     """
+    frechet = entry.training.frechet if isinstance(entry.training, NoiseTraining) else None
+    if frechet is not None and criterion is None:
+        raise ConfigError(
+            f"training.frechet: the encoder {frechet.encoder!r} is needed; name the `encoder.json` of its "
+            "fitted folder as last argument of `mirage train`"
+        )
     torch.set_num_threads(threads_of_rank(runtime))
     data = Dataset(folder)
     asked, validation = data.training_part(entry), data.select("val")
@@ -79,6 +91,9 @@ def fit(
     options = normalise(entry)
     decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
     generator = create(entry, kind.spec_of(entry.options, training), seed=seed)
+    chosen_by = None if criterion is None else criterion(validation)
+    if chosen_by is not None:
+        decided_by["criterion"] = chosen_by.fingerprint
     key = digest(decided_by)
     with tracking.tracked(
         f"{out.parent.name}/{out.name}",
@@ -99,6 +114,7 @@ def fit(
             fingerprint=key,
             previews=out / "previews",
             minutes=minutes,
+            criterion=chosen_by,
         )
         if is_first_rank():
             described = provenance.describe("train", options, seed=seed, data=data.info.fingerprint)

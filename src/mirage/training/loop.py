@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from mirage import tracking
 from mirage.config.base import Runtime
@@ -25,7 +27,7 @@ from mirage.training.previews import write_grid
 from mirage.training.progress import Progress
 from mirage.training.selection import Selection
 from mirage.training.state import TrainingState
-from mirage.training.trainable import Trainable
+from mirage.training.trainable import Criterion, Trainable
 
 STATE_MINUTES = 5.0
 """Wall time between two saves of the resumable state."""
@@ -46,6 +48,8 @@ class TrainingResult:
         history: rows of (step, metric, value).
         seconds: wall time of this run, without earlier runs of a resumed training.
         window: values of the validation metric that are averaged.
+        metric_mode: whether ``min`` or ``max`` of it is best.
+        metric_words: what the metric is, where that is not the model's own.
     """
 
     step: int
@@ -55,6 +59,8 @@ class TrainingResult:
     history: list[tuple[int, str, float]]
     seconds: float
     window: int = 1
+    metric_mode: Literal["min", "max"] = "min"
+    metric_words: str = ""
 
 
 def train(
@@ -71,6 +77,7 @@ def train(
     minutes: float | None = None,
     progress: bool = True,
     state_minutes: float = STATE_MINUTES,
+    criterion: Criterion | None = None,
 ) -> TrainingResult:
     """Train from the model's present weights, or go on where a training of the same fingerprint stopped.
 
@@ -91,6 +98,7 @@ def train(
         minutes: wall time of this run, or None for no limit.
         progress: show a bar, or log lines where there is no terminal.
         state_minutes: wall time between two saves of the state.
+        criterion: what weights are chosen by; None: the model's own validation metric.
 
     Raises:
         TimeBudgetReached: stopped early, its state saved.
@@ -107,7 +115,10 @@ def train(
     except ValueError as error:
         raise ConfigError(f"training: {error}") from error
     learner = Learner(fabric, model, options, seed)
-    selection = Selection(model.metric_name, model.metric_mode, options.select, options.select_window)
+    by = model.metric_name if criterion is None else criterion.name
+    mode = model.metric_mode if criterion is None else criterion.mode
+    measure = model.validation_metric if criterion is None else partial(criterion, model)
+    selection = Selection(by, mode, options.select, options.select_window)
     history = History(lambda values: average(values, ranks), tracking.current().metrics)
     state, start = TrainingState(state_dir), 0
     held_out = validation if validation is not None and len(validation) else None
@@ -152,7 +163,9 @@ def train(
                     shown.losses(done, history.close_window(done))
 
                 if held_out is not None and (done % options.validate_every == 0 or last):
-                    metrics = _validate(learner, held_out, data, done, selection, state) if first else {}
+                    metrics = {}
+                    if first:
+                        metrics = _validate(learner, partial(measure, held_out, data), done, selection, state)
                     history.append(done, metrics)
                     shown.say(f"step {done}: {metrics}")
 
@@ -191,19 +204,31 @@ def train(
     metric = values[-1] if values else None
     seconds = time.monotonic() - began
     return TrainingResult(
-        chosen, because, selection.name, metric, history.rows, seconds, options.select_window
+        chosen,
+        because,
+        selection.name,
+        metric,
+        history.rows,
+        seconds,
+        options.select_window,
+        mode,
+        criterion.words if criterion else "",
     )
 
 
 def _validate(
-    learner: Learner, held_out: Items, data: Items, step: int, selection: Selection, state: TrainingState
+    learner: Learner,
+    measure: Callable[[], dict[str, float]],
+    step: int,
+    selection: Selection,
+    state: TrainingState,
 ) -> dict[str, float]:
     """Metrics of the averaged weights after ``step`` steps, and the moving average of the one that chooses.
 
     The best weights are written.
     """
     with learner.averaged():
-        metrics = learner.model.validation_metric(held_out, data)
+        metrics = measure()
         if selection.offer(step, metrics[selection.metric]) and selection.wanted == "best":
             state.save_best(step, learner.weights())
     average = selection.average()

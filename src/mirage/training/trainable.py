@@ -14,6 +14,26 @@ from mirage.config.generators import Augment
 from mirage.data import Item, Items
 
 
+class Criterion(ABC):
+    """What weights are chosen by, where that is not the model's own validation metric.
+
+    Attributes:
+        name: of its values in the history.
+        mode: whether ``min`` or ``max`` is best.
+        words: what it is, for a reader: of how many items, by which means.
+        fingerprint: changes whenever its values may.
+    """
+
+    fingerprint: str
+    name: str
+    mode: Literal["min", "max"]
+    words: str
+
+    @abstractmethod
+    def __call__(self, model: Trainable, validation: Items, training: Items) -> dict[str, float]:
+        """Metrics of the present weights on held-out items; ``name`` must be among them."""
+
+
 class Trainable(nn.Module, ABC):
     """A module of several networks, each with its own optimiser.
 

@@ -75,6 +75,7 @@ def fit_encoder(
         values = _encode(encoder, data, runtime)
     train_rows = (data.items["split"] == "train").to_numpy()
     encoder.weights |= _scale(encoder.scaling, values[train_rows])
+    logger.info("%s: %d items, %d features each", data.info.name, *values.shape)
     values = _scaled(encoder, values)
     stage = f"encode_{entry.encoder}"
     save_encoder(
@@ -110,6 +111,7 @@ def extract_features(encoder: Path, folder: Path, features: Path, *, runtime: Ru
     """
     data = Dataset(folder)
     values, names = encode_items(encoder, data, runtime)
+    logger.info("%s: %d items, %d features each", data.info.name, *values.shape)
     write_features(features, data, values, names, _info(encoder))
 
 
@@ -120,13 +122,27 @@ def encode_items(encoder: Path, data: Items, runtime: Runtime) -> tuple[Floats, 
         CheckpointError: the encoder's folder is damaged.
         DataError: images of another kind than the encoder was fitted on.
     """
-    facts, space, weights = read_folder(encoder)
-    entry: Any = TypeAdapter(EncoderConfig).validate_python(facts["options"])
-    kind = resolve(ENCODERS, entry.encoder, "encoder")
-    fitted: Encoder = kind(entry, space, weights)
+    fitted = open_encoder(encoder)
     fitted.check(data)
-    with _device(kind, runtime):
-        return _scaled(fitted, _encode(fitted, data, runtime)), fitted.names
+    with _device(type(fitted), runtime):
+        return features_of(fitted, data, runtime), fitted.names
+
+
+def open_encoder(folder: Path) -> Encoder:
+    """A fitted encoder.
+
+    Raises:
+        CheckpointError: its folder is damaged.
+    """
+    facts, space, weights = read_folder(folder)
+    entry: Any = TypeAdapter(EncoderConfig).validate_python(facts["options"])
+    fitted: Encoder = resolve(ENCODERS, entry.encoder, "encoder")(entry, space, weights)
+    return fitted
+
+
+def features_of(encoder: Encoder, data: Items, runtime: Runtime) -> Floats:
+    """Features (len(data), D) of items like those that the encoder was fitted on, on the device there is."""
+    return _scaled(encoder, _encode(encoder, data, runtime))
 
 
 @contextmanager
@@ -155,7 +171,6 @@ def _encode(encoder: Encoder, data: Items, runtime: Runtime) -> Floats:
             found = pool.map(encode, batches)
         for batch, features in zip(batches, found, strict=True):
             values[batch.start : batch.stop] = features
-    logger.info("%s: %d items, %d features each", data.info.name, *values.shape)
     return values
 
 

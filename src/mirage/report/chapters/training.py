@@ -85,12 +85,19 @@ def kept_value(model: Mapping[str, Any]) -> float | None:
 
 
 def judged_by(model: Mapping[str, Any]) -> str:
-    """Sentence on the moving average that a model was chosen by, after a blank; empty without one."""
+    """Sentences on what a model was chosen by, after a blank: the distance, its n, and its moving average.
+
+    Empty where the generator's own metric chose by each value.
+    """
     metric = model.get("metric")
-    window = metric.get("window", 1) if isinstance(metric, Mapping) else 1
-    if window == 1:
+    if not isinstance(metric, Mapping):
         return ""
-    return f" {words(metric_name(model))}: at each step the mean of {window} values, that step's the last."
+    name, window, said = metric_name(model), metric.get("window", 1), metric.get("words")
+    raw = name if window == 1 else name.removesuffix(average_name(""))
+    found = f" {words(raw)}: {said}." if said else ""
+    if window > 1:
+        found += f" {words(name)}: at each step the mean of {window} values, that step's the last."
+    return found
 
 
 def best_of(model: Mapping[str, Any]) -> tuple[int, float] | None:
