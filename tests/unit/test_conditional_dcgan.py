@@ -18,6 +18,7 @@ from mirage.config.generators import (
     ConditionalDCGANConfig,
     ConditionalDCGANOptions,
     ConditionOptions,
+    NoiseTraining,
     TrainingOptions,
 )
 from mirage.config.recipes import UnconditionalRecipe
@@ -205,7 +206,7 @@ def test_a_recipe_writes_the_conditions_as_attributes(tmp_path, caplog):
         arch="conditional_dcgan",
         data="toy",
         options=options(unknown="drop"),
-        training=TrainingOptions(steps=2, batch_size=4),
+        training=NoiseTraining(steps=2, batch_size=4),
     )
     folder = tmp_path / "models" / "patches" / "seed-0"
     with caplog.at_level(logging.WARNING):
@@ -224,12 +225,18 @@ def test_a_recipe_writes_the_conditions_as_attributes(tmp_path, caplog):
         synthesise_shard(recipe, [folder / "weights.safetensors"], shard, runtime=CPU)
         return pd.read_parquet(shard.with_suffix(".parquet"))
 
-    masses = made("masses", conditions={"lesion_type": "mass"})
+    masses = made("masses", conditions={"lesion_type": "mass"}, attributes={"label": "positive"})
     assert set(masses["lesion_type"]) == {"mass"}
+    assert set(masses["label"]) == {"positive"}
     assert set(masses["density"]) <= {1, 2}
     assert len(set(made("all")["lesion_type"])) == 2
     with pytest.raises(DataError, match="'cyst' was not learnt"):
         made("cysts", conditions={"lesion_type": "cyst"})
+    for number, name in enumerate(("split", "density")):
+        with pytest.raises(DataError, match=f"attributes.{name} is a column that the recipe writes itself"):
+            made(f"taken{number}", attributes={name: "train"})
+    with pytest.raises(ValidationError, match=r"attributes\.density: is among `conditions`"):
+        made("twice", conditions={"density": 1}, attributes={"density": 2})
 
 
 def test_options_that_contradict_each_other_are_refused():

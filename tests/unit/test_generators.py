@@ -17,6 +17,7 @@ from mirage.config.generators import (
     ConditionalDCGANOptions,
     DCGANConfig,
     DCGANOptions,
+    NoiseTraining,
     Pix2PixOptions,
     SegmenterOptions,
     TrainingOptions,
@@ -426,7 +427,7 @@ def test_a_finished_fit_leaves_a_model_and_no_state(toy_dataset, tmp_path, monke
     """The resumable state, three times the model's size, goes when the model is written, and only then."""
     data = toy_dataset()
     entry = DCGANConfig(
-        arch="dcgan", data="toy", options=OPTIONS["dcgan"], training=TrainingOptions(steps=2, batch_size=2)
+        arch="dcgan", data="toy", options=OPTIONS["dcgan"], training=NoiseTraining(steps=2, batch_size=2)
     )
     call = {"seed": 0, "runtime": Runtime(accelerator="cpu")}
 

@@ -21,6 +21,7 @@ def parameters(module: nn.Module) -> int:
         (lambda: DCGANGenerator(128, 1, latent=200), 14_422_912),
         (lambda: DCGANDiscriminator(128, 1), 11_162_368),
         (lambda: DCGANDiscriminator(128, 1, features=16), 701_632),
+        (lambda: DCGANDiscriminator(128, 1, kernel=6), 25_090_048),
         (lambda: UNetGenerator(3, 3), 54_413_955),
         (lambda: UNetGenerator(3, 3, norm="batch"), 54_413_955),
         (lambda: UNetGenerator(1, 1), 54_407_809),

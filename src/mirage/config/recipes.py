@@ -46,6 +46,20 @@ class UnconditionalRecipe(RecipeEntry):
         description="attributes of all items, where the generator is conditioned on them; null: unknown. "
         "Those not named are drawn for each item as the training items have them together",
     )
+    attributes: dict[str, ConditionValue] = Field(
+        default_factory=dict,
+        description="attributes written to all items as they stand, such as {label: positive} where all that "
+        "was learnt is of one class; none of the generator's conditions",
+    )
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        both = sorted(self.conditions.keys() & self.attributes.keys())
+        if both:
+            raise ValueError(
+                f"attributes.{both[0]}: is among `conditions`, which are written too; leave it out"
+            )
+        return self
 
 
 class MaskThenImageRecipe(RecipeEntry):

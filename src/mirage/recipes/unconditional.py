@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mirage.data.manifest import CORE
+from mirage.errors import DataError
 from mirage.generators.base import ImageSpec
 from mirage.recipes.base import Made, Recipe
 
@@ -47,10 +49,17 @@ class Unconditional(Recipe):
         return ["fov"] if "fov" in self.spec.mask_channels else []
 
     def check(self) -> None:
-        self.model(self.options.generator).check_attributes(self.options.conditions)
+        generator, attributes = self.model(self.options.generator), self.options.attributes
+        generator.check_attributes(self.options.conditions)
+        taken = sorted(attributes.keys() & {*CORE.names, *generator.draw_attributes(0, {})})
+        if taken:
+            raise DataError(
+                f"recipe {self.name}: attributes.{taken[0]} is a column that the recipe writes itself; leave "
+                "it out"
+            )
 
     def make(self, indices: Sequence[int]) -> Iterator[Made]:
-        generator = self.model(self.options.generator)
+        generator, fixed = self.model(self.options.generator), self.options.attributes
         told = [
             generator.draw_attributes(
                 self.seed_of("unconditional/attributes", index), self.options.conditions
@@ -65,8 +74,8 @@ class Unconditional(Recipe):
             if self._of_masks:
                 top = max(self.spec.labels, default=1)
                 image = (array.astype(np.uint16) * 255 // top).astype(np.uint8)
-                row = self.row(index, mask_origin="synthetic", attributes=attributes)
+                row = self.row(index, mask_origin="synthetic", attributes={**fixed, **attributes})
                 yield Made(row, image, {"label": array[0]})
             else:
-                row = self.row(index, attributes=attributes)
+                row = self.row(index, attributes={**fixed, **attributes})
                 yield Made(row, array, self.with_fov(array, {}) or None)
