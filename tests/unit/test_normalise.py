@@ -116,11 +116,19 @@ def test_a_breast_on_film_is_found_among_labels(high):
     assert not found[20:50, 200:225].any()
     assert breast_mask(image, "nonzero").sum() > 1.5 * truth.sum()
     digital = np.where(truth, image[0], 0)[None]
-    least = {"nonzero": 1, "otsu": 0.87, "triangle": 0.95, "film": 0.91}
+    least = {"nonzero": 1, "digital": 0.98, "otsu": 0.87, "triangle": 0.95, "film": 0.91}
     for name, share in least.items():
         assert overlap(breast_mask(digital, name), truth) >= share
-    with pytest.raises(ValueError, match="one grey value"):
-        breast_mask(np.ones((1, 8, 8), np.uint8), "otsu")
+    moved = np.where(truth, image[0] + 9, 7)[None].astype(np.uint16)
+    moved[0, 20:50, 200:225] = high
+    assert overlap(breast_mask(moved, "digital"), truth) > 0.98
+    tissue = np.random.default_rng(0).integers(60, 250, (1, 64, 64), dtype=np.uint16)
+    assert breast_mask(tissue, "digital").all()  # no background
+    with pytest.raises(ValueError, match="no pixel is 0"):
+        breast_mask(moved, "nonzero")
+    for name in ("otsu", "digital"):
+        with pytest.raises(ValueError, match="one grey value"):
+            breast_mask(np.ones((1, 8, 8), np.uint8), name)
 
 
 # --- fitted on training subjects only ---------------------------------------------------------------

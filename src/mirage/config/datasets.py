@@ -402,12 +402,12 @@ class PrepareOptions(Options):
         description="make grey values comparable, by those inside the field of view; takes the place of "
         "`intensity`, or follows it (match, clahe)",
     )
-    fov: Literal["auto", "derive", "none", "nonzero", "otsu", "triangle", "film"] = Field(
+    fov: Literal["auto", "derive", "none", "nonzero", "digital", "otsu", "triangle", "film"] = Field(
         "auto",
         description="auto: the given field of view, else derived by threshold; derive: by threshold, of a "
-        "photograph; none: not stored. Of a breast: nonzero: all pixels that are not 0 (processed digital "
-        "images); film: the largest bright part, for digitised film; otsu and triangle: the same by these "
-        "thresholds",
+        "photograph; none: not stored. Of a breast: nonzero: all pixels that are not 0; digital: the largest "
+        "part above the background, which has one grey value in processed digital images; film: the largest "
+        "bright part, for digitised film; otsu and triangle: the same by these thresholds",
     )
     mask_threshold: float = Field(
         0.5,

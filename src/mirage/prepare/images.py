@@ -19,7 +19,7 @@ from mirage.preprocess.intensity import bounds, stored_type, to_stored
 from mirage.preprocess.normalise import clahe, curve_of
 from mirage.sources.base import RawImage, Source
 
-BREAST = ("nonzero", "otsu", "triangle", "film")
+BREAST = ("nonzero", "digital", "otsu", "triangle", "film")
 """Fields of view that are breasts."""
 
 
