@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from mirage.config.datasets import DatasetConfig, PrepareOptions
 from mirage.config.mammography import LESIONS
-from mirage.config.patches import LesionPatches, NormalPatches
+from mirage.config.patches import BothPatches, LesionPatches, NormalPatches
 from mirage.data import Dataset
 from mirage.data.gather import gather
 from mirage.data.manifest import SPLITS
@@ -191,6 +192,23 @@ def test_fewer_patches_are_the_first_of_more_and_shards_change_nothing(archive, 
         assert found["sharded"] == found["more"]
         numbers = {int(name[-2:]) for name in found["less"]}
         assert numbers == set(range(most // 2))
+
+
+def test_both_kinds_in_one_dataset_are_those_of_two(archive, tmp_path):
+    """Item by item, and named apart."""
+    own = {"lesions": {"count": 2, "side": 64}, "normal": {"count": 5, "side": 64, "seed": 3}}
+    both = prepared(archive, tmp_path / "both", patches={"kind": "both", **own})
+    found: dict[str, str] = {}
+    for kind, options in own.items():
+        data = prepared(archive, tmp_path / kind, patches={"kind": kind, **options})
+        found |= zip(data.items["item_id"], data.items["content_hash"], strict=True)
+    assert dict(zip(both.items["item_id"], both.items["content_hash"], strict=True)) == found
+    assert set(both.items["label"]) == {"positive", "negative"}
+    options = BothPatches.model_validate({"kind": "both", **own})
+    assert names(options, "a")[1:3] == ["a/l00-01", "a/n000"]
+    assert BothPatches.model_validate(options.model_dump(exclude_defaults=True)) == options
+    with pytest.raises(ValidationError, match="a dataset has one"):
+        BothPatches.model_validate({"kind": "both", "lesions": {}, "normal": {"side": 64}})
 
 
 def test_extents_of_normal_patches_are_drawn_between_two(archive, tmp_path):

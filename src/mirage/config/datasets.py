@@ -15,7 +15,7 @@ from mirage.config.ct_nodules import LidcSource, Node21CtNodulesSource
 from mirage.config.mammography import OptimamSource
 from mirage.config.mammography_sets import BcdrSource, CbisDdsmSource, InbreastSource, MiniMiasSource
 from mirage.config.normalise import FittedNormalise, NormaliseOptions
-from mirage.config.patches import AnyPatches, NormalPatches
+from mirage.config.patches import AnyPatches, BothPatches, NormalPatches
 from mirage.config.source_entry import COLOURS, SourceEntry
 
 MriSequence = Literal["flair", "t1", "t1ce", "t2"]
@@ -449,7 +449,7 @@ class PrepareOptions(Options):
                 )
         elif self.patches is not None:
             self.patches.check_size(self.size)
-        if isinstance(self.patches, NormalPatches) and self.fov == "none":
+        if isinstance(self.patches, NormalPatches | BothPatches) and self.fov == "none":
             raise ValueError("patches: normal tissue lies in the field of view; say `fov`, not none")
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -139,12 +139,44 @@ class NormalPatches(FieldPatches):
         return self
 
 
-def _random_by_default(value: Any) -> Any:
-    return {"kind": "random", **value} if isinstance(value, Mapping) else value
+def _by_default(kind: str) -> BeforeValidator:
+    """The kind of patches where a mapping does not say it."""
+    return BeforeValidator(lambda given: {"kind": kind, **given} if isinstance(given, Mapping) else given)
+
+
+class BothPatches(Options):
+    """Patches around lesions and of normal tissue in one dataset, for classifiers and their generators."""
+
+    kind: Literal["both"]
+    lesions: Annotated[LesionPatches, _by_default("lesions")] = Field(description="those around lesions")
+    normal: Annotated[NormalPatches, _by_default("normal")] = Field(description="those of normal tissue")
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if self.lesions.side != self.normal.side:
+            raise ValueError(
+                f"normal.side: {self.normal.side}, but lesions.side is {self.lesions.side}; a dataset has one"
+            )
+        return self
+
+    @property
+    def side(self) -> int:
+        """Side of all patches, pixels."""
+        return self.lesions.side
+
+    @property
+    def count(self) -> int:
+        """Patches of an image with one lesion."""
+        return self.lesions.count + self.normal.count
+
+    def check_size(self, size: int) -> None:
+        """Raise ValueError when what a patch shows is larger than an image of side ``size``."""
+        self.lesions.check_size(size)
+        self.normal.check_size(size)
 
 
 AnyPatches = Annotated[
-    Patches | LesionPatches | NormalPatches,
+    Patches | LesionPatches | NormalPatches | BothPatches,
     Field(discriminator="kind"),
-    BeforeValidator(_random_by_default),
+    _by_default("random"),
 ]

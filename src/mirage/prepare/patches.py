@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from mirage import seeds
-from mirage.config.patches import FieldPatches, LesionPatches, NormalPatches, Patches
+from mirage.config.patches import BothPatches, FieldPatches, LesionPatches, NormalPatches, Patches
 from mirage.data.manifest import IMAGE_HASH
 from mirage.data.shards import content_hash
 from mirage.errors import DataError
 from mirage.prepare.stored import Prepared
 from mirage.preprocess.geometry import Box, boxes_after, resize, resize_labels, spacing_after
 
-AnyOptions = Patches | LesionPatches | NormalPatches
+AnyOptions = Patches | LesionPatches | NormalPatches | BothPatches
 TRIES = 300
 """Places in a row that hold no normal patch, after which there is no room for another."""
 OWN = {"x0", "y0", "x1", "y1", "label", "malignancy"}
@@ -40,6 +41,8 @@ def names(options: AnyOptions | None, item_id: str) -> list[str]:
     """
     if options is None:
         return [item_id]
+    if isinstance(options, BothPatches):
+        return [*names(options.lesions, item_id), *names(options.normal, item_id)]
     name = {"random": _random_name, "lesions": _lesion_name(0), "normal": _normal_name}[options.kind]
     return [name(item_id, number) for number in range(options.count)]
 
@@ -90,15 +93,20 @@ def cut(prepared: Prepared, options: AnyOptions | None, item_id: str) -> list[tu
     """
     if options is None:
         return [(item_id, prepared)]
-    if isinstance(options, Patches):
-        found = _random(prepared, options, item_id)
-    elif isinstance(options, LesionPatches):
-        found = _around_lesions(prepared, options, item_id)
-    else:
-        found = _normal(prepared, options, item_id)
-    patches = list(found)
+    patches = list(_found(prepared, options, item_id))
     common = {**prepared.attributes, IMAGE_HASH: content_hash(prepared.image)} if patches else {}
     return [(patch.name, _shown(prepared, patch, options.side, common)) for patch in patches]
+
+
+def _found(prepared: Prepared, options: AnyOptions, item_id: str) -> Iterator[_Patch]:
+    if isinstance(options, Patches):
+        return _random(prepared, options, item_id)
+    if isinstance(options, LesionPatches):
+        return _around_lesions(prepared, options, item_id)
+    if isinstance(options, NormalPatches):
+        return _normal(prepared, options, item_id)
+    parts: tuple[AnyOptions, ...] = (options.lesions, options.normal)
+    return chain.from_iterable(_found(prepared, part, item_id) for part in parts)
 
 
 def _shown(prepared: Prepared, patch: _Patch, side: int, common: dict[str, Any]) -> Prepared:
