@@ -90,9 +90,11 @@ def test_it_depends_on_the_weights_alone(fitted):
     assert measure(model, validation, data)["val_frechet_randconv"] < 0.2 * first["val_frechet_randconv"]
 
 
-def test_too_few_validation_images_are_refused_before_training(fitted, tmp_path):
-    """So is a training whose encoder nobody gave."""
+def test_too_few_validation_images_are_refused_before_training(fitted, tmp_path, caplog):
+    """So is a training whose encoder nobody gave; of few images the log warns."""
     data, folder = fitted
+    FrechetCriterion(folder, FEW, data.select("val"), CPU)
+    assert "6 validation images are few to choose weights by" in caplog.text
     one = data.of_items({data.select("val").items["item_id"].iloc[0]})
     with pytest.raises(DataError, match="has 1 validation image"):
         FrechetCriterion(folder, FEW, one, CPU)

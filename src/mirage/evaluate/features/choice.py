@@ -6,6 +6,7 @@ fitted on the training split before. Samples are coded as they would be stored. 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
@@ -26,8 +27,13 @@ from mirage.training.trainable import Criterion, Trainable
 
 LEAST = 2
 """Held-out images below which there is no covariance to compare."""
+FEW = 25
+"""Held-out images below which the covariance is mostly noise."""
 CHUNK = 64
 """Samples that are held as tensors at a time."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Samples(Items):
@@ -108,6 +114,12 @@ class FrechetCriterion(Criterion):
             )
         self._encoder, self._runtime, self._samples = open_encoder(folder), runtime, options.samples
         real = Evenly(validation, options.images)
+        if len(real) < FEW:
+            logger.warning(
+                "%s: %d validation images are few to choose weights by; their covariance is mostly noise",
+                validation.info.name,
+                len(real),
+            )
         self._encoder.check(real)
         self._real: Floats = features_of(self._encoder, real, runtime)
         facts = read_json(folder / "encoder.json")
