@@ -64,8 +64,8 @@ def breast_mask(image: np.ndarray, method: str) -> np.ndarray:
         level = _background(image)
         if level is None:
             return np.ones(shape, np.uint8)
-        above: np.ndarray = (image > level).any(axis=0)
-        inside = _largest(resize(above[None], whole(shape), size)[0] >= 0.5)
+        above = np.any(image > level, axis=0, keepdims=True)
+        inside = _largest(resize(above, whole(shape), size)[0] >= 0.5)
     else:
         brightness = ndimage.gaussian_filter(resize(image, whole(shape), size).max(axis=0), SMOOTHING)
         inside = _largest(brightness > _threshold(brightness, method))
