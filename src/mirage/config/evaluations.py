@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
+from mirage.config.classifiers import OVERSAMPLED, Balance, ClassifierOptions, OversamplingOptions
+from mirage.config.criteria import Criterion
 from mirage.config.detectors import RetinaNetJudge
+from mirage.config.folds import Folds
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
 from mirage.config.observer import ReaderPage, listed
@@ -29,6 +33,12 @@ class TrainingSet(Part):
     """One dataset of an arm's training set, or a part of it."""
 
     data: DataName = Field(description="dataset or recipe")
+    fold: int | None = Field(
+        None,
+        ge=0,
+        description="evaluations by fold: the one fold in which it is trained on; none: all. Written out for "
+        "recipes that are made by fold",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -49,14 +59,16 @@ class Arm(Options):
 class ArmsEvaluation(Entry):
     """An evaluation that trains a judge on every arm with every seed and scores it on held-out images.
 
-    ``baseline_keys`` are keys that concern the baseline arm alone.
+    ``baseline_keys`` are keys that concern the baseline arm alone; ``by_fold`` is whether it can be
+    cross-validated.
     """
 
     baseline_keys: ClassVar[frozenset[str]] = frozenset()
+    by_fold: ClassVar[bool] = False
 
     evaluator: str
     test: RealName = Field(description="dataset (no recipe) whose test split is scored")
-    arms: dict[Name, Arm] = Field(
+    arms: Mapping[Name, Arm] = Field(
         min_length=1, description="name -> training set; null leaves out an arm, as an override or `demo` may"
     )
     baseline: str = Field("real", description="arm that the others are compared with")
@@ -91,6 +103,13 @@ class ArmsEvaluation(Entry):
             raise ValueError(f"arm {OBSERVER_ARM!r}: the name is kept for the second observer")
         if self.baseline not in self.arms:
             raise ValueError(f"baseline {self.baseline!r} is none of the arms {sorted(self.arms)}")
+        for name, arm in self.arms.items():
+            for part in (*arm.train, *arm.pretrain):
+                if part.fold is not None and not self.by_fold:
+                    raise ValueError(
+                        f"arms.{name}: {part.data!r} is of fold {part.fold}, this evaluation has no folds; "
+                        "name a recipe whose generator learns from the whole training split"
+                    )
         return self
 
 
@@ -234,6 +253,131 @@ class DetectionEvaluation(ArmsEvaluation):
         return with_default(self, "augment")
 
 
+class ClassificationArm(Arm):
+    """One training set of a classification, and what is done against its imbalance.
+
+    ``train`` names the tested dataset, whose training split gives the real images of both classes, and the
+    recipes, or datasets that a generator made, whose images are added to the positives.
+    """
+
+    balance: Balance = Field(
+        "none",
+        description="class_weights: a positive weighs as much more as there are fewer; focal: focal loss; "
+        "smote, borderline_smote, adasyn: positives interpolated by imbalanced-learn; jitter: changed copies "
+        "of positives. The last four add as many positives as a synthetic set would",
+    )
+
+    def added(self, test: str) -> list[TrainingSet]:
+        """The synthetic sets."""
+        return [part for part in self.train if part.data != test]
+
+    def adds_positives(self, test: str) -> bool:
+        """Whether there are more positives than the real ones."""
+        return self.balance in OVERSAMPLED or bool(self.added(test))
+
+
+class ClassificationEvaluation(ArmsEvaluation):
+    """A classifier is trained on every arm with few and many positives and scored on held-out real images.
+
+    The mammography study's protocol: k positives and ten times as many negatives, nested subsets by patient,
+    with and without synthetic positives, in cross-validation by patient.
+    """
+
+    volumes = False
+    by_fold = True
+
+    evaluator: Literal["classification"]
+    arms: Mapping[Name, ClassificationArm] = Field(
+        min_length=1, description="name -> training set; null leaves out an arm, as an override or `demo` may"
+    )
+    positive: Criterion = Field(description="images that are to be found, such as lesions")
+    negative: Criterion | None = Field(
+        None, description="the others; none: all that are not positive and whose attribute is known"
+    )
+    folds: Folds | None = Field(
+        None,
+        description="cross-validation by subject, over all of `test`, and generators that learn by the same "
+        "folds; none: the splits of `test`",
+    )
+    positives: list[int] = Field(
+        [100, 250, 500, 750, 1000, 1300],
+        min_length=1,
+        description="k: real training positives; a smaller set lies inside a larger one, by patient",
+    )
+    ratio: float = Field(10.0, gt=0, description="real training negatives to a real positive")
+    held_out_ratio: float | None = Field(
+        10.0,
+        gt=0,
+        description="validation and test negatives to a positive, at most; none: all there are. F1 depends "
+        "on it",
+    )
+    augmentation_ratio: float = Field(
+        1.5, gt=0, description="how many positives are added, read as `ar_definition` says"
+    )
+    ar_definition: Literal["fake_per_real", "total_per_real"] = Field(
+        "fake_per_real",
+        description="fake_per_real: so many are added to a real positive, 1.5 k at 1.5; total_per_real: so "
+        "many there are then to a real positive, 0.5 k are added. The published study does not say which",
+    )
+    subset_seed: int = Field(0, ge=0, description="seed of the order of patients that subsets are cut from")
+    steps: int = Field(2000, ge=1, description="optimiser steps of every classifier, whatever its arm and k")
+    batch_size: int = Field(64, ge=2, description="images a step")
+    precision: Precision = Field("32-true", description="number format of the training; weights stay 32 bit")
+    augment: Augment = Field(
+        default_factory=lambda: Augment(hflip=True, vflip=True),
+        description="what arms with `augment: true` get",
+    )
+    oversampling: OversamplingOptions = Field(default_factory=OversamplingOptions)
+    judge: ClassifierOptions = Field(default_factory=ClassifierOptions, description="the classifier")
+
+    def unaugmented(self) -> Self:
+        """Without `augment`."""
+        return with_default(self, "augment")
+
+    def negatives_of(self, k: int) -> int:
+        """Real training negatives beside k real positives."""
+        return max(1, round(self.ratio * k))
+
+    def added_to(self, k: int) -> int:
+        """Positives that synthesis or oversampling adds to k real ones."""
+        ratio = self.augmentation_ratio
+        return round((ratio if self.ar_definition == "fake_per_real" else ratio - 1) * k)
+
+    @field_validator("positives")
+    @classmethod
+    def _rising(cls, positives: list[int]) -> list[int]:
+        if sorted(set(positives)) != positives or positives[0] < 2:
+            raise ValueError(f"{positives} must rise, from 2 or more")
+        return positives
+
+    @model_validator(mode="after")
+    def _trains(self) -> Self:
+        for name, arm in self.arms.items():
+            where = f"arms.{name}"
+            real = [part for part in arm.train if part.data == self.test]
+            if arm.pretrain or len(real) != 1:
+                raise ValueError(
+                    f"{where}: `train` must name {self.test!r}, which is tested, once, for the real images "
+                    "of both classes, beside recipes for further positives; there is no `pretrain`"
+                )
+            if any(part.images or part.share for part in arm.train):
+                raise ValueError(
+                    f"{where}: `positives` and `augmentation_ratio` decide how many images are taken; leave "
+                    "out `images` and `share`"
+                )
+            if arm.added(self.test) and arm.balance in OVERSAMPLED:
+                raise ValueError(
+                    f"{where}: positives of a recipe and of `balance: {arm.balance}` cannot be told "
+                    "apart; give each an arm of its own"
+                )
+            if arm.adds_positives(self.test) and self.added_to(self.positives[0]) < 1:
+                raise ValueError(
+                    f"augmentation_ratio: {self.augmentation_ratio} as {self.ar_definition} adds no positive "
+                    f"to arm {name!r}; it must exceed {'0' if self.ar_definition == 'fake_per_real' else '1'}"
+                )
+        return self
+
+
 class SetEvaluation(Entry):
     """An evaluation of a whole synthetic dataset against real images, by features of encoders."""
 
@@ -351,6 +495,7 @@ EvaluationConfig = Annotated[
     SegmentationEvaluation
     | VolumeSegmentationEvaluation
     | DetectionEvaluation
+    | ClassificationEvaluation
     | FidelityEvaluation
     | PrivacyEvaluation
     | ObserverEvaluation,

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from mirage.config.base import DataName, Entry, Options, Part, Refers
+from mirage.config.criteria import Criterion
+from mirage.config.folds import Fold, Folds
 from mirage.config.judges import DeepMedicOptions, Segmenter3DOptions
 
 DCGAN_SIZES = (32, 64, 128, 256, 512)
@@ -569,6 +571,18 @@ class GeneratorEntry(Entry, Part):
     arch: str
     options: Options
     data: DataName = Field(description="dataset or recipe whose training split is learnt")
+    only: Criterion | None = Field(
+        None, description="learn only such items, such as {attribute: label, values: [positive]}; none: all"
+    )
+    folds: Folds | None = Field(
+        None,
+        description="one generator a fold, `<name>-fold-0` and so on, each of which sees its fold's training "
+        "subjects only, whatever `split` says; recipes that sample it are made by fold too. For evaluations "
+        "with the same `folds`",
+    )
+    fold: Fold | None = Field(
+        None, description="the one fold whose training subjects it sees; `folds` writes this for each"
+    )
     training: TrainingOptions = Field(default_factory=TrainingOptions)
 
     @property

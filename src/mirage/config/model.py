@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import lcm
 from typing import Any, Literal
@@ -10,15 +10,18 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mirage.config.base import ModelRef, Name, Options, models_of, references
+from mirage.config.by_fold import write_out
 from mirage.config.cost import Cost
 from mirage.config.datasets import TUMOUR_LABELS, DatasetConfig, VolumePrepareOptions
-from mirage.config.encoders import EncoderConfig
+from mirage.config.encoders import EncoderConfig, PretrainedEncoder, RandomConvEncoder
 from mirage.config.evaluations import (
     ArmsEvaluation,
+    ClassificationEvaluation,
     DetectionEvaluation,
     EvaluationConfig,
     SetEvaluation,
     StudyConfig,
+    TrainingSet,
     VolumeSegmentationEvaluation,
 )
 from mirage.config.generators import (
@@ -69,6 +72,11 @@ class Config(Options):
     evaluations: dict[Name, EvaluationConfig] = Field(default_factory=dict)
     studies: dict[Name, StudyConfig] = Field(default_factory=dict)
     publications: dict[Name, Publication] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folds_written_out(cls, raw: Any) -> Any:
+        return write_out(raw) if isinstance(raw, Mapping) else raw
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
@@ -156,7 +164,8 @@ class Config(Options):
             if isinstance(recipe, DonorRecipe):
                 self._check_masks(f"recipes.{name}.data", recipe.data, {"label", "brain"})
         for name, entry in self.evaluations.items():
-            if isinstance(entry, ArmsEvaluation) and not isinstance(entry, DetectionEvaluation):
+            unmasked = isinstance(entry, DetectionEvaluation | ClassificationEvaluation)
+            if isinstance(entry, ArmsEvaluation) and not unmasked:
                 self._check_masks(f"evaluations.{name}.test", entry.test, {"label"})
                 for arm, training in entry.arms.items():
                     for data in data_of(training):
@@ -166,17 +175,19 @@ class Config(Options):
     @model_validator(mode="after")
     def _judges_fit(self) -> Config:
         for name, entry in self.evaluations.items():
-            if not isinstance(entry, VolumeSegmentationEvaluation | DetectionEvaluation):
+            if not isinstance(
+                entry, VolumeSegmentationEvaluation | DetectionEvaluation | ClassificationEvaluation
+            ):
                 continue
             size = self._size(entry.test)
             try:
-                if isinstance(entry, DetectionEvaluation) and isinstance(size, int):
+                if not isinstance(entry, VolumeSegmentationEvaluation) and isinstance(size, int):
                     entry.judge.check_size(size)
                 if isinstance(entry, VolumeSegmentationEvaluation) and isinstance(size, tuple):
                     entry.judge.check_size(size)
             except ValueError as error:
                 raise ValueError(f"evaluations.{name}.judge: {error}") from error
-            if isinstance(entry, DetectionEvaluation):
+            if not isinstance(entry, VolumeSegmentationEvaluation):
                 continue
             self._check_regions(f"evaluations.{name}.regions", entry)
             for part in entry.label_fidelity:
@@ -185,6 +196,30 @@ class Config(Options):
                         f"evaluations.{name}.label_fidelity: {part.data!r} is a dataset; its volumes are "
                         "not made from its labels, name a recipe"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _folds_fit(self) -> Config:
+        for name, generator in self.generators.items():
+            encoder = generator.choosing_encoder if generator.fold else None
+            fixed = RandomConvEncoder | PretrainedEncoder
+            if encoder is not None and not isinstance(self.encoders[encoder], fixed):
+                raise ValueError(
+                    f"generators.{name}.training.frechet.encoder: {encoder!r} is fitted on the training "
+                    f"split of {generator.data!r}, some of which this fold tests on; name one whose weights "
+                    "are fixed, such as 'randconv'"
+                )
+        for name, entry in self.evaluations.items():
+            if isinstance(entry, ClassificationEvaluation):
+                if entry.folds is not None and self.datasets[entry.test].fitted is not None:
+                    raise ValueError(
+                        f"evaluations.{name}.folds: the grey values of {entry.test!r} are normalised by what "
+                        "was fitted on its training split, some of which every fold tests on; normalise each "
+                        "image by itself (`prepare.normalise`), or leave out `folds`"
+                    )
+                for arm, training in entry.arms.items():
+                    for part in training.added(entry.test):
+                        self._check_fold(f"evaluations.{name}.arms.{arm}", entry, part)
         return self
 
     @model_validator(mode="after")
@@ -280,6 +315,47 @@ class Config(Options):
                         "GPUs, all but one would lie idle here; use 1"
                     )
         return self
+
+    def _check_fold(self, where: str, entry: ClassificationEvaluation, part: TrainingSet) -> None:
+        """Synthetic positives must come from generators that learn by the folds of the evaluation, if any."""
+        if part.data in self.datasets and not self._is_made(part.data):
+            raise ValueError(
+                f"{where}: {part.data!r} is another dataset of real images; name recipes, whose images are "
+                "added to the positives"
+            )
+        behind = self.data_of(part.data)
+        learnt = {
+            ref.generator
+            for data in behind
+            for ref in models_of(self.recipes.get(data) or self.datasets[data])
+        }
+        generators = {name: self.generators[name] for name in sorted(learnt)}
+        if entry.folds is None:
+            split = [name for name, generator in generators.items() if generator.fold is not None]
+            if split:
+                raise ValueError(
+                    f"{where}: {part.data!r} is made by generator {split[0]!r}, which learns by fold, and "
+                    "the evaluation has no `folds`; give it the same ones"
+                )
+        else:
+            wanted = None if part.fold is None else entry.folds.at(part.fold)
+            other = [name for name, one in generators.items() if one.fold != wanted or one.data != entry.test]
+            if wanted is None or other or not generators:
+                named = f"generator {other[0]!r}" if other else repr(part.data)
+                raise ValueError(
+                    f"{where}: {named} has not learnt from the training subjects of one fold alone, so it "
+                    f"knows subjects that are tested on; write `folds: {entry.folds.count}` (and val "
+                    f"{entry.folds.val}, seed {entry.folds.seed}) at a generator whose `data` is "
+                    f"{entry.test!r}, and name the recipe that samples it"
+                )
+        recipe = self.recipes.get(part.data)
+        if isinstance(recipe, UnconditionalRecipe):
+            generator = self.generators[recipe.generator.generator]
+            if generator.data == entry.test and generator.only is None and not recipe.conditions:
+                raise ValueError(
+                    f"{where}: generator {recipe.generator.generator!r} learns all of {entry.test!r}, and "
+                    "its images are to be positives; write the positives' criterion as its `only`"
+                )
 
     def _check_regions(self, where: str, entry: VolumeSegmentationEvaluation) -> None:
         known = list((self.datasets[entry.test].labels or {}).values())

@@ -13,6 +13,7 @@ from mirage.evaluate.tracked import tracked_arm, tracked_set
 from mirage.registry import resolve
 
 EVALUATORS = {
+    "classification": "mirage.evaluate.classification:run_arm",
     "detection": "mirage.evaluate.detection:run_arm",
     "segmentation": "mirage.evaluate.segmentation:run_arm",
     "volume_segmentation": "mirage.evaluate.volume_segmentation:run_arm",

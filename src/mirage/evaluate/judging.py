@@ -19,6 +19,7 @@ from mirage.config.base import Runtime
 from mirage.config.evaluations import (
     Arm,
     ArmsEvaluation,
+    ClassificationEvaluation,
     DetectionEvaluation,
     SegmentationEvaluation,
     TrainingSet,
@@ -109,7 +110,10 @@ def step_budget(steps: int, pretrained: bool) -> dict[str, int]:
 def train_judge(
     judge: Trainable,
     pools: Mapping[str, Items],
-    config: SegmentationEvaluation | VolumeSegmentationEvaluation | DetectionEvaluation,
+    config: SegmentationEvaluation
+    | VolumeSegmentationEvaluation
+    | DetectionEvaluation
+    | ClassificationEvaluation,
     augment: Augment,
     decided: Mapping[str, Any],
     seed: int,

@@ -14,6 +14,8 @@ from mirage.config.base import Runtime
 from mirage.config.generators import GeneratorEntry, NoiseTraining
 from mirage.config.slices import normalise
 from mirage.data import Dataset, Items
+from mirage.data.criteria import matching
+from mirage.data.folds import in_fold
 from mirage.errors import ConfigError, DataError
 from mirage.files import digest
 from mirage.generators import create, generator_class
@@ -63,7 +65,7 @@ def fit(
             "fitted folder as last argument of `mirage train`"
         )
     torch.set_num_threads(threads_of_rank(runtime))
-    data = Dataset(folder)
+    data = chosen(Dataset(folder), entry)
     asked, validation = data.training_part(entry), data.select("val")
     training = asked
     if "mask" in (entry.makes, entry.needs):
@@ -126,6 +128,17 @@ def fit(
             )
             run.files([out / name for name in MODEL_FILES])
             run.files(sorted((out / "previews").glob("*.png")), "previews")
+
+
+def chosen(data: Dataset, entry: GeneratorEntry) -> Dataset:
+    """The items of a dataset that a generator may see, split as its fold says where it has one.
+
+    Raises:
+        DataError: none are left, or what the entry names is not there.
+    """
+    if entry.fold is not None:
+        data = in_fold(data, entry.fold)
+    return data if entry.only is None else matching(data, entry.only)
 
 
 def _tracked(items: Dataset, part: str) -> TrackedData:

@@ -53,6 +53,8 @@ from mirage.evaluate.statistics.rates import (
     delong_covariance,
     delong_difference,
     exceedance,
+    hanley_mcneil,
+    positives_needed,
 )
 from mirage.evaluate.statistics.readers import ReaderMean, mean_area, mean_share
 from mirage.evaluate.statistics.resampling import (
@@ -95,6 +97,7 @@ __all__ = [
     "fleiss_kappa",
     "forced_choice",
     "halves",
+    "hanley_mcneil",
     "holm",
     "limits",
     "m_out_of_n",
@@ -110,6 +113,7 @@ __all__ = [
     "pick_weights",
     "plan_detection",
     "plan_equivalence",
+    "positives_needed",
     "sign_flip_p",
     "subject_matrix",
     "subsample",

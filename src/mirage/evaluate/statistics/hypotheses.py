@@ -70,8 +70,7 @@ def nadeau_bengio(differences: npt.ArrayLike, test_share: float) -> Difference:
     Training sets of folds overlap, so their scores are not independent and a plain t interval is too short.
     Nadeau and Bengio (2003) put 1 / J + test / training in place of 1 / J. It speaks of training sets of
     this size from this population; where there are scores of single subjects, the bootstrap over subjects
-    is the better one. No evaluator uses it yet: it is for those that cross-validate and have one score a
-    fold.
+    is the better one.
 
     Args:
         differences: (J,), one a fold and repetition, J >= 2.

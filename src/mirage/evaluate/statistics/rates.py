@@ -137,6 +137,41 @@ def delong_difference(
     return Difference(gap, gap - reach, gap + reach, float(2 * stats.norm.sf(abs(gap) / error)))
 
 
+def hanley_mcneil(area: float, positives: float, negatives: float) -> float:
+    """Standard error of an area under the ROC by its size alone (Hanley and McNeil 1982).
+
+    For published areas, of which there are no scores.
+
+    Args:
+        area: in [0, 1].
+        positives, negatives: cases.
+    """
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area)
+    spread += (positives - 1) * (first - area**2) + (negatives - 1) * (second - area**2)
+    return math.sqrt(max(spread, 0.0) / (positives * negatives))
+
+
+def positives_needed(
+    area: float, gap: float, ratio: float, power: float = 0.8, correlation: float = 0.5
+) -> float:
+    """Test positives at which a difference of two areas about ``area`` is seen on the same images.
+
+    Args:
+        area: about which both lie.
+        gap: their difference.
+        ratio: negatives to a positive.
+        power: chance to find it at 5 %, two-sided.
+        correlation: of the two areas over test sets, 0 where each has a test set of its own.
+    """
+    wanted = gap / (math.sqrt(2 * (1 - correlation)) * (_normal() + float(stats.norm.ppf(power))))
+
+    def too_few(positives: float) -> float:
+        return hanley_mcneil(area, positives, ratio * positives) - wanted
+
+    return 2.0 if too_few(2.0) <= 0 else float(optimize.brentq(too_few, 2.0, 1e9))
+
+
 def delong_covariance(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Areas under the ROC of several readers of the same cases, and DeLong's covariance of them.
 

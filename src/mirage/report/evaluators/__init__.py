@@ -24,6 +24,7 @@ from mirage.report.chapters.base import words
 from mirage.report.inputs import Finished, ReportInputs
 
 EVALUATORS = {
+    "classification": "mirage.report.evaluators.classification",
     "detection": "mirage.report.evaluators.detection",
     "fidelity": "mirage.report.evaluators.fidelity",
     "observer": "mirage.report.evaluators.observer",
