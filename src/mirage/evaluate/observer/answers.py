@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from mirage.config.observer import SLIDER
 from mirage.errors import DataError
 from mirage.evaluate.observer.key import KINDS, PLACES, SINGLE, Key
+from mirage.evaluate.observer.tables import read_table
 
 PLAUSIBILITY = "plausibility: "
 """Before the name of a finding, in the heading of its column."""
@@ -23,8 +23,8 @@ NUMBERS = ("rating", "seconds", "order", "years")
 def read_answers(paths: Sequence[Path | str], key: Key, scale: int | None = None) -> pd.DataFrame:
     """All answers to one study.
 
-    Separators may be commas, semicolons or tabs, with a decimal comma beside the latter two, as spreadsheets
-    leave them.
+    Tables are as spreadsheets leave them, see :mod:`mirage.evaluate.observer.tables`; beside semicolons and
+    tabs numbers may have a decimal comma.
 
     Args:
         paths: CSV files with columns ``reader``, ``case`` and ``rating`` or ``answer``.
@@ -56,23 +56,16 @@ def read_answers(paths: Sequence[Path | str], key: Key, scale: int | None = None
 
 
 def _read(path: Path | str, key: Key) -> pd.DataFrame:
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    head = text.partition("\n")[0]
-    separator = max(",;\t", key=head.count)
-    try:
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise DataError(f"{path}: is no table ({error})") from error
-    table.columns = [str(name).strip() for name in table.columns]
+    read = read_table(path)
+    table = read.cells
     missing = [name for name in ("reader", "case") if name not in table.columns]
     if missing or not {"rating", "answer"} & set(table.columns):
         raise DataError(
             f"{path}: expected columns `reader`, `case` and `rating` or `answer`; found "
             f"{', '.join(table.columns)}"
         )
+    if not len(table):
+        raise DataError(f"{path}: holds no answers; take it away until its reader has given some")
     studies = set(table.get("study", pd.Series(dtype=str))) - {""}
     if key.study and studies - {key.study}:
         raise DataError(
@@ -84,7 +77,6 @@ def _read(path: Path | str, key: Key) -> pd.DataFrame:
         raise DataError(f"{path}: case {unknown[0]!r} is not in the key, nor are {len(unknown) - 1} others")
     if "truth" in table.columns:
         _check_truth(path, table, key)
-    table["reader"] = table["reader"].str.strip()
     unnamed = ~table["reader"].str.fullmatch(r"\w[\w .-]{0,39}") | table["reader"].isin(KEPT)
     if unnamed.any():
         raise DataError(
@@ -93,16 +85,17 @@ def _read(path: Path | str, key: Key) -> pd.DataFrame:
         )
     plausible = [name for name in table.columns if name.startswith(PLAUSIBILITY)]
     for name in (*NUMBERS, *plausible):
-        table[name] = _numbers(path, table, name, decimal_comma=separator != ",")
-    for name in ("answer", "comment"):
-        table[name] = table[name].str.strip() if name in table.columns else ""
+        table[name] = _numbers(path, table, name, decimal_comma=read.decimal_comma)
+    table["answer"] = table["answer"].str.lower() if "answer" in table.columns else ""
+    if "comment" not in table.columns:
+        table["comment"] = ""
     kept = ["reader", "case", "answer", "comment", *NUMBERS, *plausible]
     return table[kept].assign(file=str(path))
 
 
 def _check_truth(path: Path | str, table: pd.DataFrame, key: Key) -> None:
-    truth = table["case"].map(key.cases.set_index("case")["truth"])
-    wrong = table["case"][(table["truth"] != "") & (table["truth"] != truth)]
+    truth, said = table["case"].map(key.cases.set_index("case")["truth"]), table["truth"].str.lower()
+    wrong = table["case"][(said != "") & (said != truth)]
     if len(wrong):
         raise DataError(f"{path}: the truth of case {wrong.iloc[0]!r} is another one in the key")
 
@@ -110,7 +103,7 @@ def _check_truth(path: Path | str, table: pd.DataFrame, key: Key) -> None:
 def _numbers(path: Path | str, table: pd.DataFrame, name: str, *, decimal_comma: bool) -> pd.Series:
     if name not in table.columns:
         return pd.Series(np.nan, index=table.index)
-    text = table[name].str.strip()
+    text = table[name]
     if decimal_comma:
         text = text.str.replace(",", ".")
     values = pd.to_numeric(text, errors="coerce")

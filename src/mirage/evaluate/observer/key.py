@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from mirage.errors import DataError
+from mirage.evaluate.observer.tables import read_table
 from mirage.files import atomic_path
 
 KINDS = ("real", "synthetic")
@@ -62,23 +63,21 @@ def write_key(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 
 def read_key(path: Path | str) -> Key:
-    """Read a key: a CSV with columns ``case`` and ``truth`` at least.
+    """Read a key: a CSV with columns ``case`` and ``truth`` at least, as a spreadsheet may have left it.
 
     A table of answers with the truth beside them, ``reader, case, truth, rating``, is a key too.
 
     Raises:
         DataError: no such file, no such columns, a case twice, unknown truths.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is no readable key ({error})") from error
+    table = read_table(path).cells
     missing = [name for name in ("case", "truth") if name not in table.columns]
     if missing:
         raise DataError(
             f"{path}: has no column {missing[0]!r}; a key has `case` and `truth`, and the page of a study is "
             f"made with one. Found: {', '.join(table.columns)}"
         )
+    table["truth"] = table["truth"].str.lower()
     if "phase" in table.columns:
         table = table[table["phase"] != "practice"].reset_index(drop=True)
     if not len(table):
