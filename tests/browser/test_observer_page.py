@@ -94,6 +94,11 @@ def test_a_study_by_keyboard_ends_in_an_analysis(browser: BrowserContext, tmp_pa
     file = make(tmp_path, "--n", "4", "--practice", "1", "--comments", "--break-every", "2")
     key = pd.read_csv(tmp_path / "study_key.csv", dtype=str).set_index("case")
     page, troubles = watched(browser, file)
+    for name in ("-Ann", "left ", "a, b"):
+        page.get_by_label("Reader").fill(name)
+        assert page.eval_on_selector("#reader", "field => field.validity.patternMismatch"), (
+            "no name for a table"
+        )
     begin(page, "Reader Å")
     for number in (1, 2):
         assert page.locator("#phase").inner_text() == f"Practice case {number} of 2"

@@ -200,9 +200,12 @@ def test_twelve_bits_colours_sizes_borders_and_floats() -> None:
     grey, colour = texture(rng)[None].astype(np.uint8), rng.integers(0, 255, (3, 32, 32)).astype(np.uint8)
     stack = alike([grey], [colour])
     assert stack.pixels.shape == (2, 1, 32, 32)
-    assert "Only one kind had colours; all images are grey now." in stack.remarks
-    assert alike([colour], [colour]).pixels.shape == (2, 3, 32, 32)
-    assert alike([grey], [colour], channels="rgb").pixels.shape == (2, 3, 32, 32)
+    assert "Colours were in 0 of 1 real and 1 of 1 synthetic images; all are grey now." in stack.remarks
+    stack = alike([colour], [colour])
+    assert (stack.pixels.shape, stack.remarks) == ((2, 3, 32, 32), ())
+    for stack in (alike([grey], [colour], channels="rgb"), alike([grey, colour], [colour, colour])):
+        assert stack.pixels.shape[1:] == (3, 32, 32)
+        assert any("are shown, so they tell the kinds apart" in one for one in stack.remarks)
     large = texture(rng, 64)[None].astype(np.uint8)
     stack = alike([large], [grey])
     assert stack.pixels.shape == (2, 1, 32, 32)
@@ -452,8 +455,39 @@ def test_answers_as_spreadsheets_leave_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Reader;Case;Answer;;\n;;;;\nA; 1 ;Real;;\nA;2;synthetic;;\n;;;;\n",
+        "reader,case,answer\nA,1,real,\nA,2,Synthetic,\n",
+        "reader\tcase\tanswer\r\n\r\nA\t1\treal\r\nA\t2\tsynthetic\r\n",
+    ],
+)
+def test_empty_rows_and_cells_blanks_and_capitals_do_no_harm(text: str, tmp_path: Path) -> None:
+    """In answers and in keys, which spreadsheets pad with separators."""
+    (tmp_path / "key.csv").write_text("case,truth\n1,real\n2,synthetic\n")
+    path = write(tmp_path, text)
+    found = read_answers([path], read_key(tmp_path / "key.csv"))
+    assert found[["case", "answer"]].to_numpy().tolist() == [["1", "real"], ["2", "synthetic"]]
+    (tmp_path / "other.csv").write_text(re.sub("(?i)answer", "truth", text))
+    assert read_key(tmp_path / "other.csv").cases.to_numpy().tolist() == [["1", "real"], ["2", "synthetic"]]
+
+
+def test_a_table_of_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
+    """As spreadsheets write CSV where nobody asks for UTF-8."""
+    (tmp_path / "key.csv").write_text("case,truth\n1,real\n2,synthetic\n")
+    path = write(tmp_path, "")
+    path.write_bytes("reader;case;answer\nJosé;1;real\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"answers\.csv: is not in UTF-8 .*save it as `CSV UTF-8`"):
+        read_answers([path], read_key(tmp_path / "key.csv"))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", "has no header"),
+        ("reader,case,answer\n", "holds no answers"),
+        ("reader,case,case,answer\nA,1,1,real\n", "has two columns 'case'"),
+        ("reader,case,answer\nSmith, Ann,1,real\n", "row 2: has 4 values and the header 3; put quotes"),
         ("case,rating\n1,2\n", "expected columns `reader`"),
         ("reader,case,rating\nA,9,2\n", "case '9' is not in the key"),
         ("reader,case,rating\nA,1,7\n", r"rating 7 does not lie in 1 to 5"),
@@ -558,6 +592,11 @@ def test_a_dataset_study_runs_through_the_evaluation(
         observer.make(train, "seen", {"real": made, "made": made}, tmp_path / "none")
     with pytest.raises(DataError, match="holds no synthetic images"):
         observer.make(config, "seen", {"real": real, "made": real}, tmp_path / "none")
+    made.items.loc[made.items.index[:2], "origin"] = "real"
+    with pytest.raises(DataError, match="2 of 8 images are not synthetic and would be shown as such"):
+        observer.make(config, "seen", data, tmp_path / "none")
+    alone = config.model_copy(update={"synthetic_where": {"origin": ["synthetic"]}})
+    observer.make(alone, "seen", data, tmp_path / "alone")
 
 
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
@@ -572,3 +611,8 @@ def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
         assert done.exit_code == 1
         assert message in done.output
         assert not out.exists()
+    (tmp_path / "page_key.csv").write_text("case,truth\n1,real\n")
+    done = CliRunner().invoke(app, ["observer", "make", *map(str, paths), "--out", str(out), "--n", "2"])
+    assert done.exit_code == 1
+    assert "page_key.csv is there" in done.output
+    assert (tmp_path / "page_key.csv").read_text() == "case,truth\n1,real\n", "a key is not overwritten"

@@ -54,6 +54,9 @@ def make(
     bits: Annotated[
         int | None, typer.Option(help="of the grey levels, 8 to 16; none: the fewest there are")
     ] = None,
+    channels: Annotated[
+        Literal["auto", "grey", "rgb"], typer.Option(help="auto: grey unless both kinds have colours")
+    ] = "auto",
     crop: Annotated[int, typer.Option(min=0, help="pixels to cut off every edge")] = 0,
     window: Annotated[
         tuple[float, float] | None, typer.Option(help="native values that become black and white")
@@ -66,6 +69,7 @@ def make(
     instructions: Annotated[str, typer.Option(help="what readers should know of the images")] = "",
 ) -> None:
     """Write the page on which readers tell synthetic from real images, and the key that stays with you."""
+    from mirage.errors import ConfigError
     from mirage.evaluate.observer.page import make_study
 
     page = _page(
@@ -80,12 +84,18 @@ def make(
         comments=comments,
         side=side,
         bits=bits,
+        channels=channels,
         crop=crop,
         window=window,
         title=title,
         instructions=instructions,
     )
     key = key or out.with_name(f"{out.stem}_key.csv")
+    if key.exists():
+        raise ConfigError(
+            f"{key} is there, and answers to the page that it was made with can be read with it alone; give "
+            "another --out or --key, or move it away"
+        )
     made = make_study(_offers(real, page, subjects), _offers(synthetic, None, subjects), page, out, key)
     for remark in made.remarks:
         typer.echo(f"note: {remark}")
@@ -151,4 +161,4 @@ def _offers(folder: str, page: ReaderPage | None, subjects: str | None) -> list[
     if not (Path(folder) / "dataset.json").is_file():
         return offers_in(folder, subjects)
     data = Dataset(folder)
-    return offers_of(data if page is None else real_part(data, page), {})
+    return offers_of(data, {}, synthetic=True) if page is None else offers_of(real_part(data, page), {})

@@ -17,7 +17,6 @@ import pandas as pd
 
 from mirage.config.evaluations import ObserverEvaluation
 from mirage.data import Dataset
-from mirage.errors import DataError
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.observer.analysis import Result, analyse, planning
 from mirage.evaluate.observer.answers import PLAUSIBILITY, read_answers
@@ -74,11 +73,9 @@ def make(config: ObserverEvaluation, name: str, datasets: Mapping[str, Dataset],
         DataError: too few images, or none that can be shown.
     """
     real, synthetic = datasets[config.real], datasets[config.synthetic]
-    if not (synthetic.items["origin"] == "synthetic").any():
-        raise DataError(f"synthetic: {synthetic.info.name} holds no synthetic images")
     made = make_study(
         offers_of(real_part(real, config), config.real_where),
-        offers_of(synthetic, config.synthetic_where),
+        offers_of(synthetic, config.synthetic_where, synthetic=True),
         config,
         out / PAGE,
         out / KEY,

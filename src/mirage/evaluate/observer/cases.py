@@ -56,16 +56,17 @@ class Chosen:
     picture: Picture
 
 
-def offers_of(data: Items, where: Where) -> list[Offer]:
+def offers_of(data: Items, where: Where, *, synthetic: bool = False) -> list[Offer]:
     """Images of a prepared dataset, or of a view of one.
 
     Args:
         data: 2D images of one or three channels.
         where: attribute -> values of which an item must have one.
+        synthetic: whether they are shown as synthetic ones.
 
     Raises:
         DataError: volumes, another number of channels, an attribute that the dataset does not have, or no
-            item left.
+            item left; images that would be shown as synthetic and are not.
     """
     shape, items = data.info.image_shape, data.items
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -80,12 +81,29 @@ def offers_of(data: Items, where: Where) -> list[Offer]:
         kept &= items[name].astype(str).isin([str(value) for value in values]).to_numpy()
     if not kept.any():
         raise DataError(f"{data.info.name}: no item is left{f' with {where}' if where else ''}")
+    if synthetic:
+        _check_synthetic(data, kept)
     columns = zip(items["item_id"], items["subject_id"], strict=True)
     return [
         Offer(data.info.name, item, f"{data.info.namespace}/{subject}", partial(_stored, data, index))
         for index, (item, subject) in enumerate(columns)
         if kept[index]
     ]
+
+
+def _check_synthetic(data: Items, kept: np.ndarray) -> None:
+    others = int((data.items["origin"][kept] != "synthetic").sum())
+    if others == kept.sum():
+        raise DataError(
+            f"{data.info.name} holds no synthetic images{'' if kept.all() else ' of those asked for'}; name "
+            "a dataset of synthetic ones as `synthetic`"
+        )
+    if others:
+        raise DataError(
+            f"{data.info.name}: {others} of {kept.sum()} images are not synthetic and would be shown as "
+            "such; name a dataset of synthetic ones as `synthetic`, or "
+            "set `synthetic_where: {origin: [synthetic]}`"
+        )
 
 
 def _stored(data: Items, index: int) -> Picture:

@@ -21,6 +21,7 @@ from mirage import seeds
 from mirage.amounts import size as as_size
 from mirage.config.observer import ReaderPage
 from mirage.data.shards import content_hash
+from mirage.evaluate.observer.answers import KEPT
 from mirage.evaluate.observer.audit import Audit, audit
 from mirage.evaluate.observer.cases import Chosen, Offer, choose
 from mirage.evaluate.observer.key import FORCED, KINDS, PLACES, SINGLE, write_key
@@ -230,6 +231,7 @@ def render(page: ReaderPage, data: dict[str, Any], pixels: str) -> str:
         total=len(data["cases"]),
         practice=len(data["practice"]),
         steps=steps_of(page.scale),
+        kept="|".join(KEPT),
     )
 
 

@@ -155,11 +155,15 @@ def _coloured(images: Images, page: ReaderPage, remarks: list[str]) -> bool:
         kind: sum(len(image) == 3 and bool((image != image[:1]).any()) for image in own)
         for kind, own in images.items()
     }
-    if page.channels != "auto":
-        return page.channels == "rgb"
-    if bool(with_colour["real"]) != bool(with_colour["synthetic"]):
-        remarks.append("Only one kind had colours; all images are grey now.")
-    return all(with_colour.values())
+    coloured = all(with_colour.values()) if page.channels == "auto" else page.channels == "rgb"
+    if len({number / len(images[kind]) for kind, number in with_colour.items()}) > 1:
+        said = " and ".join(f"{number} of {len(images[kind])} {kind}" for kind, number in with_colour.items())
+        remarks.append(
+            f"Colours are in {said} images and are shown, so they tell the kinds apart; set `channels: grey`."
+            if coloured
+            else f"Colours were in {said} images; all are grey now."
+        )
+    return coloured
 
 
 def _channels(image: npt.NDArray[np.float32], coloured: bool) -> npt.NDArray[np.float32]:
