@@ -449,9 +449,9 @@ def test_figures_agree_with_scikit_learn() -> None:
     """Ties included; weights count images as often as repeating them does."""
     truth, score = scored()
     found = figures(truth, score, 0.4)
-    assert found["f1"] == pytest.approx(sklearn_metrics.f1_score(truth, score >= 0.4))
-    assert found["f1_half"] == pytest.approx(sklearn_metrics.f1_score(truth, score >= 0.5))
-    assert found["roc_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(truth, score))
+    assert found["image_f1"] == pytest.approx(sklearn_metrics.f1_score(truth, score >= 0.4))
+    assert found["image_f1_half"] == pytest.approx(sklearn_metrics.f1_score(truth, score >= 0.5))
+    assert found["image_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(truth, score))
     expected = sklearn_metrics.average_precision_score(truth, score)
     assert found["average_precision"] == pytest.approx(expected)
     assert found["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(truth, score))
@@ -558,12 +558,12 @@ def test_a_study_by_fold_from_training_to_report(tmp_path: Path) -> None:
     own = rows[(rows["fold"] == 1) & (rows["label"] == "k=6")].set_index("metric")["value"]
     part = table[(table["fold"] == 1) & (table["k"] == 6) & (table["split"] == "test")]
     expected = sklearn_metrics.roc_auc_score(part["positive"], part["score"])
-    assert own["roc_auc"] == pytest.approx(expected)
+    assert own["image_auc"] == pytest.approx(expected)
     inputs = ReportInputs(
         {"judged": Finished(config, folders)}, {name: data.folder for name, data in datasets.items()}
     )
     summary = summarise(inputs)
-    pooled = pick(summary, "judged", metric="f1/k=3", arm="gan")
+    pooled = pick(summary, "judged", metric="image_f1/k=3", arm="gan")
     assert 0 <= pooled["low"].iat[0] <= pooled["estimate"].iat[0] <= pooled["high"].iat[0] <= 1
     assert int(pooled["n_subjects"].iat[0]) == real.items["subject_id"].nunique()
     (verdict,) = report.verdicts(inputs.evaluations, set(datasets) - {"real"}, summary)
@@ -605,5 +605,5 @@ def test_areas_of_one_image_a_patient_have_delongs_interval(tmp_path: Path) -> N
     expected = delong_difference(*(side for score, truth in sides for side in (score[truth], score[~truth])))
     assert found == pytest.approx(expected)
     estimate = resample(second, draws=20).estimate
-    assert estimate["roc_auc/k=6"] == pytest.approx(sklearn_metrics.roc_auc_score(sides[0][1], sides[0][0]))
-    assert estimate["roc_auc"] == pytest.approx((estimate["roc_auc/k=3"] + estimate["roc_auc/k=6"]) / 2)
+    assert estimate["image_auc/k=6"] == pytest.approx(sklearn_metrics.roc_auc_score(sides[0][1], sides[0][0]))
+    assert estimate["image_auc"] == pytest.approx((estimate["image_auc/k=3"] + estimate["image_auc/k=6"]) / 2)

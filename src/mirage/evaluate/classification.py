@@ -72,8 +72,8 @@ def run_arm(
 
     Writes:
         ``metrics.parquet``: evaluation, arm, seed, fold, metric, label (``k=100``), value; subject and item
-        are null. ``threshold`` is the one chosen on the validation images, ``f1`` that of the test images at
-        it and ``f1_half`` at one half.
+        are null. ``threshold`` is the one chosen on the validation images, ``image_f1`` that of the test
+        images at it and ``image_f1_half`` at one half.
         ``details/scores.parquet``: ``SCORES``; all figures and their intervals come from it.
         ``details/arm.json``: numbers of images and subjects of every fold and k, times and provenance.
 
@@ -201,11 +201,12 @@ def training_cases(config: ClassificationEvaluation, arm: str, sides: Sides, k: 
 def figures(positive: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
     """Figures of one classifier on the test images of one fold."""
     at = {
-        name: scores.counts(positive, score >= limit) for name, limit in (("f1", threshold), ("f1_half", 0.5))
+        name: scores.counts(positive, score >= limit)
+        for name, limit in (("image_f1", threshold), ("image_f1_half", 0.5))
     }
     return {
         **{name: float(scores.f1_of(found)[0]) for name, found in at.items()},
-        "roc_auc": float(scores.roc_auc(positive, score)[0]),
+        "image_auc": float(scores.roc_auc(positive, score)[0]),
         "average_precision": float(scores.average_precision(positive, score)[0]),
         "brier": float(scores.brier(positive, score)[0]),
         "calibration_error": float(scores.calibration_error(positive, score)[0]),

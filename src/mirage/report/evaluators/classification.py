@@ -44,9 +44,9 @@ from mirage.report.summary import COLUMNS, row_key
 from mirage.report.verdicts import Verdict
 
 TITLES = {
-    "f1": "F1",
-    "f1_half": "F1 at probability ½",
-    "roc_auc": "ROC AUC",
+    "image_f1": "F1",
+    "image_f1_half": "F1 at probability ½",
+    "image_auc": "ROC AUC",
     "average_precision": "average precision",
     "brier": "Brier score",
     "calibration_error": "expected calibration error",
@@ -78,7 +78,7 @@ def scores_of(config: ClassificationEvaluation) -> arms.Scores:
     by_k = {f"{name}/k={k}": f"{title}, k = {k}" for name, title in TITLES.items() for k in config.positives}
     means = {name: f"{title}, mean over k" for name, title in TITLES.items()}
     lower = [name for name in (*means, *by_k) if name.partition("/")[0] in LOWER_IS_BETTER]
-    return arms.Scores("f1", means | by_k, shares=[*means, *by_k], lower_is_better=lower)
+    return arms.Scores("image_f1", means | by_k, shares=[*means, *by_k], lower_is_better=lower)
 
 
 def summarise(name: str, config: ClassificationEvaluation, folders: Sequence[Path]) -> pd.DataFrame:
@@ -208,8 +208,8 @@ def _curves(name: str, done: Finished, book: Book) -> Exhibit:
     config, folders = done
     found = _resampled(tuple(config.arms), tuple(folders))
     panels = {
-        "F1 at the validation threshold": curves(found, "f1", config.positives),
-        "F1 at probability ½": curves(found, "f1_half", config.positives),
+        "F1 at the validation threshold": curves(found, "image_f1", config.positives),
+        "F1 at probability ½": curves(found, "image_f1_half", config.positives),
     }
     caption = (
         f"{words(name).capitalize()}: F1 against the number of real training positives, k, for every way to "
@@ -227,7 +227,9 @@ def _curves(name: str, done: Finished, book: Book) -> Exhibit:
 
 def _way(config: ClassificationEvaluation, arm: ClassificationArm) -> str:
     """How an arm differs from the plain one, in words."""
-    given = [words(part.data) for part in arm.added(config.test)]
+    given = list(
+        dict.fromkeys(words(part.data.removesuffix(f"-fold-{part.fold}")) for part in arm.added(config.test))
+    )
     parts = [
         f"+ {', '.join(given)}" if given else "",
         BALANCE[arm.balance],
@@ -240,7 +242,10 @@ def _headline(name: str, done: Finished, own: pd.DataFrame, book: Book) -> Exhib
     """F1 of every arm, rivals of synthetic data among them: mean over k, at the smallest and the largest."""
     config = done.config
     found = arms.lookup(own)
-    keys = ["f1", *(f"f1/k={k}" for k in dict.fromkeys((config.positives[0], config.positives[-1])))]
+    keys = [
+        "image_f1",
+        *(f"image_f1/k={k}" for k in dict.fromkeys((config.positives[0], config.positives[-1]))),
+    ]
     rows = []
     for arm, training in config.arms.items():
         row = [Cell(words(arm), note=_way(config, training))]
@@ -249,7 +254,7 @@ def _headline(name: str, done: Finished, own: pd.DataFrame, book: Book) -> Exhib
             decided = gap is not None and gap.verdict in ("better", "worse")
             row.append(_cell(found.get((arm, key, "absolute"))))
             row.append(_cell(gap, sign=True, strong=decided))
-        gap = found.get((arm, "f1", "difference"))
+        gap = found.get((arm, "image_f1", "difference"))
         word = "baseline" if arm == config.baseline else str(gap.verdict) if gap else DASH
         row += [Cell(number(gap.p_holm) if gap else DASH, number=True), Cell(word)]
         rows.append(row)
@@ -308,14 +313,14 @@ def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], bo
         if arm not in found or other not in found:
             continue
         record: dict[str, Any] = {"arm": arm, "compared_with": other}
-        for key in (f"f1/k={k}", "f1"):
+        for key in (f"image_f1/k={k}", "image_f1"):
             draws = found[arm].draws[key] - found[other].draws[key]
             gap = found[arm].estimate[key] - found[other].estimate[key]
             low, high = bootstrap_interval(gap, draws, found[arm].patients)
             record |= {key: gap, f"{key}_low": low, f"{key}_high": high}
         if config.folds is not None:
-            share = 1 / (config.folds.count - 1)
-            test = nadeau_bengio(by_fold(read[arm], read[other], "f1", k), share)
+            share = 1 / ((config.folds.count - 1) * (1 - config.folds.val))  # test to training patients
+            test = nadeau_bengio(by_fold(read[arm], read[other], "image_f1", k), share)
             record |= {"corrected_t_low": test.low, "corrected_t_high": test.high, "p": test.p}
         records.append(record)
     table = pd.DataFrame(records)
@@ -340,7 +345,7 @@ def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], bo
 
 def _pair_row(row: Mapping[str, Any], k: int) -> list[Cell]:
     cells = [Cell(words(row["arm"])), Cell(words(row["compared_with"]))]
-    for key in (f"f1/k={k}", "f1"):
+    for key in (f"image_f1/k={k}", "image_f1"):
         found = Difference(row[key], row[f"{key}_low"], row[f"{key}_high"], float("nan"))
         decided = _excludes_zero(found)
         note = interval(found.low, found.high, sign=True) + ("" if decided else f"; {SAME}")
@@ -365,7 +370,7 @@ def _areas(name: str, done: Finished, book: Book) -> Exhibit:
     for arm, own in read.items():
         row = [Cell(words(arm))]
         for k in sizes:
-            value = found[arm].estimate[f"roc_auc/k={k}"]
+            value = found[arm].estimate[f"image_auc/k={k}"]
             if arm == config.baseline or config.baseline not in read:
                 row.append(
                     Cell(number(value, 4), number=True, note="baseline" if arm == config.baseline else "")
@@ -400,7 +405,7 @@ def _area_gap(
 ) -> Difference:
     if exact:
         return area_difference(own, base, k)
-    key = f"roc_auc/k={k}"
+    key = f"image_auc/k={k}"
     gap = resampled.estimate[key] - others.estimate[key]
     low, high = bootstrap_interval(gap, resampled.draws[key] - others.draws[key], resampled.patients)
     return Difference(gap, low, high, float("nan"))
@@ -412,7 +417,7 @@ def _saturation(done: Finished) -> str:
     positives, negatives, _ = _test_numbers(done)
     found = _resampled(tuple(config.arms), tuple(folders))
     k = config.positives[-1]
-    best = max(own.estimate[f"roc_auc/k={k}"] for own in found.values())
+    best = max(own.estimate[f"image_auc/k={k}"] for own in found.values())
     area = float(np.clip(best, 0.5, 0.999))
     error = hanley_mcneil(area, positives, negatives)
     gap = (1 - area) / 2

@@ -104,12 +104,12 @@ def figures_of(own: Mapping[Key, Test], k: int, weights: Mapping[int, Floats] | 
         (one, None if weights is None else weights[fold]) for (fold, size), one in own.items() if size == k
     ]
     called = {
-        "f1": [scores.counts(one.positive, one.score >= one.threshold, w) for one, w in parts],
-        "f1_half": [scores.counts(one.positive, one.score >= 0.5, w) for one, w in parts],
+        "image_f1": [scores.counts(one.positive, one.score >= one.threshold, w) for one, w in parts],
+        "image_f1_half": [scores.counts(one.positive, one.score >= 0.5, w) for one, w in parts],
     }
     found = {name: scores.f1_of(np.sum(counted, axis=0)) for name, counted in called.items()}
     for name, figure in (
-        ("roc_auc", scores.roc_auc),
+        ("image_auc", scores.roc_auc),
         ("average_precision", scores.average_precision),
         ("brier", scores.brier),
         ("calibration_error", scores.calibration_error),
