@@ -406,6 +406,26 @@ def test_a_table_may_know_images_that_are_absent_and_rows_that_cannot_be(tree, t
         source(tree, table="nowhere.xlsx").check_layout()
 
 
+def test_a_table_of_other_images_is_refused_and_not_taken_for_healthy_ones(tree, tmp_path):
+    """Such as one whose identifiers went through a spreadsheet as numbers."""
+    table = tmp_path / "marks.csv"
+    pd.DataFrame([{**EMPTY, "image_id": "1.2826E+30"}]).to_csv(table, index=False)
+    for partial in (False, True):
+        with pytest.raises(DataError, match=rf"names none of the 2 images .*{FIRST}.* is 1.2826E\+30"):
+            items(tree, table=str(table), partial=partial)
+
+
+def test_a_table_may_have_decimal_commas_and_words_that_are_not_known(tree, tmp_path, caplog):
+    """Of European spreadsheets; a word of malignancy that is not known is named."""
+    table = tmp_path / "marks.csv"
+    rows = ["file;x1;y1;x2;y2;pathologies;malignancy", f"a\\{FIRST}.DCM;10,5;4;20,25;9,0;mass;perhaps"]
+    table.write_text("\n".join(rows))
+    (box,) = items(tree, table=str(table))[FIRST].load().boxes
+    assert edges(box) == [10.5, 4, 20.25, 9]
+    assert box["malignancy"] is None
+    assert "1 marks say malignancy 'perhaps', which is not known" in caplog.text
+
+
 def test_a_table_alone_lists_marks_where_there_is_no_data_tree(tree, tmp_path):
     """Headers come from the images then; the second sheet of a workbook may be the one."""
     shutil.rmtree(tree / "data")
@@ -418,6 +438,7 @@ def test_a_table_alone_lists_marks_where_there_is_no_data_tree(tree, tmp_path):
     first, second = opened.items()
     assert edges(first.load().boxes[0]) == [10, 20, 30, 40]
     assert second.load().boxes == []
+    assert second.load().unplaced, "no row says that it is healthy"
     with pytest.raises(LayoutError, match=r"data is missing"):
         source(tree).check_layout()
 

@@ -7,6 +7,7 @@ are in pixels of the image, in any order. Halling-Brown et al., Radiology: Artif
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ COLUMNS = {
     "site?": ["site"],
 }
 """Columns of a table of marks."""
+
+
+ENDING = re.compile(r"\.dcm$", re.IGNORECASE)
 
 
 @dataclass
@@ -105,6 +109,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
     def records(self) -> Iterator[OptimamRecord]:
         """Images by client, in the order of her studies."""
         tabled = self._tabled()
+        named = list(tabled or {})
         seen: dict[str, OptimamRecord] = {}
         notes: Counter[str] = Counter()
         for client in read_clients(self.root):
@@ -122,7 +127,14 @@ class Optimam(DigitalMammograms[OptimamRecord]):
                 record.attributes["duplicate_studies"] = "|".join(also) or None
                 self._check_one_client(record, seen)
                 seen[listed.image] = record
+        if tabled and len(tabled) == len(named):
+            raise DataError(
+                f"{self.title}: the table {self.options.table} names none of the {len(seen)} images in "
+                f"{self.root}, such as {next(iter(seen), 'none')}; its first one is {named[0]}. Expected the "
+                "SOPInstanceUID, written as text, because as a number it loses digits"
+            )
         for image, rows in (tabled or {}).items():
+            notes["images of the table are not there"] += 1
             seen[image] = _absent(image, rows)
         for note, count in notes.items():
             logger.warning("%s: %d %s", self.title, count, note)
@@ -186,10 +198,15 @@ class Optimam(DigitalMammograms[OptimamRecord]):
         for row, mark in marks:
             for word in mark.strange:
                 notes[f"marks say {word}, which is not known and is kept"] += 1
+            if row is not None and row["malignancy"] and not status_of(row["malignancy"]):
+                notes[
+                    f"marks say malignancy {row['malignancy']!r}, which is not known and counts as none"
+                ] += 1
             if mark.corners is None:
                 unplaced += 1
                 continue
             boxes.append(_box(mark, mark.corners, _malignancy(mark, row, nbss, listed, side)))
+        unlisted = listed.marks is None and rows is None
         if unplaced:
             notes["marks have no coordinates and give no box"] += unplaced
         if header.intent is None:
@@ -203,9 +220,9 @@ class Optimam(DigitalMammograms[OptimamRecord]):
             view=header.view or view_of(told.get("view"))[0],
             laterality=side,
             boxes=_distinct(boxes),
-            # Where no JSON file lists an image, or a table leaves out its marks, nobody knows its health.
-            abnormal=bool(unplaced) or (listed.marks is None if of_json else bool(listed.marks)),
-            unplaced=bool(unplaced) or (of_json and listed.marks is None),
+            # Where nothing lists an image, or a table leaves out its marks, nobody knows its health.
+            abnormal=bool(unplaced) or unlisted or (not of_json and bool(listed.marks)),
+            unplaced=bool(unplaced) or unlisted,
             manufacturer=header.manufacturer or told.get("manufacturer") or None,
             model=header.model,
             intent=header.intent,
@@ -236,7 +253,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
             return None
         found: dict[str, _Rows] = {}
         for row in read_spreadsheet(self.root / self.options.table, COLUMNS):
-            image = Path(row["image"].replace("\\", "/")).name.removesuffix(".dcm")
+            image = ENDING.sub("", Path(row["image"].replace("\\", "/")).name)
             if not image:
                 raise DataError(f"{row.where}: names no image; fill in its SOPInstanceUID, or delete the row")
             rows = found.setdefault(image, _Rows(row))

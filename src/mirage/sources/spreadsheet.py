@@ -21,7 +21,8 @@ def read_spreadsheet(path: Path, columns: Mapping[str, Sequence[str]]) -> Iterat
     """Rows of the first sheet that has the columns; empty rows are passed over.
 
     Headers count without case, spaces, dots and underscores. Whole numbers lose the ``.0`` that
-    spreadsheets give them, and what says that nothing is known (``nan``, ``NA``, ``-`` ...) is empty.
+    spreadsheets give them, a decimal comma in a CSV that does not separate by commas becomes a point, and
+    what says that nothing is known (``nan``, ``NA``, ``-`` ...) is empty.
 
     Args:
         path: .xlsx, .xlsm or .xls, else a CSV (comma, semicolon or tab).
@@ -71,10 +72,14 @@ def _sheets(path: Path) -> dict[str, pd.DataFrame]:
             first = handle.readline()
         delimiter = max(",;\t", key=first.count)
         options = {"sep": delimiter, "header": None, "dtype": str, "encoding": "utf-8-sig"}
-        return {path.name: pd.read_csv(path, keep_default_na=False, skip_blank_lines=False, **options)}
+        frame = pd.read_csv(path, keep_default_na=False, skip_blank_lines=False, **options)
+        if delimiter != ",":
+            frame = frame.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
+        return {path.name: frame}
     except Exception as error:  # parsers of damaged workbooks raise anything
         raise DataError(
-            f"{path}: not a readable spreadsheet or CSV in UTF-8 ({type(error).__name__}: {error})"
+            f"{path}: not a readable spreadsheet or CSV in UTF-8 ({type(error).__name__}: {error}); save it "
+            "as an Excel workbook or as `CSV UTF-8`"
         ) from error
 
 
