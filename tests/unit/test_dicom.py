@@ -98,6 +98,10 @@ def test_padding_is_black_as_shown_whatever_is_inverted(tmp_path):
     assert shown(path)[0, 1] > 0.99
     ranged = write(tmp_path / "b.dcm", RAMP, **tags, PixelPaddingRangeLimit=9)
     np.testing.assert_array_equal(shown(ranged).ravel()[:11] > 0.5, [False] * 10 + [True])
+    padded = RAMP.copy()
+    padded[0, 0] = 0xFFFF
+    above = write(tmp_path / "c.dcm", padded, PixelPaddingValue=0xFFFF)
+    assert shown(above)[0, 0] == 0, "whatever bits beyond those stored it has"
 
 
 def test_bits_beyond_those_stored_are_no_part_of_a_value(tmp_path):

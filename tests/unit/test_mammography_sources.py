@@ -613,7 +613,7 @@ def test_spreadsheets_of_either_kind_are_read_alike(tmp_path):
         sheet.write(0, column, name)
         sheet.write(1, column, value)
     book.save(str(tmp_path / "old.xls"))
-    (tmp_path / "plain.csv").write_text("image_id;x1;note\n1.2;7;\n;;\n")
+    (tmp_path / "plain.csv").write_text("image_id;x1;note\n1.2;7,0;;;\n;;\n\n")
     columns = {"image": ["image_id"], "x": ["x1"], "note?": ["Note"], "other?": ["other"]}
     for name in ("old.xls", "plain.csv"):
         (row,) = read_spreadsheet(tmp_path / name, columns)

@@ -194,8 +194,12 @@ def _shown(values: np.ndarray, low: int, high: int, header: Any, path: Path) -> 
     padding = header.get("PixelPaddingValue")
     if isinstance(padding, int):
         limit = header.get("PixelPaddingRangeLimit")
-        ends = sorted((padding, limit if isinstance(limit, int) else padding))
-        levels[(stored >= ends[0]) & (stored <= ends[1])] = 0
+        # Some write it with the bits above those stored, of which the values have been rid.
+        first, last = sorted(
+            (end - low) % (high - low + 1) + low
+            for end in (padding, limit if isinstance(limit, int) else padding)
+        )
+        levels[(stored >= first) & (stored <= last)] = 0
     image = levels[values if low == 0 else values.astype(np.int32) - low] if few else levels
     return RawImage(image[None], full_range=(0.0, float(SHOWN)))
 

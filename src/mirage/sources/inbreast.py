@@ -13,6 +13,7 @@ category is that of the image; no pathology is in the tables.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -29,12 +30,14 @@ from mirage.sources.layout import namespace_of, require_directories, visible_nam
 from mirage.sources.mammograms import MammogramRecord, lesion_box, side_of, view_of
 from mirage.sources.outlined import OutlinedMammograms
 from mirage.sources.outlines import box_of, points_of
-from mirage.sources.rows import Row, age_of, read_rows, read_sheet
+from mirage.sources.rows import Row, age_of
+from mirage.sources.spreadsheet import read_spreadsheet
 
+logger = logging.getLogger(__name__)
 OBTAIN = "its authors, medicalresearch.inescporto.pt/breastresearch (on request)"
 DICOMS = "AllDICOMs"
 XMLS = "AllXML"
-TABLES = ("INbreast.xls", "INbreast.csv")
+TABLES = ("INbreast.xls", "INbreast.xlsx", "INbreast.csv")
 NAME = re.compile(r"(\d+)_([0-9a-f]+)_MG_([LR])_([A-Z]+)_ANON\.(?:dcm|dicom)", re.IGNORECASE)
 COLUMNS = {
     "image": ["File Name"],
@@ -194,11 +197,14 @@ def _rows(base: Path) -> dict[str, Row]:
     there = {name.lower(): name for name in os.listdir(base)}
     table = next((base / there[name.lower()] for name in TABLES if name.lower() in there), None)
     if table is None:
+        logger.warning(
+            "INbreast: %s has none of %s, so density, category and malignancy of all images are unknown",
+            base,
+            ", ".join(TABLES),
+        )
         return {}
-    sheet = table.suffix.lower() == ".xls"
-    lines = read_sheet(table, COLUMNS) if sheet else read_rows(table, COLUMNS, delimiter=";")
     rows: dict[str, Row] = {}
-    for row in lines:
+    for row in read_spreadsheet(table, COLUMNS):
         image = row["image"]
         if not image.isdecimal():
             continue

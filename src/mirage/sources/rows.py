@@ -1,4 +1,4 @@
-"""Rows of the tables that come with public datasets, CSV or Excel, with the columns that a reader needs."""
+"""Rows of the tables that come with public datasets, with the columns that a reader needs."""
 
 from __future__ import annotations
 
@@ -86,29 +86,6 @@ def read_rows(
             yield from _rows_below(path, header, ((lines.line_num, line) for line in lines), columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV in UTF-8 ({error})") from error
-
-
-def read_sheet(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) -> Iterator[Row]:
-    """Rows of the first sheet of an Excel workbook (.xls) with a header, as those of ``read_rows``.
-
-    Whole numbers, which such a workbook cannot tell from others, are written ``2`` and not ``2.0``.
-
-    Raises:
-        DataError: missing or unreadable, a column is missing.
-    """
-    import xlrd
-
-    try:
-        sheet = xlrd.open_workbook(str(path)).sheet_by_index(0)
-        lines = [[_cell(value) for value in sheet.row_values(row)] for row in range(sheet.nrows)]
-    except Exception as error:  # readers of damaged workbooks raise anything
-        raise DataError(f"{path}: not a readable workbook ({type(error).__name__}: {error})") from error
-    yield from _rows_below(path, lines[0] if lines else [], enumerate(lines[1:], 2), columns)
-
-
-def _cell(value: object) -> str:
-    whole = isinstance(value, float) and value.is_integer()
-    return f"{value:.0f}" if whole else str(value)
 
 
 def _rows_below(

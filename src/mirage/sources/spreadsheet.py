@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -68,11 +69,12 @@ def _sheets(path: Path) -> dict[str, pd.DataFrame]:
                 )
                 for page in pages
             }
-        with open(path, encoding="utf-8-sig") as handle:
-            first = handle.readline()
-        delimiter = max(",;\t", key=first.count)
-        options = {"sep": delimiter, "header": None, "dtype": str, "encoding": "utf-8-sig"}
-        frame = pd.read_csv(path, keep_default_na=False, skip_blank_lines=False, **options)
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            delimiter = max(",;\t", key=handle.readline().count)
+            handle.seek(0)
+            lines = list(csv.reader(handle, delimiter=delimiter))
+        longest = max(map(len, lines), default=0)
+        frame = pd.DataFrame([[*line, *[""] * (longest - len(line))] for line in lines])
         if delimiter != ",":
             frame = frame.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
         return {path.name: frame}
