@@ -605,12 +605,21 @@ def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
     for arguments, message in (
         (["--scale", "11"], "a scale has 2 to 9 steps"),
         (["--n", "9"], "9 images are wanted, 4 different ones"),
+        (["--window", "5", "2"], "--window: black must lie below white"),
+        (["--finding", "a,b"], "--finding: String should match"),
+        (["--n", "2", "--subjects", "("], "subjects: not a regular expression"),
+        (["--n", "2", "--subjects", r"patient(\d)"], "finds no subject"),
+        (["--n", "2", "--key", str(tmp_path / "page.html")], "cannot be the page and its key"),
     ):
         out = tmp_path / "page.html"
         done = CliRunner().invoke(app, ["observer", "make", *map(str, paths), "--out", str(out), *arguments])
         assert done.exit_code == 1
         assert message in done.output
         assert not out.exists()
+    for first, second in ((paths[0], paths[0]), (tmp_path, paths[1])):
+        done = CliRunner().invoke(app, ["observer", "make", str(first), str(second), "--out", str(out)])
+        assert done.exit_code == 1
+        assert "name two that lie side by side" in done.output
     (tmp_path / "page_key.csv").write_text("case,truth\n1,real\n")
     done = CliRunner().invoke(app, ["observer", "make", *map(str, paths), "--out", str(out), "--n", "2"])
     assert done.exit_code == 1

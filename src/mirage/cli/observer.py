@@ -91,10 +91,18 @@ def make(
         instructions=instructions,
     )
     key = key or out.with_name(f"{out.stem}_key.csv")
+    if key.resolve() == out.resolve():
+        raise ConfigError(f"{key} cannot be the page and its key; readers get the page and not the key")
     if key.exists():
         raise ConfigError(
             f"{key} is there, and answers to the page that it was made with can be read with it alone; give "
             "another --out or --key, or move it away"
+        )
+    inner, outer = sorted((Path(real).resolve(), Path(synthetic).resolve()), key=lambda one: -len(one.parts))
+    if inner.is_relative_to(outer):
+        raise ConfigError(
+            f"{real} and {synthetic}: images of one would be shown as the other kind too, since folders are "
+            "read with those below them; name two that lie side by side"
         )
     made = make_study(_offers(real, page, subjects), _offers(synthetic, None, subjects), page, out, key)
     for remark in made.remarks:
@@ -149,8 +157,9 @@ def _page(**options: Any) -> ReaderPage:
         return ReaderPage(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{f'--{where}: ' if where else ''}{first['msg']}") from error
+        option = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
+        where = f"--{'finding' if option == 'findings' else option}: " if option else ""
+        raise ConfigError(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _offers(folder: str, page: ReaderPage | None, subjects: str | None) -> list[Offer]:

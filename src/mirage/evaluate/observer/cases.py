@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from mirage.config.datasets import FolderSource
 from mirage.config.observer import ReaderPage, Where
 from mirage.data import Dataset, Items
 from mirage.data.shards import content_hash
-from mirage.errors import DataError
+from mirage.errors import ConfigError, DataError
+from mirage.sources.base import SourceItem
 from mirage.sources.folder import Folder
-from mirage.sources.images import read_image
 
 logger = logging.getLogger(__name__)
 WORST_READ = 0.05
@@ -119,25 +120,26 @@ def offers_in(folder: Path | str, subjects: str | None = None) -> list[Offer]:
             of another one.
 
     Raises:
+        ConfigError: no regular expression.
         LayoutError: no such folder, or nothing in it.
     """
-    options = FolderSource(reader="folder", path=str(folder), channels="rgb", subject=subjects)
+    try:
+        options = FolderSource(reader="folder", path=str(folder), channels="rgb", subject=subjects)
+    except ValidationError as error:
+        raise ConfigError(f"subjects: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
     source = Folder(options)
     source.check_layout()
     name = Path(folder).resolve().name
-    return [
-        Offer(
-            name, item.item_id, item.subject_id, partial(_read, Path(folder) / str(item.attributes["file"]))
-        )
-        for item in source.items()
-    ]
+    return [Offer(name, item.item_id, item.subject_id, partial(_read, item)) for item in source.items()]
 
 
-def _read(path: Path) -> Picture:
-    raw = read_image(path, "rgb")
+def _read(item: SourceItem) -> Picture:
+    raw = item.load()
     image = raw.image
     if image.ndim != 3:
-        raise DataError(f"{path}: is a volume of shape {image.shape}; readers are shown 2D images")
+        raise DataError(
+            f"{item.attributes['file']}: is a volume of shape {image.shape}; readers are shown 2D images"
+        )
     if (image == image[:1]).all():
         image = image[:1]
     return Picture(image, raw.full_range)
