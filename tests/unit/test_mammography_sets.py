@@ -428,6 +428,18 @@ def test_inbreast_spreadsheet_saved_anew(release):
     assert {name: item.attributes for name, item in items("inbreast", release).items()} == known
 
 
+def test_inbreast_damaged_outlines_fail_their_image(release):
+    """And leave the others; nobody knows that the image is healthy."""
+    (release / "INbreast Release 1.0/AllXML/103.xml").write_text("<plist>")
+    taken = items("inbreast", release)
+    with pytest.raises(DataError, match=r"103\.xml: no property list of outlines .* or exclude the image"):
+        taken["103"].load()
+    assert len(taken["101"].load().boxes) == 1
+    assert "103" in items("inbreast", release, boxed_only=True)
+    with pytest.raises(DataError, match="none of the 3 images"):
+        items("inbreast", release, healthy_only=True)
+
+
 def test_inbreast_missing_pieces(release, caplog):
     """An image of the table, the tables, the outlines and the images."""
     base = release / "INbreast Release 1.0"

@@ -360,6 +360,7 @@ def test_marks_that_mean_nothing_fail_their_image_and_unknown_words_are_kept(tre
         found[FIRST].load()
     with pytest.raises(DataError, match="mark 5: its corners are left, 40, 30, 20"):
         found[SECOND].load()
+    assert items(tree, boxed_only=True).keys() == {FIRST, SECOND}, "failed rows, and none passed over"
     marked(tree, {FIRST: {"5": {**MASS, "MassClassification": "Star shaped", "Conspicuity": "Glaring"}}})
     box = items(tree)[FIRST].load().boxes[0]
     assert (box["label"], box["margin"], box["conspicuity"]) == ("mass", "star_shaped", "glaring")

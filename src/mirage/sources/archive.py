@@ -96,8 +96,12 @@ class Archive(Source, Generic[AnyRecord]):
         """Whether the options ask for an image, by what the tables say of it."""
         options = self.options
         return (options.views is None or record.view in options.views) and (
-            not options.boxed_only or bool(self.kept(record))
+            not options.boxed_only or self.boxed(record)
         )
+
+    def boxed(self, record: AnyRecord) -> bool:
+        """Whether ``boxed_only`` takes an image."""
+        return bool(self.kept(record))
 
     def described(self, record: AnyRecord) -> dict[str, Any]:
         """Attributes of an image, beside its ``file``."""

@@ -122,8 +122,14 @@ class Inbreast(OutlinedMammograms):
         outlined = {Path(name).stem: xmls / name for name in visible_names(xmls)} if xmls else {}
         for image in [*rows, *sorted(set(files) - set(rows))]:
             row, file = rows.get(image), files.get(image)
-            outlines = read_outlines(outlined[image]) if image in outlined else []
-            yield self._record(image, row, file, outlines)
+            outlines, problem = list[Outline](), None
+            try:
+                outlines = read_outlines(outlined[image]) if image in outlined else []
+            except DataError as error:
+                problem = str(error)
+            record = self._record(image, row, file, outlines)
+            record.problem, record.abnormal = problem, record.abnormal or problem is not None
+            yield record
 
     def _record(
         self, image: str, row: Row | None, file: str | None, outlines: Sequence[Outline]
@@ -236,16 +242,20 @@ def read_outlines(path: Path) -> list[Outline]:
     except (OSError, ExpatError, plistlib.InvalidFileException, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: no property list of outlines as OsiriX writes it, with Images and ROIs "
-            f"({type(error).__name__}: {error}); get the file again"
+            f"({type(error).__name__}: {error}); get the file again, or exclude the image"
         ) from error
     if len(images) > 1:
-        raise DataError(f"{path}: holds outlines of {len(images)} images, expected one; split it")
+        raise DataError(
+            f"{path}: holds outlines of {len(images)} images, expected one; split it, or exclude the image"
+        )
     outlines = []
     for number, roi in enumerate(rois):
         what = f"outline {number} ({roi.get('Name', 'without a name')})"
         pairs = [str(point).strip("() ").split(",")[:2] for point in roi.get("Point_px", [])]
         if any(len(pair) < 2 for pair in pairs):
-            raise DataError(f"{path}: {what} has a point that is no pair of numbers")
+            raise DataError(
+                f"{path}: {what} has a point that is no pair of numbers; mend it, or exclude the image"
+            )
         points = points_of([x for x, _ in pairs], [y for _, y in pairs], what, str(path))
         outlines.append(Outline(str(roi.get("Name") or ""), points))
     return outlines

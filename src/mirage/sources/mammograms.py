@@ -81,6 +81,11 @@ class Mammograms(Archive[AnyMammogram]):
             and super().wanted(record)
         )
 
+    def boxed(self, record: AnyMammogram) -> bool:
+        """Also where what has been drawn cannot be read: a failed row, and no image that is passed over."""
+        unread = record.there and record.problem is not None and record.abnormal and not record.boxes
+        return unread or super().boxed(record)
+
     def described(self, record: AnyMammogram) -> dict[str, Any]:
         """Side and lesions too."""
         return {

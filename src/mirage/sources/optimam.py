@@ -221,7 +221,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
             laterality=side,
             boxes=_distinct(boxes),
             # Where nothing lists an image, or a table leaves out its marks, nobody knows its health.
-            abnormal=bool(unplaced) or unlisted or (not of_json and bool(listed.marks)),
+            abnormal=bool(unplaced or problem) or unlisted or (not of_json and bool(listed.marks)),
             unplaced=bool(unplaced) or unlisted,
             manufacturer=header.manufacturer or told.get("manufacturer") or None,
             model=header.model,

@@ -73,9 +73,13 @@ def points_of(across: Sequence[str], down: Sequence[str], what: str, where: str)
     try:
         points = np.array([across, down], dtype=float).T
     except ValueError as error:
-        raise DataError(f"{where}: {what} holds what is no number ({error})") from error
+        raise DataError(
+            f"{where}: {what} holds what is no number ({error}); mend the outline, or exclude the image"
+        ) from error
     if not np.isfinite(points).all():
-        raise DataError(f"{where}: {what} holds what is no finite number")
+        raise DataError(
+            f"{where}: {what} holds what is no finite number; mend the outline, or exclude the image"
+        )
     return points
 
 
