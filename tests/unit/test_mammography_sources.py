@@ -303,6 +303,15 @@ def test_an_image_of_two_clients_fails(tree):
         found[0].load()
 
 
+def test_endings_may_be_in_capitals(tree):
+    """As copies from other systems have them."""
+    file = tree / f"images/demd7/{STUDY}/{FIRST}.dcm"
+    file.rename(file.with_suffix(".DCM"))
+    item = items(tree)[FIRST]
+    assert item.attributes["file"].endswith(f"{FIRST}.DCM")
+    assert item.load().image.shape == (1, 64, 48)
+
+
 def test_a_header_in_json_counts_before_that_of_the_image(tree):
     """Numbers may be text there; what it does not say stays unknown."""
     values = {"t00080070": ["SIEMENS"], "t00080068": ["FOR PRESENTATION"], "t00200062": ["R"]}

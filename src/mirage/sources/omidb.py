@@ -35,7 +35,7 @@ class Listed:
         date: of the study, YYYY-MM-DD.
         marks: as the JSON file has them, mark id -> fields; None where no JSON file lists the image.
         header: path of its header in JSON relative to the archive; None where there is none.
-        has_pixels: whether its ``.dcm`` is there.
+        pixels: name of its ``.dcm``; None where it is not there.
     """
 
     client: str
@@ -46,12 +46,17 @@ class Listed:
     date: str | None = None
     marks: dict[str, Any] | None = None
     header: str | None = None
-    has_pixels: bool = False
+    pixels: str | None = None
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether the image is there."""
+        return self.pixels is not None
 
     @property
     def file(self) -> str:
         """Path of the image relative to the archive."""
-        return f"images/{self.client}/{self.study}/{self.image}.dcm"
+        return f"images/{self.client}/{self.study}/{self.pixels or f'{self.image}.dcm'}"
 
 
 @dataclass
@@ -102,8 +107,8 @@ def _client(root: Path, name: str) -> Client:
                     known.marks = {**(known.marks or {}), **(marks if isinstance(marks, dict) else {})}
     for study, image, file in _files(folder, (".dcm.json", ".json")):
         found.setdefault((study, image), Listed(name, study, image)).header = f"data/{name}/{study}/{file}"
-    for study, image, _ in _files(root / "images" / name, (".dcm",)):
-        found.setdefault((study, image), Listed(name, study, image)).has_pixels = True
+    for study, image, file in _files(root / "images" / name, (".dcm",)):
+        found.setdefault((study, image), Listed(name, study, image)).pixels = file
     site = imagedb.get("Site")
     return Client(name, str(site) if site else None, nbss, list(found.values()))
 
