@@ -834,10 +834,10 @@ def test_tables_are_read_whatever_the_case_of_their_columns_and_with_semicolons(
     """A column as it is spelt comes first."""
     (tmp_path / "a.csv").write_text("FILE NAME;x;X\n7;1;2\n")
     columns = {"file": ["File Name"], "x": ["X"], "z?": ["Z"]}
-    (row,) = read_rows(tmp_path / "a.csv", columns, delimiter=";")
+    (row,) = read_rows(tmp_path / "a.csv", columns)
     assert (row["file"], row["x"], row["z"]) == ("7", "2", "")
     with pytest.raises(DataError, match="has no column z"):
-        list(read_rows(tmp_path / "a.csv", ["z"], delimiter=";"))
+        list(read_rows(tmp_path / "a.csv", ["z"]))
 
 
 # --- real data ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from mirage.errors import DataError
+from mirage.sources.rows import separator_of
 
 COLUMNS = ("file", "image", "item_id", "Image Index")
 """What the column of images may be called."""
@@ -24,7 +25,7 @@ def read_exclusions(path: Path) -> list[str]:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             first = handle.readline()
             handle.seek(0)
-            lines = [line for line in csv.reader(handle, delimiter=max(",;\t", key=first.count)) if any(line)]
+            lines = [line for line in csv.reader(handle, delimiter=separator_of(first)) if any(line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV in UTF-8 ({error})") from error
     header = [name.strip() for name in lines[0]] if lines else []

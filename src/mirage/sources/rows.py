@@ -61,10 +61,13 @@ def age_of(text: str) -> int | None:
     return years if years <= 120 else None
 
 
-def read_rows(
-    path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str], delimiter: str = ","
-) -> Iterator[Row]:
-    """Rows of a CSV in UTF-8 with a header, one at a time.
+def separator_of(header: str) -> str:
+    """What separates the cells of a CSV: comma, semicolon or tab, of which its first line has most."""
+    return max(",;\t", key=header.count)
+
+
+def read_rows(path: Path, columns: Mapping[str, Sequence[str]] | Sequence[str]) -> Iterator[Row]:
+    """Rows of a CSV in UTF-8 with a header, one at a time, whether commas, semicolons or tabs separate them.
 
     Header cells such as ``OriginalImage[Width,Height]``, whether quoted or not, are two columns,
     ``OriginalImage[Width`` and ``Height]``. Empty lines are passed over.
@@ -74,13 +77,14 @@ def read_rows(
         columns: name in the result -> spellings in the header, the first that is there counts, whatever its
             case where no column has it as it is; a name ending in ``?`` may be missing. Or names that are
             those of the header.
-        delimiter: between cells.
 
     Raises:
         DataError: missing or unreadable, a column is missing, a row ends before the last one that is needed.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
+            delimiter = separator_of(handle.readline())
+            handle.seek(0)
             lines = csv.reader(handle, delimiter=delimiter)
             header = [part for cell in next(lines, []) for part in cell.split(",")]
             yield from _rows_below(path, header, ((lines.line_num, line) for line in lines), columns)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirage.errors import DataError
-from mirage.sources.rows import Row
+from mirage.sources.rows import Row, separator_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def _sheets(path: Path) -> dict[str, pd.DataFrame]:
                 for page in pages
             }
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            delimiter = max(",;\t", key=handle.readline().count)
+            delimiter = separator_of(handle.readline())
             handle.seek(0)
             lines = list(csv.reader(handle, delimiter=delimiter))
         longest = max(map(len, lines), default=0)

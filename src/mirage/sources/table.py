@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mirage.errors import DataError
+from mirage.sources.rows import separator_of
 
 TEXT = frozenset({"file", "subject_id", "split", "donors"})
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "none"})
@@ -63,7 +64,7 @@ def read_table(path: Path) -> Table:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             first = handle.readline()
             handle.seek(0)
-            delimiter = max(",;\t", key=first.count)
+            delimiter = separator_of(first)
             lines = [line for line in csv.reader(handle, delimiter=delimiter) if any(line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV in UTF-8 ({error})") from error

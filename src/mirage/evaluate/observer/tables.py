@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mirage.errors import DataError
+from mirage.sources.rows import separator_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def read_table(path: Path | str) -> Table:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
+        separator = separator_of(text.partition("\n")[0])
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except UnicodeDecodeError as error:
         raise DataError(
