@@ -36,7 +36,7 @@ class MiniMiasSource(MammographySource):
 
 
 class InbreastSource(OutlinedMammographySource):
-    """INbreast: `AllDICOMs/`, `AllXML/` with outlines of OsiriX, and `INbreast.xls` or `INbreast.csv`."""
+    """INbreast: `AllDICOMs/`, `AllXML/` with outlines of OsiriX, and `INbreast.xls`, `.xlsx` or `.csv`."""
 
     reader: Literal["inbreast"]
     path: str = Field(
