@@ -29,6 +29,8 @@ STUDIES = [
     "brain-small",
     "chest",
     "chest-small",
+    "mammography",
+    "mammography-calcifications",
 ]
 
 

@@ -22,6 +22,8 @@ STUDIES = [
     "brain-small",
     "chest",
     "chest-small",
+    "mammography",
+    "mammography-calcifications",
 ]
 
 

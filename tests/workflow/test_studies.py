@@ -15,7 +15,7 @@ from mirage.data import Dataset
 from workflow.conftest import Project, make_project
 from workflow.warm import warm_jobs
 
-STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "chest"]
+STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "chest", "mammography"]
 pytestmark = pytest.mark.timeout(2400)
 
 
@@ -49,7 +49,7 @@ def test_overview_links_what_exists_and_the_catalogue_misses_nothing(finished: P
     verdicts = pd.read_csv(next((folder / "tables").glob("*verdicts.csv")))
     assert set(verdicts["study"]) == set(STUDIES)
     covered = pd.concat([pd.read_csv(path) for path in (folder / "tables").glob("*coverage_*.csv")])
-    assert (covered["state"] == "regenerated").sum() == 29
+    assert (covered["state"] == "regenerated").sum() == 34
     assert "missing" not in set(covered["state"])
     page = (folder / "catalogue.html").read_text(encoding="utf-8")
     for file, anchor in re.findall(r'href="(\.\./studies/[^"#]+)#([^"]+)"', page):

@@ -422,7 +422,7 @@ def _saturation(done: Finished) -> str:
     error = hanley_mcneil(area, positives, negatives)
     gap = (1 - area) / 2
     needed = positives_needed(area, gap, negatives / max(positives, 1))
-    cases = f"{round(needed, -1 if needed < 1000 else -2):,}"
+    cases = f"{int(round(needed, -1 if needed < 1000 else -2)):,}"
     return (
         f"An area near 1 says little. At {number(area)}, {positives} test positives and {negatives} "
         f"negatives give a standard error of {number(error, 4)} (Hanley and McNeil), and to tell it from one "
