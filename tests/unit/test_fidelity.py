@@ -228,7 +228,7 @@ def test_the_job_hands_on_the_resources_that_it_was_given(
     job = SimpleNamespace(
         params=SimpleNamespace(options={"options": options}),
         wildcards=SimpleNamespace(evaluation="likeness"),
-        input=SimpleNamespace(manifests=[], features=[], encoders=[], discriminators=[]),
+        input=SimpleNamespace(manifests=[], features=[], encoders=[], discriminators=[], readers=[]),
         output=SimpleNamespace(metrics=tmp_path / "metrics.parquet"),
         resources=SimpleNamespace(gpu=1, accelerator="gpu"),
         threads=3,
