@@ -129,7 +129,7 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
     if syntax.is_compressed and not syntax.is_deflated:
         try:
             available = get_decoder(syntax).is_available
-        except NotImplementedError:
+        except NotImplementedError:  # what pydicom raises for a syntax that it has no decoder for at all
             raise DataError(
                 f"{path}: its pixels are compressed as {syntax.name}, which cannot be read; decompress it, "
                 "for example by gdcmconv --raw"
