@@ -45,6 +45,16 @@ def test_shipped_studies_are_valid(scale: str) -> None:
     assert set(STUDIES) <= set(config.studies)
 
 
+def test_the_mammography_study_splits_as_its_folds_do() -> None:
+    """60 % of the clients train, 6.7 % validate and a third is tested on, also where there are no folds."""
+    config = load(run=["mammography"])
+    folds = config.evaluations["mass_or_normal"].folds
+    assert (1 / folds.count, folds.val * (1 - 1 / folds.count)) == pytest.approx((1 / 3, 0.0667), abs=1e-3)
+    for name in ("mammo_masses", "mammo_patches"):
+        split = config.datasets[name].split
+        assert (split.test, split.val * (1 - split.test)) == pytest.approx((1 / 3, 0.0667), abs=1e-3)
+
+
 def test_demo_scale_simulates_every_dataset() -> None:
     """At demo scale no study needs downloaded data."""
     config = load(run=STUDIES, scale="demo")
