@@ -44,6 +44,25 @@ def test_penalty_of_a_linear_critic():
     torch.testing.assert_close(found, everywhere)
 
 
+def test_the_penalty_is_in_float32_where_the_rest_is_not(toy_dataset):
+    """Within autocast it has the value, and gives the critic the gradients, that it has without."""
+    model = model_of(toy_dataset())
+    real, fake = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
+    found = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        model.critic.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            penalty = gradient_penalty(
+                model.critic, real, fake.bfloat16() if half else fake.bfloat16().float()
+            )
+        penalty.backward()
+        found.append([penalty.detach(), *(weight.grad for weight in model.critic.parameters())])
+    for plain, mixed in zip(*found, strict=True):
+        assert mixed.dtype == torch.float32
+        torch.testing.assert_close(mixed, plain, rtol=1e-5, atol=1e-7)
+
+
 def test_the_critic_finds_more_in_real_items_once_it_has_learnt(toy_dataset):
     """Its loss, the difference of means, falls below zero; the generator's is the negative verdict."""
     assert wasserstein_loss(torch.tensor([3.0, 5.0]), torch.tensor([1.0])) == -3

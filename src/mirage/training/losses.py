@@ -64,6 +64,8 @@ def gradient_penalty(
 ) -> Tensor:
     """Mean squared distance of the critic's slope from 1 between real and fake items (Gulrajani 2017).
 
+    In float32 also within autocast: gradients of single pixels are too small for half precision.
+
     Args:
         critic: images (N, C, ...) to (N,).
         real: (N, C, ...).
@@ -71,8 +73,10 @@ def gradient_penalty(
         region: (N, 1, ...), 1 where the gradient counts: known pixels, alike in both, do not. None: all do.
     """
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    real, fake = real.float(), fake.float()
     between = (real + share * (fake - real)).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
+    with torch.autocast(real.device.type, enabled=False):
+        (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     # The floor keeps the root's own gradient finite where the critic is flat.
     counted = gradient.float() if region is None else gradient.float() * region
     slope = (counted**2).flatten(1).sum(1).clamp(min=1e-12).sqrt()
