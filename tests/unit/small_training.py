@@ -8,11 +8,13 @@ from mirage.config.generators import (
     Augment,
     ContextualAttentionOptions,
     DCGANOptions,
+    FrechetChoice,
     Pix2PixOptions,
     SegmenterOptions,
     TrainingOptions,
     WGANGPOptions,
 )
+from mirage.evaluate.features.choice import FrechetCriterion
 from mirage.generators import build, generator_class
 from mirage.training.loop import train
 
@@ -24,6 +26,7 @@ OPTIONS = {
     "contextual_attention": ContextualAttentionOptions(features=4, critic_features=4, critic_steps=2),
     "aot_gan": AOTGANOptions(features=4, critic_features=4, blocks=1, rates=(1, 2), soft_sigma=2.0),
 }
+CHOSEN = DCGANOptions(latent=4, features=4, max_features=8, lr_generator=5e-3)
 TRAINING = {
     "steps": 6,
     "batch_size": 4,
@@ -40,7 +43,7 @@ def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=No
     model = build(arch, chosen, generator_class(arch).spec_of(chosen, data.select("train")), seed=1)
     if wrap is not None:
         wrap(model)
-    named = ("previews", "minutes", "state_minutes")
+    named = ("previews", "minutes", "state_minutes", "criterion")
     call = {"state_minutes": 1e-9, **{name: keys.pop(name) for name in named if name in keys}}
     result = train(
         model,
@@ -55,3 +58,11 @@ def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=No
         **call,
     )
     return model, result
+
+
+def fit_by_frechet(encoder, data, state_dir, **keys):
+    """Train a small DCGAN whose weights are chosen by three values of an encoder's Fréchet distance."""
+    choice = FrechetChoice(images=6, samples=12)
+    criterion = FrechetCriterion(encoder, choice, data.select("val"), Runtime(accelerator="cpu"))
+    own = {"steps": 8, "validate_every": 1, "select_window": 3, "criterion": criterion}
+    return fit("dcgan", data, state_dir, options=CHOSEN, **{**own, **keys})

@@ -16,15 +16,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
-from small_training import OPTIONS, TRAINING, fit
+from pydantic import TypeAdapter, ValidationError
+from small_training import OPTIONS, TRAINING, fit, fit_by_frechet
 
 from mirage.config.base import Runtime
+from mirage.config.encoders import EncoderConfig
 from mirage.config.generators import (
     Augment,
     TrainingOptions,
 )
 from mirage.errors import CheckpointError, ConfigError, DataError
+from mirage.evaluate.features.jobs import fit_encoder
 from mirage.generators import build
 from mirage.generators.base import ImageSpec
 from mirage.training import state as state_module
@@ -55,7 +57,7 @@ KILLED = """
     import torch
     torch.set_num_threads(1)
     sys.path.insert(0, {here!r})
-    from small_training import fit
+    from small_training import fit, fit_by_frechet
     from mirage.data import Dataset
     from mirage.training import state
 
@@ -82,23 +84,38 @@ KILLED = """
             state.torch.save = save
 
     data = Dataset({data!r})
-    for arch in ("dcgan", "pix2pix"):
+    for name in {names!r}:
         for point in ("step", "best", "save"):
-            folder = Path({root!r}) / arch / point
+            folder = Path({root!r}) / name / point
             child = os.fork()
             if child == 0:
-                fit(arch, data, folder, wrap=wrap)
+                if name == "frechet":
+                    fit_by_frechet(Path({encoder!r}), data, folder, wrap=wrap)
+                else:
+                    fit(name, data, folder, wrap=wrap)
                 os._exit(0)
-            assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, (arch, point)
+            assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, (name, point)
 """
+
+
+def killed(data, root, *names, encoder=""):
+    """Begin trainings in other processes, each of which is killed at three points."""
+    here = str(Path(__file__).parent)
+    given = {
+        "here": here,
+        "data": str(data.folder),
+        "root": str(root),
+        "names": names,
+        "encoder": str(encoder),
+    }
+    script = textwrap.dedent(KILLED.format(**given))
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
 def test_killed_training_resumes_to_the_same_bits(toy_dataset, tmp_path):
     """Killed in a step, between best weights and state, and in a state's write; with an image pool too."""
     data = toy_dataset()
-    here = str(Path(__file__).parent)
-    script = textwrap.dedent(KILLED.format(here=here, data=str(data.folder), root=str(tmp_path / "killed")))
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+    killed(data, tmp_path / "killed", "dcgan", "pix2pix")
     for arch in ("dcgan", "pix2pix"):
         whole, expected = fit(arch, data, tmp_path / "whole" / arch)
         for point in ("step", "best", "save"):
@@ -108,6 +125,24 @@ def test_killed_training_resumes_to_the_same_bits(toy_dataset, tmp_path):
             assert same_bits(model, whole), (arch, point)
             assert result.history == expected.history
             assert (result.step, result.metric) == (expected.step, expected.metric)
+
+
+def test_killed_training_that_is_chosen_by_a_moving_average_resumes_to_the_same_bits(toy_dataset, tmp_path):
+    """The values before the kill count in the averages after it, and the same weights are the best."""
+    data = toy_dataset(splits={"train": 8, "val": 9, "test": 4})
+    encoder = tmp_path / "encoders" / "toy" / "randconv"
+    entry = TypeAdapter(EncoderConfig).validate_python({"encoder": "randconv"})
+    runtime = Runtime(accelerator="cpu")
+    fit_encoder(entry, data.folder, encoder, tmp_path / "features.parquet", runtime=runtime)
+    killed(data, tmp_path / "killed", "frechet", encoder=encoder)
+    whole, expected = fit_by_frechet(encoder, data, tmp_path / "whole")
+    steps = [step for step, name, _ in expected.history if name == "val_frechet_randconv_average"]
+    assert steps == [3, 4, 5, 6, 7, 8]
+    for point in ("step", "best", "save"):
+        model, result = fit_by_frechet(encoder, data, tmp_path / "killed" / "frechet" / point)
+        assert same_bits(model, whole), point
+        assert result.history == expected.history
+        assert (result.step, result.metric) == (expected.step, expected.metric)
 
 
 def test_time_budget_saves_and_stops_and_goes_on(toy_dataset, tmp_path):
