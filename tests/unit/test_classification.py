@@ -36,14 +36,21 @@ from mirage.evaluate.cases import Cases, order, sides_of, training_set
 from mirage.evaluate.classification import figures, training_cases
 from mirage.evaluate.classifier import Classifier, build
 from mirage.evaluate.oversampling import oversample
-from mirage.evaluate.statistics import delong_difference, hanley_mcneil, positives_needed
+from mirage.evaluate.statistics import bootstrap_interval, delong_difference, hanley_mcneil, positives_needed
 from mirage.generators.base import ImageSpec
 from mirage.generators.fit import chosen
 from mirage.graph import Graph
 from mirage.metrics import classification as scores
 from mirage.report import Finished, ReportInputs, build_report
 from mirage.report.evaluators import classification as report
-from mirage.report.evaluators.classification_scores import area_difference, read_arm, resample
+from mirage.report.evaluators.classification_scores import (
+    Scored,
+    area_difference,
+    by_fold,
+    curves,
+    read_arm,
+    resample,
+)
 from mirage.report.summary import pick, summarise
 
 POSITIVE = {"attribute": "label", "values": ["positive"]}
@@ -609,3 +616,42 @@ def test_areas_of_one_image_a_patient_have_delongs_interval(tmp_path: Path) -> N
     estimate = resample(second, draws=20).estimate
     assert estimate["image_auc/k=6"] == pytest.approx(sklearn_metrics.roc_auc_score(sides[0][1], sides[0][0]))
     assert estimate["image_auc"] == pytest.approx((estimate["image_auc/k=3"] + estimate["image_auc/k=6"]) / 2)
+
+
+def of_seeds(seeds: int, shift: float, luck: float) -> dict[int, dict[tuple[int, int], Scored]]:
+    """An arm of three folds of 40 images, one a patient, whose seeds differ by ``luck`` in what they find."""
+    arm: dict[int, dict[tuple[int, int], Scored]] = {}
+    for seed in range(seeds):
+        arm[seed] = {}
+        for fold in range(3):
+            rng = np.random.default_rng(fold)
+            positive = np.arange(40) < 20
+            found = rng.normal(0, 1, 40) + (shift + luck * (seed - 1)) * positive
+            names = np.array([f"f{fold}-{number:02d}" for number in range(40)])
+            arm[seed][fold, 8] = Scored(names, names, positive, 1 / (1 + np.exp(-found)), 0.5)
+    return arm
+
+
+def test_more_seeds_are_no_more_folds() -> None:
+    """The corrected t test has a difference a fold: seeds share its training and test images."""
+    one = by_fold(of_seeds(1, 1.0, 0.0), of_seeds(1, 0.5, 0.0), "image_f1", 8)
+    nine = by_fold(of_seeds(9, 1.0, 0.0), of_seeds(9, 0.5, 0.0), "image_f1", 8)
+    assert len(one) == 3
+    assert nine == pytest.approx(one)
+    lucky = by_fold(of_seeds(3, 1.0, 0.5), of_seeds(3, 0.5, 0.0), "image_f1", 8)
+    base = of_seeds(1, 0.5, 0.0)
+    each = [by_fold({0: own}, base, "image_f1", 8) for own in of_seeds(3, 1.0, 0.5).values()]
+    assert lucky == pytest.approx(np.mean(each, axis=0))
+
+
+def test_seeds_that_disagree_widen_the_intervals() -> None:
+    """Of three seeds a bootstrap sees two thirds of the variance; curves have the intervals of tables."""
+    base, apart = resample(of_seeds(3, 0.5, 0.0)), resample(of_seeds(3, 0.8, 0.8))
+    key = "image_auc/k=8"
+    value, low, high = apart.difference(base, key)
+    assert value == pytest.approx((apart.by_seed[key] - base.by_seed[key]).mean())
+    plain = bootstrap_interval(value, apart.draws[key] - base.draws[key], apart.patients)
+    assert high - low > 1.5 * (plain[1] - plain[0])
+    table = curves({"apart": apart}, "image_f1", [8])
+    ends = np.clip(apart.interval("image_f1/k=8"), 0, 1)
+    assert (table["low"].item(), table["high"].item()) == pytest.approx(tuple(ends))

@@ -57,6 +57,21 @@ def test_hierarchical_bootstrap(seeds: int, subjects: int, monkeypatch: pytest.M
     assert 0.92 <= coverage(experiment, 0.0) <= 0.98
 
 
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.3), (3, 0.1), (5, 0.3)])
+def test_bootstrap_of_subjects_and_seeds(seeds: int, spread: float) -> None:
+    """Mean over seeds of a figure of 40 subjects, who vary by 1; seeds vary by ``spread``."""
+
+    def experiment(rng: np.random.Generator) -> tuple[float, float, float]:
+        scores = rng.normal(0, 1, 40) + rng.normal(0, spread, (seeds, 1)) + rng.normal(0, 0.2, (seeds, 40))
+        weights = statistics.bootstrap_weights(rng, np.arange(40), DRAWS) / 40
+        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
+        draws = (by_seed * (weights @ scores.T)).sum(axis=1)
+        alone, estimate = scores.mean(axis=1), float(scores.mean())
+        return estimate, *statistics.bootstrap_interval(estimate, draws, 40, by_seed=alone)
+
+    assert 0.92 <= coverage(experiment, 0.0) <= 0.98
+
+
 @pytest.mark.parametrize(("positives", "negatives", "shift"), [(15, 15, 1.0), (30, 60, 2.0), (100, 100, 0.5)])
 def test_delong(positives: int, negatives: int, shift: float) -> None:
     """Area under the ROC of two normal distributions."""

@@ -99,31 +99,53 @@ def limits(draws: Floats) -> tuple[float, float]:
 
 
 def bootstrap_interval(
-    estimate: float, draws: Floats, subjects: int, *, log: bool = False
+    estimate: float, draws: Floats, subjects: int, *, log: bool = False, by_seed: Floats | None = None
 ) -> tuple[float, float]:
     """95 % interval from draws of subjects with replacement, see :func:`bootstrap_weights`.
 
-    Percentiles, widened about the estimate for few subjects: a bootstrap of n sees (n - 1) / n of the
-    variance, and its tails are normal where Student's are due.
+    Percentiles, widened about the estimate for few subjects and seeds: a bootstrap of n sees (n - 1) / n of
+    the variance, and its tails are normal where Student's are due.
 
     Args:
         estimate: of all subjects.
         draws: of the resamples; those that are not finite are left out.
         subjects: n, of the smaller set of two.
         log: of a positive quantity, whose logarithm is taken as what varies.
+        by_seed: (S,) of each training seed by itself, where seeds were drawn with the subjects and
+            ``estimate`` is the mean over them.
 
     Returns:
         low, high; NaN with fewer than four subjects, and where the logarithm is asked for and there is none.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         middle, known = (np.log(estimate), np.log(draws)) if log else (estimate, draws)
+        seeds = None if by_seed is None else np.log(by_seed) if log else by_seed
     if subjects < LEAST_SUBJECTS or not np.isfinite(middle):
         return float("nan"), float("nan")
-    tail = (1 + LEVEL) / 2
-    factor = stats.t.ppf(tail, subjects - 1) / stats.norm.ppf(tail) * np.sqrt(subjects / (subjects - 1))
+    factor = _widening(known[np.isfinite(known)], subjects, seeds)
     ends = [float(middle + factor * (end - middle)) for end in limits(known)]
     low, high = np.exp(ends) if log else ends
     return float(low), float(high)
+
+
+def _widening(draws: Floats, subjects: int, by_seed: Floats | None) -> float:
+    """Factor by which percentiles of draws of few subjects, and of few seeds with them, fall short.
+
+    As in :mod:`mirage.evaluate.statistics.hierarchical`: variances of subjects and of seeds, each with what
+    a bootstrap does not see of it, and Satterthwaite's degrees of freedom.
+    """
+    tail = (1 + LEVEL) / 2
+    freedom, missed = subjects - 1.0, subjects / (subjects - 1)
+    if by_seed is not None and len(by_seed) > 1 and len(draws):
+        count = len(by_seed)
+        of_seeds = float(np.var(by_seed, ddof=1)) / count
+        seen = of_seeds * (count - 1) / count
+        of_subjects = max(float(np.var(draws)) - seen, 0.0) * missed
+        total = of_seeds + of_subjects
+        if total > 0:
+            freedom = total**2 / (of_seeds**2 / (count - 1) + of_subjects**2 / (subjects - 1))
+            missed = total / (seen + of_subjects / missed)
+    return float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail) * np.sqrt(missed))
 
 
 @dataclass(frozen=True)

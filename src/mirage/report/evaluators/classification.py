@@ -16,7 +16,6 @@ from mirage.data import Dataset
 from mirage.evaluate.statistics import (
     LEVEL,
     Difference,
-    bootstrap_interval,
     hanley_mcneil,
     holm,
     nadeau_bengio,
@@ -213,7 +212,7 @@ def _curves(name: str, done: Finished, book: Book) -> Exhibit:
     }
     caption = (
         f"{words(name).capitalize()}: F1 against the number of real training positives, k, for every way to "
-        "train. Bands hold 95 % of resamples of patients and seeds. At probability ½, F1 also tells how a "
+        "train. Bands are 95 % intervals over patients and seeds. At probability ½, F1 also tells how a "
         "method shifts the scores, which a threshold chosen on validation images takes away."
     )
     last = panels["F1 at the validation threshold"]
@@ -314,9 +313,7 @@ def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], bo
             continue
         record: dict[str, Any] = {"arm": arm, "compared_with": other}
         for key in (f"image_f1/k={k}", "image_f1"):
-            draws = found[arm].draws[key] - found[other].draws[key]
-            gap = found[arm].estimate[key] - found[other].estimate[key]
-            low, high = bootstrap_interval(gap, draws, found[arm].patients)
+            gap, low, high = found[arm].difference(found[other], key)
             record |= {key: gap, f"{key}_low": low, f"{key}_high": high}
         if config.folds is not None:
             share = 1 / ((config.folds.count - 1) * (1 - config.folds.val))  # test to training patients
@@ -330,8 +327,8 @@ def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], bo
     head = ["with synthetic positives", "compared with", f"F1 difference, k = {k}", "mean over k"]
     head += ["corrected t, p (Holm)"] if "p" in table else []
     corrected = (
-        f" The last column is the corrected t test of Nadeau and Bengio over folds and seeds at k = {k}, "
-        "with Holm's adjustment for all rows."
+        f" The last column is the corrected t test of Nadeau and Bengio over folds, of means over seeds, at "
+        f"k = {k}, with Holm's adjustment for all rows."
         if "p" in table
         else ""
     )
@@ -405,10 +402,7 @@ def _area_gap(
 ) -> Difference:
     if exact:
         return area_difference(own, base, k)
-    key = f"image_auc/k={k}"
-    gap = resampled.estimate[key] - others.estimate[key]
-    low, high = bootstrap_interval(gap, resampled.draws[key] - others.draws[key], resampled.patients)
-    return Difference(gap, low, high, float("nan"))
+    return Difference(*resampled.difference(others, f"image_auc/k={k}"), float("nan"))
 
 
 def _saturation(done: Finished) -> str:

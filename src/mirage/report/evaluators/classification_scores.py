@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from mirage.errors import DataError
-from mirage.evaluate.statistics import LEVEL, Difference, delong_covariance, limits
+from mirage.evaluate.statistics import LEVEL, Difference, delong_covariance
 from mirage.metrics import classification as scores
 from mirage.report.evaluators.detection_scores import Resampled
 
@@ -30,7 +30,7 @@ NO_FOLD = -1
 
 
 @dataclass(frozen=True)
-class Test:
+class Scored:
     """Test images of one fold under one classifier, sorted by item id.
 
     Attributes:
@@ -48,7 +48,7 @@ class Test:
     threshold: float
 
 
-Arm = Mapping[int, Mapping[Key, Test]]
+Arm = Mapping[int, Mapping[Key, Scored]]
 """Seed -> fold and k -> the test images."""
 
 
@@ -61,7 +61,7 @@ def read_arm(folders: Mapping[int, Path]) -> Arm:
     return {seed: _read(folder) for seed, folder in sorted(folders.items())}
 
 
-def _read(folder: Path) -> dict[Key, Test]:
+def _read(folder: Path) -> dict[Key, Scored]:
     try:
         table = pd.read_parquet(folder / "details/scores.parquet")
         rows = pd.read_parquet(folder / "metrics.parquet")
@@ -71,7 +71,7 @@ def _read(folder: Path) -> dict[Key, Test]:
     chosen = {(int(row.fold), int(str(row.label).removeprefix("k="))): row.value for row in rows.itertuples()}
     test = table[table["split"] == "test"].fillna({"fold": NO_FOLD}).sort_values("item_id", kind="stable")
     return {
-        (int(fold), int(k)): Test(
+        (int(fold), int(k)): Scored(
             own["item_id"].to_numpy(str),
             own["subject_id"].to_numpy(str),
             own["positive"].to_numpy(bool),
@@ -92,7 +92,7 @@ def folds_of(arm: Arm) -> list[int]:
     return sorted({fold for fold, _ in next(iter(arm.values()))})
 
 
-def figures_of(own: Mapping[Key, Test], k: int, weights: Mapping[int, Floats] | None) -> dict[str, Floats]:
+def figures_of(own: Mapping[Key, Scored], k: int, weights: Mapping[int, Floats] | None) -> dict[str, Floats]:
     """Figures (B,) of one seed's classifiers of k positives, over all folds.
 
     Args:
@@ -139,12 +139,14 @@ def resample(arm: Arm, draws: int = DRAWS) -> Resampled:
             by_k[k], drawn[k] = figures_of(own, k, None), figures_of(own, k, weights)
         whole.append(_named(by_k))
         parts.append(_named(drawn))
+    alone = {name: np.array([one[name][0] for one in whole]) for name in whole[0]}
     return Resampled(
-        {name: float(np.mean([one[name][0] for one in whole])) for name in whole[0]},
+        {name: float(np.mean(values)) for name, values in alone.items()},
         {
             name: np.sum([by_seed[:, s] * one[name] for s, one in enumerate(parts)], axis=0)
             for name in whole[0]
         },
+        alone,
         len(subjects),
         len(arm),
     )
@@ -192,24 +194,32 @@ def area_difference(arm: Arm, other: Arm, k: int) -> Difference:
 
 
 def by_fold(arm: Arm, other: Arm, metric: str, k: int) -> list[float]:
-    """Differences of a figure of two arms, one a seed and fold."""
+    """Differences of a figure of two arms, one a fold, the mean over seeds.
+
+    Seeds of a fold share its training and its test images, so they are no further repetitions of the folds.
+    """
     return [
         float(
-            figures_of({key: own[key]}, k, None)[metric][0] - figures_of({key: base[key]}, k, None)[metric][0]
+            np.mean(
+                [
+                    figures_of({(fold, k): own[fold, k]}, k, None)[metric][0]
+                    - figures_of({(fold, k): base[fold, k]}, k, None)[metric][0]
+                    for own, base in zip(arm.values(), other.values(), strict=True)
+                ]
+            )
         )
-        for own, base in zip(arm.values(), other.values(), strict=True)
-        for key in own
-        if key[1] == k
+        for fold in folds_of(arm)
     ]
 
 
 def curves(found: Mapping[str, Resampled], metric: str, sizes: Sequence[int]) -> pd.DataFrame:
-    """``arm, k, estimate, low, high`` of one figure of all arms, bands from resampled patients and seeds."""
+    """``arm, k, estimate, low, high`` of one share of all arms; 95 % intervals over patients and seeds."""
     rows: list[dict[str, Any]] = []
     for arm, own in found.items():
         for k in sizes:
-            low, high = limits(own.draws[f"{metric}/k={k}"])
+            low, high = own.interval(f"{metric}/k={k}")
             rows.append(
                 {"arm": arm, "k": k, "estimate": own.estimate[f"{metric}/k={k}"], "low": low, "high": high}
             )
-    return pd.DataFrame(rows).assign(metric=metric)
+    table = pd.DataFrame(rows).assign(metric=metric)
+    return table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))

@@ -144,12 +144,25 @@ def average_precision(data: FreeResponse, weights: Floats | None = None) -> Floa
 
 @dataclass(frozen=True)
 class Resampled:
-    """Figures of an arm's column: estimates, and draws (B,) of patients and seeds, by name."""
+    """Figures of an arm's column by name: estimates, draws (B,) of patients and seeds, single seeds (S,)."""
 
     estimate: Mapping[str, float]
     draws: Mapping[str, Floats]
+    by_seed: Mapping[str, Floats]
     patients: int
     seeds: int
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """95 % interval of a figure, over patients and seeds."""
+        return bootstrap_interval(
+            self.estimate[name], self.draws[name], self.patients, by_seed=self.by_seed[name]
+        )
+
+    def difference(self, base: Resampled, name: str) -> tuple[float, float, float]:
+        """A figure minus that of another arm, paired by patient and seed, and the ends of its interval."""
+        value = self.estimate[name] - base.estimate[name]
+        gaps, by_seed = self.draws[name] - base.draws[name], self.by_seed[name] - base.by_seed[name]
+        return value, *bootstrap_interval(value, gaps, self.patients, by_seed=by_seed)
 
 
 def resample(column: Column, draws: int = DRAWS) -> Resampled:
@@ -165,9 +178,11 @@ def resample(column: Column, draws: int = DRAWS) -> Resampled:
     whole = [figures_of(tables, column.shown_from, None) for tables in column.seeds.values()]
     parts = [figures_of(tables, column.shown_from, weights) for tables in column.seeds.values()]
     names = [name for name in whole[0] if all(name in one for one in whole)]
+    alone = {name: np.array([one[name][0] for one in whole]) for name in names}
     return Resampled(
-        {name: float(np.mean([one[name][0] for one in whole])) for name in names},
+        {name: float(np.mean(values)) for name, values in alone.items()},
         {name: np.sum([by_seed[:, s] * one[name] for s, one in enumerate(parts)], axis=0) for name in names},
+        alone,
         int(patients.max()) + 1,
         count,
     )
@@ -177,7 +192,7 @@ def absolute_rows(found: Resampled, arm: str, suffix: str) -> list[dict[str, Any
     """Rows of the summary of one arm and column; metrics end with ``suffix``."""
     rows = []
     for name, value in found.estimate.items():
-        low, high = bootstrap_interval(value, found.draws[name], found.patients)
+        low, high = found.interval(name)
         rows.append({**_named(found, arm, f"{name}{suffix}"), "kind": "absolute", **_ends(value, low, high)})
     return rows
 
@@ -205,9 +220,8 @@ def paired_rows(found: Mapping[str, Resampled], baseline: str, lower: Sequence[s
         for arm, own in found.items():
             if arm == baseline or name not in own.estimate:
                 continue
-            value = own.estimate[name] - base.estimate[name]
+            value, low, high = own.difference(base, name)
             gap = own.draws[name] - base.draws[name]
-            low, high = bootstrap_interval(value, gap, own.patients)
             row = {**_named(own, arm, name), "kind": "difference", **_ends(value, low, high)}
             compared.append({**row, "p": _p(gap), "verdict": _verdict(low, high, name in lower)})
             rows += _ratio(own, base, arm, name)
@@ -222,7 +236,8 @@ def _ratio(own: Resampled, base: Resampled, arm: str, name: str) -> list[dict[st
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = own.draws[name] / base.draws[name]
     value = own.estimate[name] / base.estimate[name]
-    low, high = bootstrap_interval(value, draws, own.patients)
+    by_seed = own.by_seed[name] / base.estimate[name] - value * (base.by_seed[name] / base.estimate[name] - 1)
+    low, high = bootstrap_interval(value, draws, own.patients, by_seed=by_seed)
     return [{**_named(own, arm, name), "kind": "ratio", **_ends(value, max(low, 0.0), high)}]
 
 
