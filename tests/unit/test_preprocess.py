@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mirage.config.datasets import Intensity
 from mirage.errors import DataError
 from mirage.preprocess import geometry
+from mirage.preprocess.breast import CUT, breast_mask
 from mirage.preprocess.fov import derive_fov
 from mirage.preprocess.geometry import Box
 from mirage.preprocess.intensity import bounds, to_stored
@@ -167,3 +169,37 @@ def test_boxes_move_with_the_crop():
         {"x0": 0, "y0": 10, "x1": 40, "y1": 30, "label": "a"},
         {"x0": 0, "y0": 45, "x1": 4, "y1": 50, "label": "b"},
     ]
+
+
+def test_the_breast_is_the_largest_part_after_an_opening_by_a_disc():
+    """As SciPy finds it with a structuring element and by growing from outside, to the pixel."""
+    y, x = np.mgrid[:300, :240]
+    shape = (np.hypot(y - 150, 0.8 * x) < 90) | (np.hypot(y - 40, x - 200) < 25)
+    shape[148:152, 80:200] = True  # a streak that leaves the breast
+    shape[60:100, 120:123] = True
+    shape[140:170, 20:50] = False
+    shape ^= np.random.default_rng(0).random(shape.shape) < 0.002
+    down, across = np.ogrid[-CUT : CUT + 1, -CUT : CUT + 1]
+    padded = np.pad(shape, CUT + 1, mode="edge")
+    opened = ndimage.binary_opening(padded, down**2 + across**2 <= CUT**2)[
+        CUT + 1 : -CUT - 1, CUT + 1 : -CUT - 1
+    ]
+    parts, count = ndimage.label(opened)
+    assert count > 1
+    largest = parts == 1 + np.argmax(ndimage.sum_labels(opened, parts, range(1, count + 1)))
+    found = breast_mask(np.where(shape, 900, 0).astype(np.uint16)[None], "digital")
+    np.testing.assert_array_equal(found, ndimage.binary_fill_holes(largest))
+    assert found[155, 35] == 1
+    assert found[150, 190] == 0
+
+
+@pytest.mark.parametrize("size", [(16, 16), (60, 50)])
+def test_a_box_inside_an_image_is_scaled_as_it_is_in_the_whole(size):
+    """Only what a box is made of is read, and up to its edges it is made of its neighbours too."""
+    image = np.random.default_rng(0).integers(0, 65536, (2, 90, 80)).astype(np.uint16)
+    boxes = [Box(0, 0, 32, 30), Box(31, 20, 32, 30), Box(58, 50, 32, 30), Box(70, -9, 32, 30)]
+    for box in boxes:
+        rows, _ = geometry.axis_weights(90, box.top, box.height, size[0])
+        columns, _ = geometry.axis_weights(80, box.left, box.width, size[1])
+        whole = rows.toarray() @ image.astype(np.float64) @ columns.toarray().T
+        np.testing.assert_allclose(geometry.resize(image, box, size), whole, rtol=1e-5)

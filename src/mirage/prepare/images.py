@@ -60,7 +60,7 @@ class Seen:
     @cached_property
     def values(self) -> np.ndarray:
         """(N,) native values that are counted, of all channels."""
-        return self.native[:, self.counted].ravel()
+        return np.concatenate([channel[self.counted] for channel in self.native])
 
 
 def look(raw: RawImage, options: PrepareOptions) -> Seen:

@@ -169,48 +169,71 @@ def _normal(prepared: Prepared, options: NormalPatches, item_id: str) -> Iterato
     if prepared.unplaced:  # tissue of which nobody knows whether it is healthy
         return
     lesions = [*prepared.boxes, *prepared.others]
-    tissue = _tissue(prepared)
-    height, width = tissue.shape
+    tissue, rng = _tissue(prepared), seeds.rng(options.seed, f"patches/{item_id}")
+    taken: list[np.ndarray] = []
+    last = -1  # place that was taken last, among those drawn together
+    while last >= -TRIES:
+        places = _places(rng.random((TRIES, 3)), tissue.shape, prepared, options)
+        free = _keep_away(places, lesions, options.away) & (places[:, 2:] <= tissue.shape).all(axis=1)
+        for other in taken:
+            free &= _keep_off(places, other, options.overlap)
+        for at in np.flatnonzero(free):
+            if at - last > TRIES:
+                return
+            top, left, rows, columns = map(int, places[at])
+            window = tissue[top : top + rows, left : left + columns]
+            if not free[at] or np.count_nonzero(window) < options.tissue * window.size:
+                continue
+            said = {"label": "negative", "lesion_type": None, "malignancy": None, "patch_extent": columns}
+            yield _Patch(_normal_name(item_id, len(taken)), Box(top, left, rows, columns), said)
+            taken.append(places[at])
+            if len(taken) == options.count:
+                return
+            free &= _keep_off(places, places[at], options.overlap)
+            last = int(at)
+        last -= TRIES
+
+
+def _places(
+    drawn: np.ndarray, shape: tuple[int, ...], prepared: Prepared, options: NormalPatches
+) -> np.ndarray:
+    """Top, left, rows and columns (N, 4) of patches, which may be larger than the image (H, W) ``shape``.
+
+    Args:
+        drawn: (N, 3) of 0..1, where down and across the image, and how large.
+    """
     low, high = _extents(options)
-    rng, tries = seeds.rng(options.seed, f"patches/{item_id}"), 0
-    taken: list[Box] = []
-    while len(taken) < options.count and tries < TRIES:
-        down, across, size = rng.random(3)
-        rows, columns = _pixels(low * (high / low) ** size, prepared, options)
-        box = Box(int(down * (height - rows + 1)), int(across * (width - columns + 1)), rows, columns)
-        tries += 1
-        if rows > height or columns > width or not _is_free(box, lesions, taken, options):
-            continue
-        window = tissue[box.top : box.top + rows, box.left : box.left + columns]
-        if np.count_nonzero(window) < options.tissue * window.size:
-            continue
-        said = {"label": "negative", "lesion_type": None, "malignancy": None, "patch_extent": columns}
-        yield _Patch(_normal_name(item_id, len(taken)), box, said)
-        taken.append(box)
-        tries = 0
+    extents = low * (high / low) ** drawn[:, 2]
+    sizes = [np.maximum(1, np.rint(extents / step)) for step in _steps(prepared, options)]
+    edges = [
+        place * (length - size + 1) for place, length, size in zip(drawn.T[:2], shape, sizes, strict=True)
+    ]
+    return np.stack([*edges, *sizes], axis=1).astype(int)
 
 
 def _tissue(prepared: Prepared) -> np.ndarray:
-    """The field of view (H, W): the last mask channel, which is stored where there is one."""
+    """The field of view, boolean (H, W): the last mask channel, which is stored where there is one."""
     assert prepared.masks is not None  # by the config model, which wants a field of view
-    tissue: np.ndarray = prepared.masks[-1]
-    return tissue
+    return np.asarray(prepared.masks[-1] != 0)
 
 
-def _is_free(box: Box, lesions: list[dict[str, Any]], taken: list[Box], options: NormalPatches) -> bool:
-    """Whether a patch keeps away from lesions, and off earlier patches."""
-    gap_y, gap_x = options.away * box.height, options.away * box.width
+def _keep_away(places: np.ndarray, lesions: list[dict[str, Any]], away: float) -> np.ndarray:
+    """Which patches (N, 4) keep a share of their side away from all lesions, boolean (N,)."""
+    top, left, rows, columns = places.T
+    free = np.ones(len(places), bool)
     for found in lesions:
-        clear_x = found["x1"] + gap_x <= box.left or found["x0"] - gap_x >= box.left + box.width
-        clear_y = found["y1"] + gap_y <= box.top or found["y0"] - gap_y >= box.top + box.height
-        if not (clear_x or clear_y):
-            return False
-    for other in taken:
-        rows = min(box.top + box.height, other.top + other.height) - max(box.top, other.top)
-        columns = min(box.left + box.width, other.left + other.width) - max(box.left, other.left)
-        if rows > 0 and columns > 0 and rows * columns > options.overlap * box.height * box.width:
-            return False
-    return True
+        clear_x = (found["x1"] + away * columns <= left) | (found["x0"] - away * columns >= left + columns)
+        clear_y = (found["y1"] + away * rows <= top) | (found["y0"] - away * rows >= top + rows)
+        free &= clear_x | clear_y
+    return free
+
+
+def _keep_off(places: np.ndarray, other: np.ndarray, overlap: float) -> np.ndarray:
+    """Which patches (N, 4) share no more than a share of their area with another one, boolean (N,)."""
+    first = np.maximum(places[:, :2], other[:2])
+    shared = np.minimum(places[:, :2] + places[:, 2:], other[:2] + other[2:]) - first
+    allowed = overlap * places[:, 2] * places[:, 3]
+    return np.asarray(np.clip(shared, 0, None).prod(axis=1) <= allowed)
 
 
 def _extents(options: LesionPatches | NormalPatches) -> tuple[float, float]:
@@ -219,17 +242,16 @@ def _extents(options: LesionPatches | NormalPatches) -> tuple[float, float]:
     return low, getattr(options, "extent_to", None) or low
 
 
-def _pixels(extent: float, prepared: Prepared, options: FieldPatches) -> tuple[int, int]:
-    """Rows and columns of the prepared image that an extent is."""
+def _steps(prepared: Prepared, options: FieldPatches) -> tuple[float, ...]:
+    """What a row and a column of the prepared image are, in the unit of ``field``."""
     if options.field == "pixels":
-        return round(extent), round(extent)
+        return 1.0, 1.0
     if prepared.spacing_mm is None:
         raise DataError(
             "the image's spacing is unknown, so what is `extent` mm of it is too; use `field: pixels`, or "
             "exclude it"
         )
-    rows, columns = (max(1, round(extent / step)) for step in prepared.spacing_mm[-2:])
-    return rows, columns
+    return prepared.spacing_mm[-2:]
 
 
 def _field_of(found: dict[str, Any], prepared: Prepared, options: LesionPatches) -> tuple[int, int]:
@@ -239,7 +261,8 @@ def _field_of(found: dict[str, Any], prepared: Prepared, options: LesionPatches)
     if options.field == "lesion":
         side = max(1, round(max(height, width) * wanted))
         return side, side
-    rows, columns = _pixels(_extents(options)[0], prepared, options)
+    extent = _extents(options)[0]
+    rows, columns = (max(1, round(extent / step)) for step in _steps(prepared, options))
     filled = max(height / rows, width / columns)
     if options.large == "fit" and filled > 1:
         rows, columns = (max(1, round(side * filled * wanted)) for side in (rows, columns))

@@ -8,6 +8,8 @@ is bright, and the breast is the largest part of it.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
@@ -107,12 +109,36 @@ def _largest(bright: np.ndarray) -> np.ndarray:
     """The largest part, without what thin bridges join to it; filled."""
     # The image's edge is no edge of the breast: without a border of the same, an opening would round it off.
     padded = np.pad(bright, CUT + 1, mode="edge")
-    y, x = np.ogrid[-CUT : CUT + 1, -CUT : CUT + 1]
-    opened = ndimage.binary_opening(padded, x * x + y * y <= CUT * CUT)
+    opened = _widened(~_widened(~padded, outside=True), outside=False)
     opened = opened[CUT + 1 : -CUT - 1, CUT + 1 : -CUT - 1]
     labels, count = ndimage.label(opened if opened.any() else bright)
     if not count:
         return np.ones_like(bright)
-    largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-    filled: np.ndarray = ndimage.binary_fill_holes(largest)
-    return filled
+    return _filled(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
+
+
+def _widened(mask: np.ndarray, outside: bool) -> np.ndarray:
+    """A mask (H, W) grown by a disc of radius ``CUT``; ``outside``: what lies beyond the edge.
+
+    A disc is a stack of rows: the mask is grown along its rows step by step, and each stage is moved up and
+    down to where the disc is that wide. Looking up a structuring element at each pixel takes fifty times as
+    long.
+    """
+    wide = np.pad(mask, CUT, constant_values=outside)
+    height, width = mask.shape
+    rows, grown = wide[:, CUT:-CUT].copy(), np.zeros_like(mask)
+    reach = 0
+    for down in range(CUT, -1, -1):
+        for step in range(reach + 1, math.isqrt(CUT * CUT - down * down) + 1):
+            rows |= wide[:, CUT - step : CUT - step + width]
+            rows |= wide[:, CUT + step : CUT + step + width]
+            reach = step
+        grown |= rows[CUT - down : CUT - down + height]
+        grown |= rows[CUT + down : CUT + down + height]
+    return grown
+
+
+def _filled(part: np.ndarray) -> np.ndarray:
+    """A mask (H, W) with its holes, which are what no path leads out of."""
+    labels, _ = ndimage.label(np.pad(~part, 1, constant_values=True))
+    return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])

@@ -17,6 +17,8 @@ from scipy import sparse
 
 BAND = 1 << 20
 """Native values converted to float at a time; a few MB stay in the processor's cache."""
+COLUMNS = 16
+"""Columns that are turned into rows at a time; a line of the cache holds so many floats."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,32 @@ def resize(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
     Returns:
         float32 (C, *size); averages of what lies inside the image, 0 where nothing does.
     """
+    top, bottom = _looked_at(box.top, box.height, image.shape[1])
+    left, right = _looked_at(box.left, box.width, image.shape[2])
+    image = image[:, top:bottom, left:right]
     channels, height, width = image.shape
-    rows, _ = axis_weights(height, box.top, box.height, size[0])
-    columns, _ = axis_weights(width, box.left, box.width, size[1])
+    rows, _ = axis_weights(height, box.top - top, box.height, size[0])
+    columns, _ = axis_weights(width, box.left - left, box.width, size[1])
     lines = _resize_rows(np.moveaxis(image, 0, -1), rows).reshape(size[0], width, channels)
     pixels = columns @ np.ascontiguousarray(lines.transpose(1, 0, 2)).reshape(width, -1)
-    return np.ascontiguousarray(pixels.reshape(size[1], size[0], channels).transpose(2, 1, 0))
+    return _channel_first(pixels.reshape(size[1], size[0], channels))
+
+
+def _channel_first(pixels: np.ndarray) -> np.ndarray:
+    """(W, H, C) as contiguous (C, H, W), a few columns at a time: NumPy's own copy misses the cache."""
+    turned = np.empty(pixels.shape[::-1], pixels.dtype)
+    for start in range(0, len(pixels), COLUMNS):
+        turned[:, :, start : start + COLUMNS] = pixels[start : start + COLUMNS].transpose(2, 1, 0)
+    return turned
+
+
+def _looked_at(start: int, length: int, native: int) -> tuple[int, int]:
+    """Native pixels along an axis that a box is made of: its own, and a neighbour on each side.
+
+    Boxes of one length share their weights, wherever they lie.
+    """
+    first, last = max(0, start - 1), min(native, start + length + 1)
+    return (first, last) if first < last else (0, native)
 
 
 def _resize_rows(image: np.ndarray, rows: sparse.csr_array) -> np.ndarray:
@@ -141,11 +163,18 @@ def resize_binary(mask: np.ndarray, box: Box, size: tuple[int, int], threshold: 
 
 def resize_labels(mask: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
     """Scale a mask (H, W) of several labels: the native value at each stored pixel's centre, 0 outside."""
-    y = np.floor(box.top + (np.arange(size[0]) + 0.5) * (box.height / size[0])).astype(int)
-    x = np.floor(box.left + (np.arange(size[1]) + 0.5) * (box.width / size[1])).astype(int)
-    values = mask[np.clip(y, 0, mask.shape[0] - 1)[:, None], np.clip(x, 0, mask.shape[1] - 1)]
-    within = ((y >= 0) & (y < mask.shape[0]))[:, None] & ((x >= 0) & (x < mask.shape[1]))
-    return np.where(within, values, 0).astype(np.uint8)
+    rows, beyond_rows = _centres(box.top, box.height, size[0], mask.shape[0])
+    columns, beyond_columns = _centres(box.left, box.width, size[1], mask.shape[1])
+    values = mask.take(rows, axis=0).take(columns, axis=1).astype(np.uint8, copy=False)
+    values[beyond_rows] = 0
+    values[:, beyond_columns] = 0
+    return values
+
+
+def _centres(start: int, length: int, size: int, native: int) -> tuple[np.ndarray, np.ndarray]:
+    """Native pixel at the centre of each stored one along an axis, and which centres lie beyond the image."""
+    found = np.floor(start + (np.arange(size) + 0.5) * (length / size)).astype(int)
+    return found.clip(0, native - 1), (found < 0) | (found >= native)
 
 
 def spacing_after(spacing: tuple[float, ...], box: Box, size: tuple[int, int]) -> tuple[float, float]:

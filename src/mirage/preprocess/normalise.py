@@ -73,8 +73,7 @@ class Curve:
         if image.dtype in (np.uint8, np.uint16):
             known = np.arange(int(image.max()) + 1)
             table = np.rint(np.interp(known, self.native, self.standard) * highest).astype(dtype)
-            mapped: np.ndarray = table[image]
-            return mapped
+            return np.asarray(table.take(image))
         return np.rint(np.interp(image, self.native, self.standard) * highest).astype(dtype)
 
 

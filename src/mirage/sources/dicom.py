@@ -200,7 +200,7 @@ def _shown(values: np.ndarray, low: int, high: int, header: Any, path: Path) -> 
             for end in (padding, limit if isinstance(limit, int) else padding)
         )
         levels[(stored >= first) & (stored <= last)] = 0
-    image = levels[values if low == 0 else values.astype(np.int32) - low] if few else levels
+    image = levels.take(values if low == 0 else values.astype(np.int32) - low) if few else levels
     return RawImage(image[None], full_range=(0.0, float(SHOWN)))
 
 
