@@ -17,16 +17,13 @@ has its shards on the disk, not only on their way there. Linked subjects are rea
 from __future__ import annotations
 
 import argparse
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+
+from side_by_side import measure, work_alone
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
 PROCESSES = 2
@@ -145,48 +142,9 @@ TOOLS: dict[str, tuple[str, Callable[[Path, Path, str], None]]] = {
 
 
 def child(tool: str, raw: Path, out: Path, preset: str) -> None:
-    """Import, say so, wait for the start, prepare, and print processor seconds and peak memory in MB."""
+    """Import, wait for the start, prepare."""
     module, prepare = TOOLS[tool]
-    for name in (module, "nibabel", "scipy.ndimage"):
-        import_module(name)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    before = time.process_time()
-    prepare(raw, out, preset)
-    print(time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
-
-
-def measure(tool: str, root: Path, raw: Path, preset: str) -> tuple[float, float, float]:
-    """Seconds of the slower process, processor seconds of all, and peak memory of the larger one in MB."""
-    alone = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
-    processes = []
-    for part in sorted(raw.iterdir()):
-        out = root / f"{tool}-{preset}" / part.name
-        command = [sys.executable, __file__, "--child", tool, str(part), str(out), preset]
-        processes.append(
-            subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env={**os.environ, **alone},
-            )
-        )
-    for process in processes:
-        while (line := process.stdout.readline()) != "ready\n":
-            if not line:
-                raise SystemExit(f"{tool} failed before it started; run it with --child to see why")
-    began = time.perf_counter()
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    printed = [process.communicate()[0] for process in processes]
-    seconds = time.perf_counter() - began
-    if any(process.returncode for process in processes):
-        raise SystemExit(f"{tool} failed; run it with --child to see why")
-    busy, memory = zip(*(map(float, text.split()[-2:]) for text in printed), strict=True)
-    return seconds, sum(busy), max(memory)
+    work_alone((module, "nibabel", "scipy.ndimage"), lambda: prepare(raw, out, preset))
 
 
 def main() -> None:
@@ -216,9 +174,10 @@ def main() -> None:
                 if find_spec(module.partition(".")[0]) is None:
                     print(f"| {preset} | {tool} | skipped: not installed (pip install {tool}) | | | |")
                     continue
-                seconds, busy, memory = measure(tool, root, root / "raw", preset)
-                subprocess.run(["rm", "-r", str(root / f"{tool}-{preset}")], check=True)
-                rates = f"{count / seconds:.2f} | {busy / count:.2f} | {memory:.0f}"
+                with tempfile.TemporaryDirectory(dir=root) as out:
+                    parts = sorted((root / "raw").iterdir())
+                    used = measure(__file__, [(tool, part, f"{out}/{part.name}", preset) for part in parts])
+                rates = f"{count / used.seconds:.2f} | {used.busy / count:.2f} | {max(used.memory):.0f}"
                 print(f"| {preset} | {tool} | {count} | {rates} |", flush=True)
 
 
