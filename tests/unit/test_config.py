@@ -31,6 +31,7 @@ STUDIES = [
     "chest-small",
     "mammography",
     "mammography-calcifications",
+    "mammography-small",
 ]
 
 

@@ -24,6 +24,7 @@ STUDIES = [
     "chest-small",
     "mammography",
     "mammography-calcifications",
+    "mammography-small",
 ]
 
 
