@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mirage.sources import Source, SourceItem, open_source
 from mirage.sources.mammogram_header import JsonHeader, mammogram_header
 from mirage.sources.mammograms import lesion_box, side_of, view_of
 from mirage.sources.nbss import Nbss, status_of
+from mirage.sources.omidb import read_object
 from mirage.sources.omidb_marks import mark_of_json, mark_of_row
 from mirage.sources.spreadsheet import read_spreadsheet
 
@@ -220,6 +222,30 @@ def test_a_prepared_tree_keeps_boxes_attributes_and_clients(simulated, tmp_path)
     assert all(item.image.max() > 20000 for item in stored)
 
 
+def test_a_shard_lists_its_own_clients_without_the_headers_of_others(simulated, monkeypatch):
+    """All shards together list what the whole does."""
+    import mirage.sources.optimam as reader
+
+    def told(items: Iterable[SourceItem]) -> list[tuple]:
+        return [(item.item_id, item.subject_id, item.attributes) for item in items]
+
+    def read(path: Path) -> dict[str, Any]:
+        opened.append(path)
+        return read_object(path)
+
+    opened: list[Path] = []
+    monkeypatch.setattr(reader, "read_object", read)
+    archive = source(simulated, manufacturers=["Hologic"], intents=None)
+    whole = told(archive.items())
+    assert {path.parts[-3] for path in opened} == {f"demd{number}" for number in range(1, 13)}
+    for kept in ({"demd1"}, {"demd4", "demd12"}, {"demd2"}):
+        opened.clear()
+        found = told(archive.items_of(kept.__contains__))
+        assert found == [item for item in whole if item[1] in kept]
+        # The second is no Hologic's: what is said where nothing is asked for needs all clients.
+        assert {path.parts[-3] for path in opened} == kept or kept == {"demd2"}
+
+
 # --- odd trees ---------------------------------------------------------------------------------------
 
 
@@ -301,6 +327,10 @@ def test_an_image_of_two_clients_fails(tree):
     assert len(found) == 2
     with pytest.raises(DataError, match="is an image of the clients demd7 and demd8"):
         found[0].load()
+    shards = [list(source(tree).items_of(name.__eq__)) for name in ("demd7", "demd8")]
+    assert [len(items) for items in shards] == [0, 2]
+    with pytest.raises(DataError, match="is an image of the clients demd7 and demd8"):
+        shards[1][0].load()
 
 
 def test_endings_may_be_in_capitals(tree):

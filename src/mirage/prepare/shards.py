@@ -163,7 +163,7 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
 
 
 def _items(source: Source, shard: int, shards: int) -> Iterator[SourceItem]:
-    return (item for item in source.items() if shard_of(item.subject_id, shards) == shard)
+    return source.items_of(lambda subject_id: shard_of(subject_id, shards) == shard)
 
 
 def _row(item: SourceItem, name: str, config: DatasetConfig) -> ItemRow:

@@ -92,3 +92,11 @@ class Source(ABC):
         Raises:
             LayoutError: the folders are there but hold no items.
         """
+
+    def items_of(self, subjects: Callable[[str], bool]) -> Iterator[SourceItem]:
+        """Those of ``items`` that are of some subjects; a source may leave unread what it knows of others.
+
+        Args:
+            subjects: whether a subject's items are asked for.
+        """
+        return (item for item in self.items() if subjects(item.subject_id))

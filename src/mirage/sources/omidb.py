@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,12 @@ class Client:
     images: list[Listed] = field(default_factory=list)
 
 
-def read_clients(root: Path) -> Iterator[Client]:
+def read_clients(root: Path, known: Callable[[str], bool] | None = None) -> Iterator[Client]:
     """Clients by name, one at a time; other folders are passed over.
+
+    Args:
+        root: the archive.
+        known: of which clients the screening service's record is read. Default: all.
 
     Raises:
         DataError: a JSON file that cannot be read, or has another form.
@@ -90,12 +94,12 @@ def read_clients(root: Path) -> Iterator[Client]:
         if CLIENT.fullmatch(name)
     }
     for name in sorted(names, key=lambda name: (name[:4], int(name[4:]))):
-        yield _client(root, name)
+        yield _client(root, name, known is None or known(name))
 
 
-def _client(root: Path, name: str) -> Client:
+def _client(root: Path, name: str, with_nbss: bool) -> Client:
     folder = root / "data" / name
-    imagedb, nbss = (_object(folder, kind, name) for kind in ("imagedb", "nbss"))
+    imagedb, nbss = _object(folder, "imagedb", name), _object(folder, "nbss", name) if with_nbss else {}
     found: dict[tuple[str, str], Listed] = {}
     for study, listed in _children(imagedb.get("STUDIES")):
         episode, date = (str(listed.get(key) or "").strip() or None for key in ("EpisodeID", "StudyDate"))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mirage.config.mammography import OptimamSource
 from mirage.errors import DataError, LayoutError
-from mirage.sources.base import RawImage
+from mirage.sources.base import RawImage, SourceItem
 from mirage.sources.boxes import reaches_outside
 from mirage.sources.dicom import read_header
 from mirage.sources.layout import namespace_of, require_directories
@@ -88,6 +90,7 @@ class Optimam(DigitalMammograms[OptimamRecord]):
     def __init__(self, options: OptimamSource, folder: Path | None = None) -> None:
         super().__init__(options, folder)
         self._namespace = namespace_of("optimam", folder)
+        self._subjects: Callable[[str], bool] | None = None
 
     @property
     def namespace(self) -> str:
@@ -106,15 +109,33 @@ class Optimam(DigitalMammograms[OptimamRecord]):
                 )
         self.check_exclusions()
 
+    def items_of(self, subjects: Callable[[str], bool]) -> Iterator[SourceItem]:
+        """Of other clients no header is read: a shard opens a file for each image of its own, not of all.
+
+        Where a table or list names images, or something is wrong with what there is, all are read.
+        """
+        options = self.options
+        if options.table is None and options.exclude is None and options.swapped is None:
+            some = copy(self)
+            some._subjects = subjects
+            with suppress(DataError, LayoutError):
+                return iter(list(some.items()))
+        return super().items_of(subjects)
+
     def records(self) -> Iterator[OptimamRecord]:
         """Images by client, in the order of her studies."""
         tabled = self._tabled()
         named = list(tabled or {})
         seen: dict[str, OptimamRecord] = {}
         notes: Counter[str] = Counter()
-        for client in read_clients(self.root):
+        subjects = self._subjects
+        for client in read_clients(self.root, subjects):
             nbss = Nbss(client.nbss)
             for listed, also in _once(client.images):
+                if subjects and not subjects(client.name):
+                    item_id = f"{client.name}/{listed.image}"
+                    seen[listed.image] = OptimamRecord(listed.image, listed.file, item_id, client.name)
+                    continue
                 header, problem = self._header(listed)
                 if header.flat_field:
                     notes["calibration images are left out"] += 1
@@ -138,7 +159,8 @@ class Optimam(DigitalMammograms[OptimamRecord]):
             seen[image] = _absent(image, rows)
         for note, count in notes.items():
             logger.warning("%s: %d %s", self.title, count, note)
-        yield from self._unswapped(list(seen.values()))
+        asked_for = (record for record in seen.values() if not subjects or subjects(record.subject_id))
+        yield from self._unswapped(list(asked_for))
 
     def read(self, record: OptimamRecord) -> RawImage:
         """As shown or as stored; raises DataError where a lesion only fits with X and Y exchanged."""
