@@ -5,8 +5,8 @@ Snakemake does not see edits inside an imported package; these numbers enter eve
 
 STAGES: dict[str, int] = {
     "simulate": 1,
-    "prepare": 3,
-    "normaliser": 1,
+    "prepare": 4,
+    "normaliser": 2,
     "gather": 2,
     "train": 3,
     "synthesise": 2,

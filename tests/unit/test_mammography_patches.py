@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mirage.config.mammography import LESIONS
 from mirage.config.patches import BothPatches, LesionPatches, NormalPatches
 from mirage.data import Dataset
 from mirage.data.gather import gather
-from mirage.data.manifest import SPLITS
+from mirage.data.manifest import ABSENT, SPLITS
 from mirage.errors import DataError
 from mirage.prepare import prepare_shard
 from mirage.prepare.patches import cut, names
@@ -254,6 +255,10 @@ def test_a_patch_at_the_edge_is_moved_into_the_image_or_padded():
     np.testing.assert_array_equal(patch.image[:, 16:80, 16:80], image.image)
     assert patch.image.sum() == image.image.sum()
     assert patch.boxes[0]["x0"] == 16
+    masks = np.concatenate([np.full_like(image.masks, ABSENT), image.masks])
+    ((_, patch),) = cut(replace(image, masks=masks), LesionPatches(kind="lesions", side=96), "a")
+    assert (patch.masks[0] == ABSENT).all()  # a channel that the image lacks
+    assert patch.masks[1].sum() == 64**2
 
 
 def test_an_image_that_cannot_be_read_stands_for_as_many_rows_as_another(archive, tmp_path):

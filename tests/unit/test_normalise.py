@@ -127,8 +127,21 @@ def test_a_breast_on_film_is_found_among_labels(high):
     with pytest.raises(ValueError, match="no pixel is 0"):
         breast_mask(moved, "nonzero")
     for name in ("otsu", "digital"):
-        with pytest.raises(ValueError, match="one grey value"):
+        with pytest.raises(ValueError, match="grey value"):
             breast_mask(np.ones((1, 8, 8), np.uint8), name)
+
+
+def test_padding_beside_the_background_is_no_reason_to_take_that_for_breast():
+    """Most is padding of 0, and the exposed field beside the breast is 100."""
+    y, x = np.mgrid[:400, :300]
+    truth = (np.hypot(y - 200, x) < 120) & (x < 150)
+    image = np.where(truth, np.random.default_rng(0).integers(300, 3000, (400, 300)), 100).astype(np.uint16)
+    image[:, 170:] = 0
+    assert overlap(breast_mask(image[None], "digital"), truth) > 0.98
+    one_in_a_hundred = np.zeros((1, 400, 300), np.uint16)
+    one_in_a_hundred[0, 10:30, 200:240] = 4095
+    with pytest.raises(ValueError, match="99 % of the image have the grey value 0"):
+        breast_mask(one_in_a_hundred, "digital")
 
 
 # --- fitted on training subjects only ---------------------------------------------------------------

@@ -11,10 +11,10 @@ import numpy as np
 
 from mirage import seeds
 from mirage.config.patches import BothPatches, FieldPatches, LesionPatches, NormalPatches, Patches
-from mirage.data.manifest import IMAGE_HASH
+from mirage.data.manifest import ABSENT, IMAGE_HASH
 from mirage.data.shards import content_hash
 from mirage.errors import DataError
-from mirage.prepare.stored import Prepared
+from mirage.prepare.stored import Prepared, or_absent
 from mirage.preprocess.geometry import Box, boxes_after, resize, resize_labels, spacing_after
 
 AnyOptions = Patches | LesionPatches | NormalPatches | BothPatches
@@ -119,7 +119,7 @@ def _shown(prepared: Prepared, patch: _Patch, side: int, common: dict[str, Any])
         image, masks = prepared.image[window], None if masks is None else masks[window]
     else:
         image = np.rint(resize(prepared.image, box, size)).astype(prepared.image.dtype)
-        masks = None if masks is None else np.stack([resize_labels(mask, box, size) for mask in masks])
+        masks = None if masks is None else np.stack([_scaled(mask, box, size, inside) for mask in masks])
     spacing_mm = prepared.spacing_mm
     return replace(
         prepared,
@@ -129,6 +129,13 @@ def _shown(prepared: Prepared, patch: _Patch, side: int, common: dict[str, Any])
         boxes=boxes_after(prepared.boxes, box, size),
         attributes={**common, "patch_x": box.left, "patch_y": box.top, **patch.attributes},
     )
+
+
+def _scaled(mask: np.ndarray, box: Box, size: tuple[int, int], inside: bool) -> np.ndarray:
+    """A mask channel of a patch; one that the image lacks is absent also where a patch reaches beyond it."""
+    if not inside and (mask == ABSENT).all():
+        return or_absent(None, size)
+    return resize_labels(mask, box, size)
 
 
 def _random(prepared: Prepared, options: Patches, item_id: str) -> Iterator[_Patch]:

@@ -75,14 +75,25 @@ def breast_mask(image: np.ndarray, method: str) -> np.ndarray:
 
 
 def _background(image: np.ndarray) -> float | None:
-    """The one grey value of the background; None where there is none."""
+    """The grey value at and below which there is no breast; None where there is none.
+
+    It is the commonest dark one, or the highest dark one that flat areas have: beside padding there can be
+    the background of the exposed field.
+    """
     seen = image[:, ::EVERY, ::EVERY].max(axis=0)
     lowest = float(seen.min())
     highest = float(np.percentile(seen, 99))
     if lowest == highest:
-        raise ValueError("the image has one grey value, so there is no breast to be found in it")
-    values, counts = np.unique(seen[seen <= lowest + DARK * (highest - lowest)], return_counts=True)
-    return float(values[counts.argmax()]) if counts.max() >= FLAT * seen.size else None
+        raise ValueError(
+            f"99 % of the image have the grey value {lowest:g}, so there is no breast to be found in it"
+        )
+    dark = seen <= lowest + DARK * (highest - lowest)
+    values, counts = np.unique(seen[dark], return_counts=True)
+    common = values[counts.argmax()] if counts.max() >= FLAT * seen.size else None
+    flat = dark[1:, 1:] & (seen[1:, 1:] == seen[:-1, 1:]) & (seen[1:, 1:] == seen[1:, :-1])
+    values, counts = np.unique(seen[1:, 1:][flat], return_counts=True)
+    found = [*values[counts >= FLAT * seen.size], *([] if common is None else [common])]
+    return float(max(found)) if found else None
 
 
 def _threshold(brightness: np.ndarray, method: str) -> float:
