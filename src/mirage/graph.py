@@ -192,12 +192,15 @@ class Graph:
         if not isinstance(entry, SetEvaluation):
             return []
         encoders = self.config.encoders_of(evaluation)
-        return [self.features(entry.real, encoder, name) for encoder in encoders for name in data_of(entry)]
+        return [self.features(entry.real, encoder, name) for encoder in encoders for name in entry.compared]
 
     def set_encoders(self, evaluation: str) -> list[str]:
-        """Encoders that an evaluation of whole datasets applies itself, to copies that it injects."""
+        """Encoders that an evaluation of whole datasets applies itself.
+
+        Privacy does to copies that it injects, fidelity to the few images that are drawn beside on its maps.
+        """
         entry = self.config.evaluations[evaluation]
-        if not isinstance(entry, PrivacyEvaluation):
+        if not isinstance(entry, SetEvaluation) or not entry.encodes:
             return []
         encoders = self.config.encoders_of(evaluation)
         return [f"{self.encoder_folder(entry.real, encoder)}/encoder.json" for encoder in encoders]

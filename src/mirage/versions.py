@@ -20,7 +20,7 @@ STAGES: dict[str, int] = {
     "evaluate_volume_segmentation": 1,
     "evaluate_detection": 2,
     "evaluate_classification": 1,
-    "evaluate_fidelity": 5,
+    "evaluate_fidelity": 6,
     "evaluate_privacy": 6,
     "observer_page": 1,
     "evaluate_observer": 1,

@@ -14,6 +14,7 @@ from mirage.config.detectors import RetinaNetJudge
 from mirage.config.folds import Folds
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
+from mirage.config.maps import COMPARED, MapOptions
 from mirage.config.observer import ReaderPage, listed
 from mirage.config.printing import PrintOptions
 from mirage.config.privacy import CopyControl, Gate
@@ -407,6 +408,16 @@ class SetEvaluation(Entry):
         """Whether images are looked at, and not only their masks."""
         return True
 
+    @property
+    def compared(self) -> list[str]:
+        """Names of the datasets that are compared as a whole, whose features are extracted first."""
+        return list(dict.fromkeys(name for name in (self.real, self.heldout, self.synthetic) if name))
+
+    @property
+    def encodes(self) -> bool:
+        """Whether the evaluation applies its encoders itself, to images that have no features yet."""
+        return False
+
     @field_validator("encoders")
     @classmethod
     def _encoders_differ(cls, encoders: list[str]) -> list[str]:
@@ -425,10 +436,32 @@ class FidelityEvaluation(SetEvaluation):
     neighbours: int = Field(
         5, ge=1, description="k of precision, recall, density and coverage; published tables often have 3"
     )
+    maps: MapOptions = Field(
+        default_factory=MapOptions, description="images as points of a plane, for the eye alone"
+    )
 
     @property
     def compares_images(self) -> bool:
         return self.compare != "mask"
+
+    @property
+    def encodes(self) -> bool:
+        return bool(self.maps.context)
+
+    @model_validator(mode="after")
+    def _context_is_another_group(self) -> Self:
+        for name, group in self.maps.context.items():
+            where = f"maps.context.{name}"
+            if name in COMPARED:
+                raise ValueError(f"{where}: the name is kept for {name} images; take another")
+            if group.data in self.compared:
+                raise ValueError(
+                    f"{where}.data: {group.data!r} is compared, and its images are drawn as such; name "
+                    "another dataset"
+                )
+            if not self.compares_images:
+                raise ValueError(f"{where}: `compare: mask` looks at no images and draws no maps")
+        return self
 
 
 class PrivacyEvaluation(SetEvaluation):
@@ -465,6 +498,10 @@ class PrivacyEvaluation(SetEvaluation):
     @property
     def compares_images(self) -> bool:
         return self.compare != "mask"
+
+    @property
+    def encodes(self) -> bool:
+        return True
 
 
 class ObserverEvaluation(Entry, ReaderPage):

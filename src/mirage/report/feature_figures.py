@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ SIDES = {
     "heldout": ("real, held out", PALETTE[2], "^"),
     "synthetic": ("synthetic", PALETTE[1], "s"),
 }
+"""Group of a map -> what it is called, its colour and its marker."""
+CONTEXT = ((PALETTE[3], "D"), (PALETTE[4], "v"), (PALETTE[6], "X"))
+"""Colours and markers of further groups, which are hollow: they are compared with nothing."""
 MARKS = (
     *(10.0**power for size in range(9) for power in (size, -size)),
     *(digit * 10.0**power for digit in (2, 5) for power in range(-3, 4)),
@@ -103,49 +107,57 @@ def _mark(mark: float) -> str:
     return setting(mark) if 1e-3 <= mark <= 1e4 else f"$10^{{{round(math.log10(mark))}}}$"
 
 
-def maps(places: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+def maps(
+    places: pd.DataFrame, titles: Mapping[str, str], notes: Mapping[tuple[str, str], str] | None = None
+) -> Figure:
     """Images as points of a plane, a row an encoder and a column a method.
 
     Args:
-        places: encoder, method, side (training, heldout or synthetic), x, y.
+        places: encoder, method, side (training, heldout, synthetic or the name of a further group), x, y.
         titles: method -> title of its column.
+        notes: (encoder, method) -> what stands below a map.
     """
     encoders = list(places["encoder"].unique())
     methods = [method for method in titles if (places["method"] == method).any()]
+    looks = group_looks(places["side"])
     with style():
-        figure = Figure(figsize=(WIDTH * 0.8, 3.1 * len(encoders)), layout="constrained")
-        axes = np.atleast_2d(figure.subplots(len(encoders), len(methods), squeeze=False))
+        size = (WIDTH * (0.1 + 0.3 * len(methods)), 0.4 + 3.1 * len(encoders))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(encoders), len(methods), squeeze=False)
         for line, encoder in enumerate(encoders):
             for column, method in enumerate(methods):
                 axis = axes[line, column]
-                own = places[(places["encoder"] == encoder) & (places["method"] == method)]
-                _map(axis, own)
+                _map(axis, places[(places["encoder"] == encoder) & (places["method"] == method)], looks)
                 axis.set_title(f"{encoder.replace('_', ' ')}: {titles[method]}")
-        present = [side for side in SIDES if (places["side"] == side).any()]
-        handles = [
-            Line2D(
-                [], [], color=SIDES[side][1], marker=SIDES[side][2], linestyle="none", label=SIDES[side][0]
-            )
-            for side in present
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+                axis.set_xlabel((notes or {}).get((encoder, method), ""), loc="left")
+        handles = [Line2D([], [], label=told, **look) for told, look in looks.values()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handletextpad=0.2)
     return figure
 
 
-def _map(axis: Axes, places: pd.DataFrame) -> None:
-    for order, (side, (_, colour, marker)) in enumerate(SIDES.items()):
-        own = places[places["side"] == side]
-        axis.plot(
-            own["x"],
-            own["y"],
-            linestyle="none",
-            marker=marker,
-            markersize=3.6,
-            color=colour,
-            alpha=0.65,
-            markeredgewidth=0,
-            zorder=2 + order,
-        )
+def group_looks(groups: pd.Series) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Group -> what it is called and how its points look, of the groups that are there."""
+    present = set(groups)
+    further = [name for name in groups.unique() if name not in SIDES]
+    looks: dict[str, tuple[str, dict[str, Any]]] = {}
+    for side, (told, colour, marker) in SIDES.items():
+        if side in present:
+            looks[side] = told, {"color": colour, "marker": marker, "markeredgewidth": 0}
+    if "synthetic" in looks:  # stands out without its colour too
+        looks["synthetic"][1].update(markeredgecolor=INK, markeredgewidth=0.6)
+    for name, (colour, marker) in zip(further, CONTEXT, strict=False):
+        hollow = {"color": colour, "marker": marker, "markerfacecolor": "none", "markeredgewidth": 0.8}
+        looks[name] = f"real, {name.replace('_', ' ')}", hollow
+    shared = {"linestyle": "none", "markersize": 3.8}
+    return {name: (told, {**look, **shared}) for name, (told, look) in looks.items()}
+
+
+def _map(axis: Axes, places: pd.DataFrame, looks: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    """Points of all groups, further ones behind those that are compared."""
+    for order, (group, (_, look)) in enumerate(looks.items()):
+        own = places[places["side"] == group]
+        height = 3 + order if group in SIDES else 2
+        axis.plot(own["x"], own["y"], alpha=0.7, zorder=height, **look)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.grid(visible=False)

@@ -45,6 +45,7 @@ from mirage.data import Dataset, Items
 from mirage.errors import DataError
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.fidelity import intensity, masks
+from mirage.evaluate.fidelity.context import context_groups
 from mirage.evaluate.fidelity.draws import Patients, plan
 from mirage.evaluate.fidelity.likeness import likeness
 from mirage.evaluate.fidelity.measures import Marginals
@@ -104,9 +105,10 @@ def run(
         config: the evaluation.
         name: its name.
         datasets: whole datasets by name: ``config.real``, whose training split the generators have learnt
-            from; ``config.heldout``, or the val and test splits of the real one, which none has seen; and
-            ``config.synthetic``, which is judged. Images or volumes.
-        bank: features of all of them.
+            from; ``config.heldout``, or the val and test splits of the real one, which none has seen;
+            ``config.synthetic``, which is judged; and those of ``config.maps.context``, which are drawn
+            alone. Images or volumes.
+        bank: features of those that are compared, and for others the encoders.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
 
     Writes:
@@ -115,22 +117,26 @@ def run(
         null; arms ``synthetic`` and ``reference``.
         ``details/histogram.parquet``: profile, side (real: training split; synthetic), channel, bin_lo,
         bin_hi, count, density per grey value.
-        ``details/embeddings.parquet``: encoder, method (pca or tsne), side, item_id, x, y.
+        ``details/embeddings.parquet``: encoder, method (pca, tsne or umap), side (or the name of a further
+        group), item_id, x, y.
         ``details/single_features.parquet``: see :func:`mirage.evaluate.fidelity.single_features`.
         ``details/fidelity.json``: what was compared, protocol of every encoder, what is absent and why,
         provenance.
 
     Raises:
-        DataError: nothing to compare, no real training item, values that are not finite, or a synthetic set
-            that has learnt from other subjects.
-        LeakError: the synthetic set has learnt from held-out subjects.
+        DataError: nothing to compare, no real training item, values that are not finite, a synthetic set
+            that has learnt from other subjects, or a further group that is empty or holds compared images.
+        LeakError: the synthetic set has learnt from held-out subjects, or a further group is synthetic.
     """
     compared = sides(config, datasets)
+    context = context_groups(config, datasets, compared)
     found = measure(config, compared, bank)
     places = []
     for key, space in found.spaces.items():
         logger.info("maps of %s", key)
-        table, space.facts["maps"] = map_space(key, space.values, compared, found.patients, config.seed)
+        table, space.facts["maps"] = map_space(
+            config, key, space.values, compared, found.patients, context, bank
+        )
         places.append(table)
     tests = [
         space.tests.assign(encoder=key) for key, space in found.spaces.items() if space.tests is not None

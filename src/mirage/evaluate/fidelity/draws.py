@@ -195,6 +195,18 @@ def pick(rng: np.random.Generator, subjects: Ints, count: int) -> Ints:
     return np.sort(order[:count])
 
 
+def spread(rng: np.random.Generator, subjects: Ints, count: int) -> Ints:
+    """At most ``count`` items of as many patients as there are, ascending.
+
+    One item of every patient in random order, then a second one of each that has two, and so on.
+    """
+    if count >= len(subjects):
+        return np.arange(len(subjects))
+    shuffled = rng.permutation(len(subjects))
+    turn = pd.Series(subjects[shuffled]).groupby(subjects[shuffled]).cumcount().to_numpy()
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:count]])
+
+
 def around(
     value: float, draws: Floats, subjects: int, *, log: bool, bounds: tuple[float, float] | None = None
 ) -> tuple[float, float]:

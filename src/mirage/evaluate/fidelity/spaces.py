@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mirage import seeds
 from mirage.config.evaluations import FidelityEvaluation
+from mirage.data import Items
 from mirage.evaluate.features.bank import FeatureBank, FeatureTable
-from mirage.evaluate.fidelity.draws import Patients, plan
+from mirage.evaluate.fidelity.context import encode_group
+from mirage.evaluate.fidelity.draws import Patients, plan, spread
 from mirage.evaluate.fidelity.embeddings import embed
 from mirage.evaluate.fidelity.measures import (
     Frechet,
@@ -37,8 +41,6 @@ FEWEST_SAMPLES = 20
 INFINITY_SAMPLES = 40
 PAIRWISE_ITEMS = 1000
 """Items of one side whose distances to all others are held in memory; larger sets are sampled by patients."""
-DRAWN_ITEMS = 100
-"""Items of one side in a map of the feature space."""
 
 logger = logging.getLogger(__name__)
 
@@ -143,13 +145,37 @@ def _affordable(draws: int, dimensions: int) -> int:
 
 
 def map_space(
-    encoder: str, values: Array, sides: Sides, patients: Patients, seed: int
+    config: FidelityEvaluation,
+    encoder: str,
+    values: Array,
+    sides: Sides,
+    patients: Patients,
+    context: Mapping[str, Items],
+    bank: FeatureBank,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Maps of at most 100 items of each side; see :func:`embed`."""
-    few, picked = patients.capped(DRAWN_ITEMS, seed)
-    numbers = patients.joined(picked)
-    counts = (len(few.training), len(few.heldout), len(few.synthetic))
-    names = np.repeat(["training", "heldout", "synthetic"], counts).tolist()
-    parts = [sides.training, *([sides.heldout] if sides.heldout is not None else []), sides.synthetic]
-    item_ids = pd.concat([part.items["item_id"] for part in parts], ignore_index=True)
-    return embed(values[numbers], names, item_ids.iloc[numbers].tolist(), encoder, seed)
+    """Maps of at most ``maps.items`` items of each side and of each further group; see :func:`embed`.
+
+    Args:
+        config: the evaluation.
+        encoder: its name.
+        values: (N, D) features of all items of the sides.
+        sides: what is compared.
+        patients: of all items of the sides.
+        context: further groups, by name.
+        bank: holds the encoder that these are encoded by.
+    """
+    rng = seeds.rng(config.seed, "fidelity/maps")
+    parts = {"training": sides.training, "heldout": sides.heldout, "synthetic": sides.synthetic}
+    shown, groups, item_ids = [], [], []
+    for start, (side, items) in zip(patients.starts, parts.items(), strict=True):
+        if items is None:
+            continue
+        picked = spread(rng, getattr(patients, side), config.maps.items)
+        shown.append(values[start + picked])
+        groups += [side] * len(picked)
+        item_ids += items.items["item_id"].iloc[picked].tolist()
+    for name, items in context.items():
+        shown.append(encode_group(bank, encoder, name, items, config))
+        groups += [name] * len(items)
+        item_ids += items.items["item_id"].tolist()
+    return embed(np.concatenate(shown), groups, item_ids, encoder, config.maps, config.seed)

@@ -14,7 +14,7 @@ from mirage.files import read_json
 from mirage.report import feature_figures
 from mirage.report.book import Book, Cell, Exhibit
 from mirage.report.chapters.base import Chapter, count, listing, words
-from mirage.report.numbers import DASH, number, range_of, significant
+from mirage.report.numbers import DASH, estimate, number, range_of, setting, significant
 from mirage.report.summary import row_key
 
 TITLES = {
@@ -57,7 +57,7 @@ READING = (
     "1 always. Beside it the same of training images, and the difference.",
 )
 """How a clinician may read the table."""
-MAPS = {"pca": "principal components", "tsne": "t-SNE"}
+MAPS = {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP"}
 SHOWN_FEATURES = 12
 
 
@@ -223,35 +223,64 @@ def _maps(
     facts: Mapping[str, Any],
     book: Book,
 ) -> Exhibit:
-    told = []
-    for encoder in places["encoder"].unique():
-        maps = facts["encoders"][encoder]["maps"]
-        kept = ", ".join(
-            f"{MAPS[key]} {number(maps[key]['trustworthiness'], 2)}" for key in MAPS if key in maps
-        )
-        areas = own[(own["metric"] == "c2st") & (own["label"] == encoder) & (own["kind"] == "absolute")]
-        auc = dict(zip(areas["arm"], areas["estimate"], strict=True))
-        judged = (
-            f"; AUC of a classifier {number(auc['synthetic'], 2)} (other real images "
-            f"{number(auc['reference'], 2)})"
-            if auc
-            else ""
-        )
-        told.append(f"{words(encoder)}: trustworthiness {kept}{judged}")
-    first = next(iter(facts["encoders"][one]["maps"] for one in places["encoder"].unique()))
-    tsne = first.get("tsne", {})
-    shown = places[places["method"] == "pca"].groupby("encoder")["side"].value_counts().groupby("side").max()
-    sides = {side: told_as for side, (told_as, *_) in feature_figures.SIDES.items() if side in shown}
-    numbers = ", ".join(f"{told_as}: {shown[side]}" for side, told_as in sides.items())
-    caption = (
-        f"Images of {words(config.real)} and {words(config.synthetic)} as points: the nearer two points, the "
-        "more alike the images. Left, the two directions along which real training images differ most; "
-        "right, t-SNE, which keeps neighbours together and whose distances between groups mean nothing. Look "
-        f"for synthetic points where no real ones are, and the other way round. {'; '.join(told)}. Images "
-        f"drawn, at most: {numbers}; perplexity {number(tsne.get('perplexity', 0), 0)}, seed {config.seed}."
+    encoders = [str(encoder) for encoder in places["encoder"].unique()]
+    maps = {encoder: facts["encoders"][encoder]["maps"] for encoder in encoders}
+    drawn = [method for method in MAPS if any(method in maps[encoder] for encoder in encoders)]
+    counts = places[places["method"] == drawn[0]].groupby("encoder")["side"].value_counts()
+    shown = counts.groupby("side").max()
+    looks = feature_figures.group_looks(places["side"])
+    numbers = ", ".join(f"{told_as}: {shown[side]}" for side, (told_as, _) in looks.items())
+    context = [words(group) for group in config.maps.context if group in looks]
+    beside = (
+        f" Hollow: {listing(context)}, real images of another kind that enter no measure." if context else ""
     )
-    alt = f"Maps of images ({numbers}) in {listing([words(e) for e in places['encoder'].unique()])}"
-    return book.chart(f"maps/{name}", feature_figures.maps(places, MAPS), places, caption=caption, alt=alt)
+    caption = (
+        f"Images of {words(config.real)} and {words(config.synthetic)} as points, the same ones on all "
+        "maps of a row: the nearer two points, the more alike the images. "
+        f"{' '.join(_method(method, maps) for method in drawn)} Look for synthetic points where no real "
+        f"ones are, and the other way round, but distances between groups and the size of a cloud on t-SNE "
+        "and UMAP are no evidence: that is the area under the curve of a classifier, cross-validated by "
+        "patient, that tells synthetic from held-out real images (0.5: it cannot)."
+        f"{beside} {'. '.join(_judged(encoder, maps[encoder], own, facts) for encoder in encoders)}. Images "
+        f"drawn ({numbers}) are at most {config.maps.items} of a group, of as many patients as there are; "
+        f"seed {config.seed}."
+    )
+    alt = f"Maps of images ({numbers}) in {listing([words(encoder) for encoder in encoders])}"
+    notes = {
+        (encoder, method): f"trustworthiness {number(maps[encoder][method]['trustworthiness'], 2)}"
+        for encoder in encoders
+        for method in maps[encoder]
+    }
+    return book.chart(
+        f"maps/{name}", feature_figures.maps(places, MAPS, notes), places, caption=caption, alt=alt
+    )
+
+
+def _method(method: str, maps: Mapping[str, Any]) -> str:
+    """What a map is, with its parameters."""
+    used = next(found[method] for found in maps.values() if method in found)
+    if method == "pca":
+        return "Principal components: the two directions along which real training images differ most."
+    if method == "tsne":
+        return f"t-SNE keeps neighbours together (perplexity {setting(used['perplexity'], 3)})."
+    return (
+        f"UMAP does so too, by another rule ({used['neighbours']} neighbours, least distance "
+        f"{setting(used['min_dist'])})."
+    )
+
+
+def _judged(encoder: str, maps: Mapping[str, Any], own: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+    """How far the maps of an encoder may be trusted, and whether its features tell synthetic images."""
+    kept = ", ".join(f"{MAPS[key]} {number(maps[key]['trustworthiness'], 2)}" for key in MAPS if key in maps)
+    areas = own[(own["metric"] == "c2st") & (own["label"] == encoder) & (own["kind"] == "absolute")]
+    found = {row.arm: estimate(row.estimate, row.low, row.high, 2) for row in areas.itertuples()}
+    if found:
+        judged = f"area {found['synthetic']}, of training from held-out images {found['reference']}"
+    else:
+        absent = facts["encoders"][encoder]["absent"]
+        judged = f"no area, for {absent.get('c2st', absent.get('all', 'it was not measured'))}"
+    features = count(facts["encoders"][encoder]["features"], "feature")
+    return f"{words(encoder)}, {features}: trustworthiness {kept}; {judged}"
 
 
 def _single_features(id: str, config: FidelityEvaluation, tests: pd.DataFrame, book: Book) -> Exhibit:
