@@ -136,6 +136,15 @@ def test_images_that_are_all_the_same_have_no_neighbours_to_keep() -> None:
     assert embed(values[:5], ["training"] * 5, ["i"] * 5, "x", MapOptions(), 0)[1] == {}
 
 
+def test_images_that_differ_in_one_feature_have_maps() -> None:
+    """There is no second principal component to start from."""
+    values = np.zeros((14, 3), np.float32)
+    values[:, 1] = np.arange(14) // 2
+    table, told = embed(values, ["training"] * 14, ["i"] * 14, "x", MapOptions(), 0)
+    assert [*told] == ["pca", "tsne", "umap"]
+    assert np.isfinite(table[["x", "y"]]).all(axis=None)
+
+
 class Drawn:
     """A real, a synthetic and another real dataset, and their evaluation with few resamples."""
 

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
+from mirage import seeds
 from mirage.config.maps import MapOptions
 from mirage.evaluate.fidelity.draws import Floats, Ints
 from mirage.metrics.points import Array, PrincipalAxes
@@ -90,6 +91,8 @@ def _umap(values: Floats, axes: Floats, options: MapOptions, seed: int) -> tuple
 
     Its own search for neighbours would be compiled first, which takes longer than all the rest.
     """
+    noise = seeds.rng(seed, "fidelity/umap").standard_normal(axes.shape)
+    start = np.where(np.ptp(axes, axis=0) > 0, axes, noise)  # it stretches every axis to one length
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Tensorflow, and of new points, neither of which is wanted
         from umap import UMAP  # seconds of compiling, which nothing but a map should wait for
@@ -99,7 +102,7 @@ def _umap(values: Floats, axes: Floats, options: MapOptions, seed: int) -> tuple
         method = UMAP(
             n_neighbors=count,
             min_dist=options.min_dist,
-            init=axes.astype(np.float32),
+            init=start.astype(np.float32),
             precomputed_knn=(indices.astype(np.int32), distances.astype(np.float32)),
             random_state=seed,
             n_jobs=1,

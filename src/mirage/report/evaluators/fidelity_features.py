@@ -240,7 +240,7 @@ def _maps(
         f"{' '.join(_method(method, maps) for method in drawn)} Look for synthetic points where no real "
         f"ones are, and the other way round, but distances between groups and the size of a cloud on t-SNE "
         "and UMAP are no evidence: that is the area under the curve of a classifier, cross-validated by "
-        "patient, that tells synthetic from held-out real images (0.5: it cannot)."
+        "patient, that tells synthetic from held-out real images (a half: it cannot)."
         f"{beside} {'. '.join(_judged(encoder, maps[encoder], own, facts) for encoder in encoders)}. Images "
         f"drawn ({numbers}) are at most {config.maps.items} of a group, of as many patients as there are; "
         f"seed {config.seed}."
