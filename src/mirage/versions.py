@@ -8,7 +8,7 @@ STAGES: dict[str, int] = {
     "prepare": 4,
     "normaliser": 2,
     "gather": 2,
-    "train": 3,
+    "train": 4,
     "synthesise": 2,
     "lesions": 1,
     "encode_pixpca": 1,

@@ -63,6 +63,6 @@ def fit(arch, data, state_dir, *, fingerprint="f" * 16, options=None, runtime=No
 def fit_by_frechet(encoder, data, state_dir, **keys):
     """Train a small DCGAN whose weights are chosen by three values of an encoder's Fréchet distance."""
     choice = FrechetChoice(images=6, samples=12)
-    criterion = FrechetCriterion(encoder, choice, data.select("val"), Runtime(accelerator="cpu"))
+    criterion = FrechetCriterion(encoder, choice, Runtime(accelerator="cpu"), data.select("val"))
     own = {"steps": 8, "validate_every": 1, "select_window": 3, "criterion": criterion}
     return fit("dcgan", data, state_dir, options=CHOSEN, **{**own, **keys})

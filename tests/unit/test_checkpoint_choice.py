@@ -17,10 +17,13 @@ from mirage.cli import app
 from mirage.config import load_config
 from mirage.config.base import Runtime
 from mirage.config.encoders import EncoderConfig
+from mirage.config.folds import Fold
 from mirage.config.generators import DCGANConfig, DCGANOptions, FrechetChoice
+from mirage.data.folds import in_fold
 from mirage.errors import ConfigError, DataError
+from mirage.evaluate.features import choice
 from mirage.evaluate.features.choice import FrechetCriterion
-from mirage.evaluate.features.jobs import encode_items, fit_encoder
+from mirage.evaluate.features.jobs import encode_items, fit_encoder, open_encoder
 from mirage.files import read_json
 from mirage.generators import build
 from mirage.generators.base import ImageSpec
@@ -53,7 +56,7 @@ def test_the_distance_is_that_of_the_feature_bank(fitted):
     """Samples as they would be stored, evenly spread validation images, and the encoder's scaled features."""
     data, folder = fitted
     validation, model = data.select("val"), model_of(data)
-    measure = FrechetCriterion(folder, FEW, validation, CPU)
+    measure = FrechetCriterion(folder, FEW, CPU, validation)
     found = measure(model, validation, data.select("train"))
     chosen = validation.items["item_id"].iloc[[0, 2, 3, 5, 6, 8]]
     real = encode_items(folder, data.of_items(set(chosen)), CPU)[0]
@@ -79,7 +82,7 @@ def test_it_depends_on_the_weights_alone(fitted):
     """The same twice, whatever random numbers were drawn between; real images themselves are nearest."""
     data, folder = fitted
     validation = data.select("val")
-    measure = FrechetCriterion(folder, FEW, validation, CPU)
+    measure = FrechetCriterion(folder, FEW, CPU, validation)
     first = measure(model_of(data), validation, data)
     torch.randn(7)
     assert measure(model_of(data), validation, data) == first
@@ -90,14 +93,44 @@ def test_it_depends_on_the_weights_alone(fitted):
     assert measure(model, validation, data)["val_frechet_randconv"] < 0.2 * first["val_frechet_randconv"]
 
 
+def test_images_that_a_fold_tests_on_decide_no_scale(toy_dataset, tmp_path, monkeypatch):
+    """The encoder's scales are of the dataset's training split, some of which a fold holds out."""
+    data = toy_dataset(splits={"train": 12, "val": 4, "test": 4})
+    fold = {"count": 2, "index": 0, "val": 0.3}
+    held = set(in_fold(data, Fold(**fold)).select("test").items["item_id"])
+    distances = []
+    for name, others in (("as_is", 1.0), ("contrasted", 9.0)):
+        folder = tmp_path / name / "encoders" / "toy" / "randconv"
+        entry: Any = TypeAdapter(EncoderConfig).validate_python({"encoder": "randconv"})
+        fit_encoder(entry, data.folder, folder, tmp_path / f"{name}.parquet", runtime=CPU)
+        encoder = open_encoder(folder)
+        encoder.weights["scale.spread"] = encoder.weights["scale.spread"] * np.float32(others)
+        encoder.weights["scale.centre"][::2] += np.float32(others)
+        monkeypatch.setattr(choice, "open_encoder", lambda _folder, found=encoder: found)
+        training = {"steps": 2, "batch_size": 4, "validate_every": 2, "frechet": FEW}
+        model = DCGANConfig(
+            arch="dcgan", data="toy", options=DCGANOptions(**SMALL), training=training, fold=Fold(**fold)
+        )
+        criteria = []
+
+        def criterion(validation, scaled_on, folder=folder, criteria=criteria):
+            assert held.isdisjoint(scaled_on.items["item_id"])
+            criteria.append(FrechetCriterion(folder, FEW, CPU, validation, scaled_on))
+            return criteria[0]
+
+        fit(model, data.folder, tmp_path / name / "seed-0", seed=0, runtime=CPU, criterion=criterion)
+        distances.append(read_json(tmp_path / name / "seed-0" / "model.json")["metric"]["value"])
+    assert distances[0] == pytest.approx(distances[1], rel=1e-6)
+
+
 def test_too_few_validation_images_are_refused_before_training(fitted, tmp_path, caplog):
     """So is a training whose encoder nobody gave; of few images the log warns."""
     data, folder = fitted
-    FrechetCriterion(folder, FEW, data.select("val"), CPU)
+    FrechetCriterion(folder, FEW, CPU, data.select("val"))
     assert "6 validation images are few to choose weights by" in caplog.text
     one = data.of_items({data.select("val").items["item_id"].iloc[0]})
     with pytest.raises(DataError, match="has 1 validation image"):
-        FrechetCriterion(folder, FEW, one, CPU)
+        FrechetCriterion(folder, FEW, CPU, one)
     entry = DCGANConfig(arch="dcgan", data="toy", options=DCGANOptions(**SMALL), training={"frechet": FEW})
     with pytest.raises(ConfigError, match="the encoder 'randconv' is needed"):
         fit(entry, data.folder, tmp_path / "model", seed=0, runtime=CPU)

@@ -124,7 +124,7 @@ def train(
                 f"{encoder}: `training.frechet` of {config} names the encoder {options.choosing_encoder!r}; "
                 "give its encoder.json, or none where it names none"
             )
-        criterion = partial(FrechetCriterion, encoder.parent, options.training.frechet, runtime=runtime)
+        criterion = partial(FrechetCriterion, encoder.parent, options.training.frechet, runtime)
     with own_gpus(accelerator, gpus):
         if not _spread_over_gpus(gpus):
             fit(options, data, out, seed=seed, runtime=runtime, minutes=_left(minutes), criterion=criterion)

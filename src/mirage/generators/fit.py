@@ -38,7 +38,7 @@ def fit(
     seed: int,
     runtime: Runtime,
     minutes: float | None = None,
-    criterion: Callable[[Items], Criterion] | None = None,
+    criterion: Callable[[Items, Items | None], Criterion] | None = None,
 ) -> None:
     """Train a generator on the training split of a dataset and write its model folder.
 
@@ -50,8 +50,8 @@ def fit(
         seed: training seed.
         runtime: device, threads, workers.
         minutes: wall time, or None for no limit.
-        criterion: makes what weights are chosen by of the validation items, where the entry asks for more
-            than the generator's own metric.
+        criterion: makes what weights are chosen by, where the entry asks for more than the generator's own
+            metric: of the validation items and, of a fold, the training items that decide scales.
 
     Raises:
         DataError: the dataset has no training items.
@@ -93,7 +93,9 @@ def fit(
     options = normalise(entry)
     decided_by = {"options": options, "data": data.info.fingerprint, "seed": seed, "version": STAGES["train"]}
     generator = create(entry, kind.spec_of(entry.options, training), seed=seed)
-    chosen_by = None if criterion is None else criterion(validation)
+    # An encoder's scales are those of the dataset's own training split, which other folds test on.
+    scaled_on = None if entry.fold is None else training
+    chosen_by = None if criterion is None else criterion(validation, scaled_on)
     if chosen_by is not None:
         decided_by["criterion"] = chosen_by.fingerprint
     key = digest(decided_by)

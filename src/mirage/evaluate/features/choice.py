@@ -19,7 +19,7 @@ from mirage.config.generators import FrechetChoice
 from mirage.data import DatasetInfo, Items
 from mirage.errors import DataError
 from mirage.evaluate.features.encoder import Floats
-from mirage.evaluate.features.jobs import features_of, open_encoder
+from mirage.evaluate.features.jobs import features_of, open_encoder, rescale
 from mirage.files import digest, read_json
 from mirage.generators.base import Generator
 from mirage.metrics.distances import frechet_distance
@@ -29,6 +29,8 @@ LEAST = 2
 """Held-out images below which there is no covariance to compare."""
 FEW = 25
 """Held-out images below which the covariance is mostly noise."""
+SCALING_IMAGES = 2048
+"""Images of a fold that decide the scales of features, at most."""
 CHUNK = 64
 """Samples that are held as tensors at a time."""
 
@@ -96,8 +98,10 @@ class FrechetCriterion(Criterion):
     Args:
         folder: of the fitted encoder; its name is the encoder's.
         options: how many images and samples.
-        validation: the validation split of the data that are learnt.
         runtime: device and threads.
+        validation: the validation split of the data that are learnt.
+        scaled_on: images that decide the features' scales in place of those that the encoder was fitted on;
+            None: those. For a fold, whose held-out images may be among them.
 
     Raises:
         CheckpointError: the encoder's folder is damaged.
@@ -106,7 +110,14 @@ class FrechetCriterion(Criterion):
 
     mode: Literal["min", "max"] = "min"
 
-    def __init__(self, folder: Path, options: FrechetChoice, validation: Items, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: FrechetChoice,
+        runtime: Runtime,
+        validation: Items,
+        scaled_on: Items | None = None,
+    ) -> None:
         if len(validation) < LEAST:
             raise DataError(
                 f"training.frechet: {validation.info.name} has {len(validation)} validation image(s) to "
@@ -121,6 +132,8 @@ class FrechetCriterion(Criterion):
                 len(real),
             )
         self._encoder.check(real)
+        if scaled_on is not None:
+            rescale(self._encoder, Evenly(scaled_on, SCALING_IMAGES), runtime)
         self._real: Floats = features_of(self._encoder, real, runtime)
         facts = read_json(folder / "encoder.json")
         decided_by = (facts["weights_sha256"], facts["options"], facts["version"], options.model_dump())

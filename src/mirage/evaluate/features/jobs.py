@@ -145,6 +145,11 @@ def features_of(encoder: Encoder, data: Items, runtime: Runtime) -> Floats:
     return _scaled(encoder, _encode(encoder, data, runtime))
 
 
+def rescale(encoder: Encoder, training: Items, runtime: Runtime) -> None:
+    """Let other images than those that an encoder was fitted on decide the scales of its features."""
+    encoder.weights |= _scale(encoder.scaling, _encode(encoder, training, runtime))
+
+
 @contextmanager
 def _device(kind: type[Encoder], runtime: Runtime) -> Iterator[None]:
     """A GPU of its own for an encoder that can use one; others do not even load PyTorch."""
