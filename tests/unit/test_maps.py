@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -246,6 +247,10 @@ def test_the_caption_says_how_far_the_maps_can_be_trusted(drawn: Drawn) -> None:
     ):
         assert wanted in maps.caption, maps.caption
     assert maps.svg.count("trustworthiness") == 3
+    marks = re.findall(r"<use [^>]*/>", maps.svg[maps.svg.index("clip-path") :])
+    points = [mark for mark in marks if " x=" in mark and "style" not in mark]
+    assert len(points) == 3 * (12 + 12 + 12 + 10)
+    assert max(map(len, points)) < 70
     assert "pixpca: UMAP" in maps.svg
 
 

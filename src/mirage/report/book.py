@@ -21,6 +21,11 @@ from mirage.report.sources import Source, joint
 
 THUMBNAIL = 168
 MAIN_PAGE = "report.html"
+ALIKE = re.compile(
+    r'(?P<group><g clip-path="[^"]*")>'
+    r'(?P<points>\s*<use [^>]*? style="(?P<style>[^"]*)"/>(?:\s*<use [^>]*? style="(?P=style)"/>)+)\s*</g>'
+)
+"""A group of marks of one style in Matplotlib's SVG."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +290,15 @@ def _picture(tile: Tile, side: int) -> Picture:
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return ALIKE.sub(_said_once, buffer.getvalue())
+
+
+def _said_once(marks: re.Match[str]) -> str:
+    """Marks of one style, which Matplotlib writes at each, as a group of it, to hundredths of a point."""
+    group, style = marks["group"], marks["style"]
+    points = marks["points"].replace(f' style="{style}"', "")
+    points = re.sub(r"\s*(<use )", r"\n\1", re.sub(r'="(-?\d+\.\d\d)\d+"', r'="\1"', points))
+    return f'{group} style="{style}">{points}\n</g>'
 
 
 def _pdf(figure: Figure) -> bytes:
