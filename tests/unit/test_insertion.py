@@ -25,6 +25,7 @@ from mirage.errors import DataError, LeakError
 from mirage.generators.base import ImageSpec
 from mirage.generators.inpainting import Inpainter
 from mirage.preprocess.lesions import Box
+from mirage.preprocess.membrane import dome
 from mirage.recipes.base import write_shard
 from mirage.recipes.curation import accepted, show_lesions
 from mirage.recipes.extract_and_insert import ExtractAndInsert
@@ -33,15 +34,19 @@ from mirage.recipes.recovery import recovered
 from mirage.simulate.chest import NoduleShape, radiograph
 
 SIDE, WINDOW, LIMIT = 256, 96, 56
-EXTRACT = {"recipe": "extract_lesions", "data": "boxed", "inpainter": "painter"}
+EXTRACT = {"recipe": "extract_lesions", "data": "boxed", "inpainter": "painter", "healthy_places": 0}
 INSERT = {"recipe": "extract_and_insert", "hosts": "healthy", "lesions": "nodules", "count": 6}
 
 
 class Oracle(Inpainter):
-    """An inpainter that knows the healthy pictures: a hole is filled from the one that agrees around it."""
+    """An inpainter that knows the healthy pictures: a hole is filled from the one that agrees around it.
 
-    def __init__(self, healthy: Sequence[np.ndarray], box_side: int = LIMIT) -> None:
+    It draws that darker by ``offset``, mean over the hole, most in its middle.
+    """
+
+    def __init__(self, healthy: Sequence[np.ndarray], box_side: int = LIMIT, offset: float = 0.0) -> None:
         nn.Module.__init__(self)
+        self.offset = offset
         self.healthy, self.box_side, self.arch = healthy, box_side, "oracle"
         self.image_shape = (1, WINDOW, WINDOW)
         self.spec = ImageSpec(self.image_shape, "uint8", (0.0, 255.0), ["grey"], [], {}, "chest", None)
@@ -55,8 +60,10 @@ class Oracle(Inpainter):
             y, x = np.argwhere(outside)[0]
             corners = np.argwhere(windows[:, :, y, x] == image[0, y, x])
             for top, left in corners:
-                if np.array_equal(windows[top, left][outside], image[0][outside]):
-                    return np.where(hole > 0, windows[top, left], image)
+                # Around a healthy place there are nodules, which the healthy picture does not have.
+                if (windows[top, left][outside] == image[0][outside]).mean() > 0.5:
+                    drawn = windows[top, left] - self.offset * dome(~outside)
+                    return np.where(hole > 0, np.rint(drawn).clip(0, 255).astype(np.uint8), image)
         raise AssertionError("no healthy picture agrees around the hole")
 
 
@@ -187,6 +194,21 @@ def test_every_box_becomes_a_lesion_of_its_patient(nodules):
         assert item.attributes["proposed"] == "accept"
         assert item.attributes["diameter_mm"] == pytest.approx(1.4 * item.attributes["diameter_px"])
         assert lesion_of(nodules, index).mass == pytest.approx(item.attributes["mass"])
+        assert item.attributes["healthy_places"] == 0
+
+
+def test_lesions_are_cut_out_with_the_bias_that_healthy_places_show(tmp_path):
+    """It stands in the row, and the stored lesion is cut out again with it."""
+    images, healthy, boxes = phantoms(1, 1)
+    boxed = write_chest(tmp_path / "boxed", images, boxes)
+    options, model = {**EXTRACT, "healthy_places": 6}, Oracle(healthy, offset=6.0)
+    made = make(ExtractLesions, options, tmp_path / "nodules", [boxed], model=model)
+    item = made.item(0)
+    assert item.attributes["healthy_places"] == 6
+    assert item.attributes["inpainter_offset"] > 1
+    assert item.attributes["beside_healthy"] > 3
+    assert lesion_of(made, 0).mass == pytest.approx(item.attributes["mass"])
+    assert len(set(model.asked)) == 7, "a seed of its own for each hole"
 
 
 def test_boxes_at_the_border_and_too_large_ones(tmp_path):
@@ -471,16 +493,31 @@ def test_test_patients_are_never_donors(tmp_path):
         make(ExtractLesions, {**EXTRACT, "images": 2}, tmp_path / "more", [data], model=Oracle(clean))
 
 
-def test_an_oracle_gives_the_mass_of_all_nodules_back():
-    """On random phantoms the extracted mass is the true one within 10 %, but for those lost in the noise."""
-    healthy: list[np.ndarray] = []
+def oracle(subjects: int, offset: float = 0.0) -> Oracle:
+    """One that knows the phantoms of ``recovered``, and draws too dark."""
     from mirage import seeds
 
-    for subject in range(6):
-        rng = seeds.rng(0, "recovery", subject)
-        healthy.append(stored(radiograph(rng, SIDE, 2, "AP" if subject % 4 == 3 else "PA").healthy))
-    table = recovered(Oracle(healthy).fill, WINDOW, LIMIT, side=SIDE, subjects=6)
+    views = ["AP" if subject % 4 == 3 else "PA" for subject in range(subjects)]
+    made = [radiograph(seeds.rng(0, "recovery", n), SIDE, 2, view) for n, view in enumerate(views)]
+    return Oracle([stored(one.healthy) for one in made], offset=offset)
+
+
+def test_an_oracle_gives_the_mass_of_all_nodules_back():
+    """On random phantoms the extracted mass is the true one within 10 %, but for those lost in the noise."""
+    table = recovered(oracle(6).fill, WINDOW, LIMIT, side=SIDE, subjects=6, places=0)
     assert len(table) == 12
     assert (table["reason"] == "").all()
     assert table["ratio"].median() == pytest.approx(1, abs=0.03)
     assert (table["ratio"] - 1).abs().max() < 0.1
+
+
+def test_what_an_inpainter_draws_too_dark_is_learnt_at_healthy_places():
+    """Six grey values too dark make nodules too heavy; the healthy places of the same phantom say so."""
+    dark = oracle(2, offset=6.0)
+    known, unknown = (
+        recovered(dark.fill, WINDOW, LIMIT, side=SIDE, subjects=2, places=places) for places in (6, 0)
+    )
+    assert unknown["ratio"].median() > 1.1
+    assert (unknown["places"] == 0).all()
+    assert known["ratio"].median() == pytest.approx(1, abs=0.05)
+    assert known["places"].min() >= 4

@@ -191,6 +191,12 @@ class ExtractLesionsRecipe(RecipeEntry, Part):
         description="how far the hole reaches beyond the box on every side, share of the box's longer side; "
         "less where the inpainter has learnt smaller holes",
     )
+    healthy_places: int = Field(
+        16,
+        ge=0,
+        description="the same hole is filled again at so many healthy places of the lungs, where the "
+        "inpainter's own bias is learnt; 0: nowhere, and nothing is taken off for it",
+    )
     min_visibility: float = Field(
         0.4, ge=0, le=1, description="visibility score from which a lesion is proposed to be accepted"
     )

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import spsolve
+from scipy import ndimage
 
 from mirage.errors import DataError
+from mirage.preprocess.membrane import NEIGHBOURS, carried_on, dome, solve_poisson
 
 NOISE_FLOOR = 0.002
 """Least noise, share of the value range, so that a perfect inpainter does not make rounding a lesion."""
@@ -32,7 +32,6 @@ FEATHER = 0.15
 """Width of the soft edge, share of the box's mean side."""
 HALF_VISIBLE = 2.0
 """Contrast-to-noise ratio at which a lesion that lies wholly inside its box is half visible."""
-NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 LEAST_CORE = 9
 """Pixels below which nothing was found."""
 
@@ -111,6 +110,23 @@ class Lesion:
         return float((self.residual * self.support).sum())
 
 
+class Bias(NamedTuple):
+    """How an inpainter errs in holes like a lesion's, learnt where the truth is known.
+
+    Attributes:
+        trust: share, 0 to 1, of what it draws in a box beyond the membrane that is found in the truth too.
+        offset: stored units by which the truth is brighter than that, mean over the box.
+        places: healthy places that both were learnt from; 0 where nothing is known and nothing is mended.
+    """
+
+    trust: float = 1.0
+    offset: float = 0.0
+    places: int = 0
+
+
+UNKNOWN = Bias()
+
+
 @dataclass(frozen=True)
 class Visibility:
     """How well a lesion can be seen.
@@ -136,33 +152,34 @@ def extract(
     box: Box,
     hole: np.ndarray,
     value_range: tuple[float, float],
+    bias: Bias = UNKNOWN,
 ) -> tuple[Lesion, Visibility]:
     """The lesion in a box: the original minus the picture in which its place was filled with healthy tissue.
 
     The residual between box and hole is the inpainter's own error, whose spread is the noise. A rib that it
     drew too dark there goes on under the lesion, so the smoothed error is carried on into the box as a
-    membrane (the harmonic function with these values around it) and taken off everywhere. The lesion is the
-    piece above the threshold that weighs most in the inner half of the box, with its holes filled.
+    membrane (the harmonic function with these values around it) and taken off everywhere. Of what the
+    inpainter drew in the box beyond its own membrane only the trusted share is taken off, and the offset with
+    it: see :mod:`mirage.preprocess.healthy_places`. The lesion is the piece above the threshold that weighs
+    most in the inner half of the box, with its holes filled.
 
     Args:
         original, inpainted: (H, W), stored values, bright bones.
         box: the annotator's.
         hole: (H, W), non-zero where ``inpainted`` was made; larger than the box.
         value_range: lowest and highest possible stored value.
+        bias: of the inpainter in such holes.
 
     Raises:
         DataError: the hole does not reach beyond the box, or nothing above the noise is found in the box.
     """
     residual = original.astype(np.float64) - inpainted.astype(np.float64)
     span = value_range[1] - value_range[0]
-    inner = box.mask(residual.shape)
-    ring = (hole > 0) & ~inner
-    if ring.sum() < LEAST_CORE:
-        raise DataError("the hole does not reach beyond the box, so the noise around the lesion is unknown")
+    inner, ring = box_and_ring(box, hole)
     width = max(0.7, SMOOTHING * box.side)
     noise = max(_spread(ndimage.gaussian_filter(residual, width)[ring]), NOISE_FLOOR * span)
     around = max(_spread(residual[ring]), NOISE_FLOOR * span)
-    residual = residual - _carried_on(residual, ring, inner, max(0.7, CARRIED * box.side))
+    residual = corrected(original, inpainted, box, hole, bias)
     smooth = ndimage.gaussian_filter(residual, width)
     above = (smooth > THRESHOLD * noise) & (hole > 0)
     piece = _with_rim(_central_piece(above, smooth, box), smooth, box)
@@ -176,12 +193,39 @@ def extract(
     return Lesion(residual, support, core.astype(np.float64), original.astype(np.float64), box), seen
 
 
-def _carried_on(residual: np.ndarray, ring: np.ndarray, inner: np.ndarray, width: float) -> np.ndarray:
-    """The error (H, W) in a ring, smoothed, and carried on into what the ring encloses; 0 elsewhere."""
-    weight = ndimage.gaussian_filter(ring.astype(np.float64), width)
-    summed = ndimage.gaussian_filter(np.where(ring, residual, 0.0), width)
-    known = np.divide(summed, weight, out=np.zeros_like(residual), where=ring)
-    return _solved(known, inner, np.zeros_like(residual))
+def box_and_ring(box: Box, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks, bool (H, W), of a box and of what a hole (H, W) has around it.
+
+    Raises:
+        DataError: the hole does not reach beyond the box.
+    """
+    inner = box.mask((hole.shape[0], hole.shape[1]))
+    ring = (hole > 0) & ~inner
+    if ring.sum() < LEAST_CORE:
+        raise DataError("the hole does not reach beyond the box, so the noise around the lesion is unknown")
+    return inner, ring
+
+
+def details(plane: np.ndarray, box: Box, hole: np.ndarray) -> np.ndarray:
+    """What a plane (H, W) has in a box beyond the membrane with the values of the ring of hole around it.
+
+    In the ring itself it is what is finer than the smoothing of those values; elsewhere the plane.
+    """
+    inner, ring = box_and_ring(box, hole)
+    values = plane.astype(np.float64)
+    found: np.ndarray = values - carried_on(values, ring, inner, max(0.7, CARRIED * box.side))
+    return found
+
+
+def corrected(
+    original: np.ndarray, inpainted: np.ndarray, box: Box, hole: np.ndarray, bias: Bias
+) -> np.ndarray:
+    """The residual (H, W) less the inpainter's error: carried on from the ring, and its bias in the box."""
+    inner, _ = box_and_ring(box, hole)
+    drawn = details(inpainted, box, hole)
+    expected = np.where(inner, bias.trust * drawn + bias.offset * dome(inner), drawn)
+    found: np.ndarray = details(original, box, hole) - expected
+    return found
 
 
 def soft_edge(core: np.ndarray, width: float) -> np.ndarray:
@@ -319,40 +363,7 @@ def _cloned(
     for down, across in NEIGHBOURS:
         to = (y + down, x + across)
         drive[y, x] += steeper(lesion.original[y, x] - lesion.original[to], host[y, x] - host[to])
-    return _solved(host, inside, drive)
-
-
-def _solved(known: np.ndarray, inside: np.ndarray, drive: np.ndarray) -> np.ndarray:
-    """Solve the discrete Poisson equation with SciPy's sparse solver.
-
-    Args:
-        known: (H, W) values, kept outside; a pixel on the border of the array has fewer neighbours.
-        inside: (H, W) where values are sought; not everywhere.
-        drive: (H, W) sum over a pixel's neighbours of its difference to them; 0 gives a membrane.
-    """
-    if not inside.any():
-        return known.copy()
-    number = np.full(known.shape, -1)
-    number[inside] = np.arange(inside.sum())
-    y, x = np.nonzero(inside)
-    right, degree = drive[y, x].astype(np.float64), np.zeros(len(y))
-    rows, columns, values = [number[y, x]], [number[y, x]], [degree]
-    for down, across in NEIGHBOURS:
-        row, column = y + down, x + across
-        there = (row >= 0) & (row < known.shape[0]) & (column >= 0) & (column < known.shape[1])
-        degree += there
-        to = (row[there], column[there])
-        free = inside[to]
-        right[there] += np.where(free, 0.0, known[to])
-        rows.append(number[y, x][there][free])
-        columns.append(number[to][free])
-        values.append(np.full(int(free.sum()), -1.0))
-    matrix = sparse.csc_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(len(y), len(y))
-    )
-    made = known.copy()
-    made[y, x] = spsolve(matrix, right)
-    return made
+    return solve_poisson(host, inside, drive)
 
 
 BLENDS: dict[str, Callable[[np.ndarray, Lesion], np.ndarray]] = {

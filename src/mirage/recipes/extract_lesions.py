@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from mirage import seeds
 from mirage.data import Dataset
 from mirage.errors import DataError
 from mirage.generators.base import ImageSpec
 from mirage.generators.inpainting import Inpainter
-from mirage.preprocess.lesions import Box, Lesion, Visibility, extract
-from mirage.preprocess.lungs import is_inverted
+from mirage.preprocess.healthy_places import (
+    Filled,
+    beside_healthy,
+    healthy_places,
+    learn_bias,
+)
+from mirage.preprocess.lesions import Bias, Box, Lesion, Visibility, extract
+from mirage.preprocess.lungs import derive_lungs, is_inverted
 from mirage.recipes.base import Made, Recipe
 
 CHANNELS = ["original", "inpainted"]
@@ -24,6 +31,36 @@ LEAST_BOX = 3.0
 """Pixels below which a side of a box, cut to the image, is no annotation."""
 LEAST_RING = 3
 """Pixels by which the hole reaches beyond the box at least, so that the noise around it is known."""
+
+Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+"""Fills a hole: (image (1, P, P), hole (P, P) uint8, seed) to an image like the first."""
+
+
+@dataclass(frozen=True)
+class Painter:
+    """An inpainter as extraction needs it: how it fills, side of its images, longest side of a hole."""
+
+    fill: Fill
+    side: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A lesion that was cut out, and what was learnt at healthy places of its radiograph.
+
+    Attributes:
+        filled: the window around the lesion, its hole filled.
+        lesion, seen: in pixels of that window.
+        bias: of the inpainter.
+        beside_healthy: contrast in standard deviations of healthy places; None where these are too few.
+    """
+
+    filled: Filled
+    lesion: Lesion
+    seen: Visibility
+    bias: Bias
+    beside_healthy: float | None
 
 
 class ExtractLesions(Recipe):
@@ -151,32 +188,96 @@ class ExtractLesions(Recipe):
                 f"the box {[round(value, 1) for value in given]} lies outside the image or is a line; "
                 f"{LEAST_BOX:.0f} pixels are needed"
             )
-        top, left = window_corner(box, self.side, (whole.shape[0], whole.shape[1]))
-        window = np.ascontiguousarray(whole[top : top + self.side, left : left + self.side])
-        box = box.moved(-top, -left)
-        hole = hole_around(box, self.side, self._inpainter.box_side, self.options.context)
-        inpainted = self._inpainter.fill(window[None], hole, self.seed_of("inpaint", index))[0]
-        lesion, seen = extract(window, inpainted, box, hole, (low, high))
-        spacing = self._donors.spacing_mm(item)
+        inpainter, options = self._inpainter, self.options
+        cut = cut_out(
+            whole,
+            box,
+            [Box(*(float(other[key]) for key in ("x0", "y0", "x1", "y1"))) for other in stored.boxes],
+            Painter(inpainter.fill, self.side, inpainter.box_side),
+            value_range=(low, high),
+            context=options.context,
+            places=options.healthy_places,
+            seed=self.seed_of("inpaint", index),
+        )
         attributes = {
             **known["attributes"],
-            **_measured(lesion, seen, spacing),
+            **_measured(cut, self._donors.spacing_mm(item)),
             "cut_by_border": box.size != given.size,
             "inverted": inverted,
-            "proposed": "accept" if seen.score >= self.options.min_visibility else "reject",
+            "proposed": "accept" if cut.seen.score >= options.min_visibility else "reject",
         }
-        label = {"label": known["attributes"]["label"]}
-        row = self.row(index, **{**known, "attributes": attributes, "boxes": [{**box._asdict(), **label}]})
-        masks = {"lesion": lesion.core.astype(np.uint8), "hole": hole}
-        return Made(row, np.stack([window, inpainted]), masks)
+        own = {**cut.lesion.box._asdict(), "label": known["attributes"]["label"]}
+        row = self.row(index, **{**known, "attributes": attributes, "boxes": [own]})
+        masks = {"lesion": cut.lesion.core.astype(np.uint8), "hole": cut.filled.hole}
+        return Made(row, np.stack([cut.filled.original, cut.filled.inpainted]), masks)
 
 
-def hole_around(box: Box, side: int, limit: int, context: float) -> np.ndarray:
-    """Mask (side, side), uint8, of a box and its surroundings, as far as an inpainter has learnt.
+def cut_out(
+    whole: np.ndarray,
+    box: Box,
+    marked: Sequence[Box],
+    painter: Painter,
+    *,
+    value_range: tuple[float, float],
+    context: float,
+    places: int,
+    seed: int,
+) -> Cut:
+    """Cut a lesion out of a radiograph, with the inpainter's bias learnt at healthy places of its lungs.
+
+    Where the lungs are not found, or have room for too few places, nothing is learnt.
 
     Args:
-        box: in pixels of the window.
-        side: of the window.
+        whole: (H, W), stored type, bright bones.
+        box: of the lesion, inside the image.
+        marked: boxes of all lesions of the image.
+        painter: the inpainter.
+        value_range: lowest and highest possible stored value.
+        context: how far the hole reaches beyond the box, share of the box's longer side.
+        places: healthy places to fill, at most.
+        seed: of places and noise.
+
+    Raises:
+        DataError: the box is too long, or nothing is found in it.
+    """
+    found = _filled(whole, box, painter, context, seed)
+    healthy: list[Filled] = []
+    if places:
+        rng = seeds.rng(seed, "recipe/healthy_places")
+        ring = ring_around(box, painter.limit, context)
+        for number, place in enumerate(_places(whole, [box, *marked], box, ring, places, rng)):
+            own = seeds.integer(seed, "recipe/healthy_place", number)
+            healthy.append(_filled(whole, place, painter, context, own))
+    bias = learn_bias(healthy)
+    lesion, seen = extract(found.original, found.inpainted, found.box, found.hole, value_range, bias)
+    return Cut(found, lesion, seen, bias, beside_healthy(lesion, healthy, bias))
+
+
+def _places(
+    whole: np.ndarray, marked: Sequence[Box], box: Box, ring: int, count: int, rng: np.random.Generator
+) -> list[Box]:
+    try:
+        lungs = derive_lungs(whole).mask
+    except DataError:
+        return []  # what is no whole, frontal chest has no places, and its row says that there were 0
+    return healthy_places(lungs, marked, box, ring, count, rng)
+
+
+def _filled(whole: np.ndarray, box: Box, painter: Painter, context: float, seed: int) -> Filled:
+    """The window around a box of a radiograph, its hole filled."""
+    side = painter.side
+    top, left = window_corner(box, side, (whole.shape[0], whole.shape[1]))
+    window = np.ascontiguousarray(whole[top : top + side, left : left + side])
+    own = box.moved(-top, -left)
+    hole = hole_around(own, side, painter.limit, context)
+    return Filled(window, painter.fill(window[None], hole, seed)[0], hole, own)
+
+
+def ring_around(box: Box, limit: int, context: float) -> int:
+    """Pixels by which a hole reaches beyond a box, as far as an inpainter has learnt.
+
+    Args:
+        box: in pixels.
         limit: longest side of a hole that the inpainter has learnt.
         context: how far it should reach beyond the box on every side, share of the box's longer side.
 
@@ -190,9 +291,16 @@ def hole_around(box: Box, side: int, limit: int, context: float) -> np.ndarray:
             f"the box is {longest} pixels long, the inpainter has learnt holes of {limit} and needs "
             f"{LEAST_RING} pixels on every side; train it on larger patches, or lower `prepare.size`"
         )
-    wanted = max(context * longest, float(LEAST_RING))
-    ring = math.floor(min(wanted, (limit - longest) / 2))
-    return box.grown(ring).mask((side, side)).astype(np.uint8)
+    return math.floor(min(max(context * longest, float(LEAST_RING)), (limit - longest) / 2))
+
+
+def hole_around(box: Box, side: int, limit: int, context: float) -> np.ndarray:
+    """Mask (side, side), uint8, of a box in pixels of a window and of the ring around it.
+
+    Raises:
+        DataError: the box is too long.
+    """
+    return box.grown(ring_around(box, limit, context)).mask((side, side)).astype(np.uint8)
 
 
 def window_corner(box: Box, side: int, shape: tuple[int, int]) -> tuple[int, int]:
@@ -214,12 +322,16 @@ def lesion_of(data: Dataset, index: int) -> Lesion:
         )
     item = data.item(index)
     box = Box(*(float(item.boxes[0][key]) for key in ("x0", "y0", "x1", "y1")))
-    lesion, _ = extract(item.image[0], item.image[1], box, data.mask(index, "hole"), data.info.value_range)
+    known = item.attributes
+    bias = Bias(*(known[key] for key in ("inpainter_trust", "inpainter_offset", "healthy_places")))
+    window, inpainted = item.image
+    lesion, _ = extract(window, inpainted, box, data.mask(index, "hole"), data.info.value_range, bias)
     return lesion
 
 
-def _measured(lesion: Lesion, seen: Visibility, spacing: Sequence[float] | None) -> dict[str, Any]:
-    """Attributes of a lesion: sizes in pixels and mm, how well it is seen."""
+def _measured(cut: Cut, spacing: Sequence[float] | None) -> dict[str, Any]:
+    """Attributes of a lesion: sizes in pixels and mm, how well it is seen, how the inpainter errs."""
+    lesion, seen = cut.lesion, cut.seen
     height, width = lesion.box.size
     diameter = 2 * math.sqrt(int(lesion.core.sum()) / math.pi)
     down, across = spacing if spacing else (math.nan, math.nan)
@@ -241,4 +353,8 @@ def _measured(lesion: Lesion, seen: Visibility, spacing: Sequence[float] | None)
         "inside_box": seen.inside,
         "visibility": seen.score,
         "mass": lesion.mass,
+        "healthy_places": cut.bias.places,
+        "inpainter_trust": cut.bias.trust,
+        "inpainter_offset": cut.bias.offset,
+        "beside_healthy": cut.beside_healthy,
     }

@@ -6,19 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from mirage import seeds
 from mirage.errors import DataError
-from mirage.preprocess.lesions import Box, extract
-from mirage.recipes.extract_lesions import hole_around, window_corner
+from mirage.preprocess.lesions import Box
+from mirage.recipes.extract_lesions import Fill, Painter, cut_out
 from mirage.simulate.chest import radiograph
-
-Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
-"""Fills a hole: (image (1, P, P) uint8, hole (P, P) uint8, seed) to an image like the first."""
 
 
 def recovered(
@@ -29,6 +24,7 @@ def recovered(
     side: int,
     subjects: int,
     context: float = 0.35,
+    places: int = 16,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Extract the nodules of phantoms that no training has seen, and compare their mass with the truth.
@@ -39,12 +35,13 @@ def recovered(
         limit: longest side of a hole that it has learnt, pixels.
         side: of the phantoms, pixels; as the inpainter's patches were cut from.
         subjects: phantoms, with two nodules each, one at a time.
-        context: as of the recipe.
+        context, places: as ``context`` and ``healthy_places`` of the recipe.
         seed: of the phantoms.
 
     Returns:
         A row a nodule: subject, nodule, diameter (pixels), contrast (share of the range), true and extracted
-        mass (stored units), their ratio, visibility, and the reason where nothing was extracted (else "").
+        mass (stored units), their ratio, visibility, healthy places, trust and offset that were learnt there,
+        and the reason where nothing was extracted (else "").
     """
     rows = []
     for subject in range(subjects):
@@ -52,8 +49,6 @@ def recovered(
         for number, nodule in enumerate(made.nodules):
             image = np.round((made.healthy + nodule.contribution).clip(0, 1) * 255).astype(np.uint8)
             box = Box(*(float(edge) for edge in nodule.box))
-            top, left = window_corner(box, window, (side, side))
-            part, own = image[top : top + window, left : left + window], box.moved(-top, -left)
             true = float(nodule.contribution.sum() * 255)
             row = {
                 "subject": subject,
@@ -63,12 +58,20 @@ def recovered(
                 "true_mass": true,
             }
             try:
-                hole = hole_around(own, window, limit, context)
-                filled = fill(part[None], hole, seeds.integer(seed, "recovery/fill", subject, number))[0]
-                lesion, seen = extract(part, filled, own, hole, (0.0, 255.0))
+                cut = cut_out(
+                    image,
+                    box,
+                    [],
+                    Painter(fill, window, limit),
+                    value_range=(0.0, 255.0),
+                    context=context,
+                    places=places,
+                    seed=seeds.integer(seed, "recovery/fill", subject, number),
+                )
             except DataError as error:
                 rows.append({**row, "mass": 0.0, "ratio": 0.0, "visibility": 0.0, "reason": str(error)})
                 continue
-            found = {"mass": lesion.mass, "ratio": lesion.mass / true, "visibility": seen.score}
-            rows.append({**row, **found, "reason": ""})
+            found = {"mass": cut.lesion.mass, "ratio": cut.lesion.mass / true, "visibility": cut.seen.score}
+            learnt = {"places": cut.bias.places, "trust": cut.bias.trust, "offset": cut.bias.offset}
+            rows.append({**row, **found, **learnt, "beside_healthy": cut.beside_healthy, "reason": ""})
     return pd.DataFrame(rows)
