@@ -60,9 +60,9 @@ def lesion_chapter(data: Mapping[str, Dataset], book: Book) -> Chapter | None:
         "A lesion is what is left of a radiograph after its place was filled with healthy tissue by an "
         "inpainter: the original minus the inpainted picture, cut off where it does not differ. The error "
         "that shows between box and hole is carried on into the box and taken off, and so is what the "
-        "inpainter errs on average in the same hole at healthy places of the same radiograph. Whatever else it draws "
-        "wrongly, a rib that ends or a vessel that is gone, is part of the lesion. Only patients of the "
-        "training split are donors, and they are recorded with every image."
+        "inpainter errs on average in the same hole at healthy places of the same radiograph. Whatever else "
+        "it draws wrongly, a rib that ends or a vessel that is gone, is part of the lesion. Only patients of "
+        "the training split are donors, and they are recorded with every image."
     )
     for name, dataset in cut.items():
         if len(cut) > 1:
