@@ -19,7 +19,7 @@ STAGES: dict[str, int] = {
     "evaluate_segmentation": 2,
     "evaluate_volume_segmentation": 1,
     "evaluate_detection": 2,
-    "evaluate_classification": 1,
+    "evaluate_classification": 2,
     "evaluate_fidelity": 6,
     "evaluate_privacy": 6,
     "observer_page": 1,

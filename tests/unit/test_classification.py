@@ -325,8 +325,13 @@ def test_too_few_images_are_told_before_anything_is_trained(tmp_path: Path) -> N
         )
     test = real.items["split"] == "test"
     real.items = real.items[~(test & (real.items["label"] == "positive"))].reset_index(drop=True)
-    with pytest.raises(DataError, match="the test split has 0 positives"):
+    with pytest.raises(DataError, match=r"the test split has 0 positives and .* give it more subjects"):
         sides_of(evaluation(), "org", {"real": real}, None)
+    kept = set(real.items["subject_id"][real.items["label"] == "positive"].unique()[:1])
+    few_sick = real.items["label"].eq("negative") | real.items["subject_id"].isin(kept)
+    real.items = real.items[few_sick].reset_index(drop=True)
+    with pytest.raises(DataError, match=r", fold \d: the (val|test) split has 0 .* larger `folds.val`"):
+        [sides_of(evaluation(folds=3, positives=[2]), "org", {"real": real}, fold) for fold in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -475,6 +480,14 @@ def test_threshold_is_the_best_of_all() -> None:
     tried = [sklearn_metrics.f1_score(truth, score >= level) for level in np.linspace(0, 1, 101)]
     assert sklearn_metrics.f1_score(truth, score >= limit) == pytest.approx(max(tried))
     assert scores.best_threshold(np.array([True, False]), np.array([0.9, 0.3])) == pytest.approx(0.6)
+    for low in (
+        0.5,
+        np.nextafter(0.5, 1),
+        1 - 2**-53,
+    ):  # nothing lies between
+        sure = np.array([np.nextafter(low, 2), low])
+        limit = scores.best_threshold(np.array([True, False]), sure)
+        assert (sure >= limit).tolist() == [True, False]
     with pytest.raises(ValueError, match="no positive"):
         scores.best_threshold(np.zeros(2, bool), np.array([0.1, 0.2]))
 
@@ -583,7 +596,7 @@ def test_a_study_by_fold_from_training_to_report(tmp_path: Path) -> None:
     shown = {"curves", "results", "forest", "added", "areas", "metrics"}
     assert {f"{id}/judged" for id in shown} <= set(re.findall(r"[a-z_]+/judged", text))
     assert report.SAME in text
-    assert "Cross-validation by patient in 3 folds" in text
+    assert "Cross-validation by patient in 3 folds; the generator of a fold, too" in text
     assert "corrected t" in text
 
 

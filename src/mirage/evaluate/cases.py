@@ -88,7 +88,11 @@ class Sides:
     @property
     def title(self) -> str:
         """In words, for messages."""
-        return self.train.info.name + ("" if self.fold is None else f", fold {self.fold}")
+        return _title(self.train, self.fold)
+
+
+def _title(data: Items, fold: int | None) -> str:
+    return data.info.name + ("" if fold is None else f", fold {fold}")
 
 
 def classes(data: Items, config: ClassificationEvaluation) -> tuple[Flags, Flags]:
@@ -144,7 +148,7 @@ def sides_of(
         for part in config.arms[arm].added(config.test)
         if part.fold is None or part.fold == fold
     ]
-    val, test = (_held_out(whole, split, positives, config) for split in ("val", "test"))
+    val, test = (_held_out(whole, split, positives, config, fold) for split in ("val", "test"))
     for held in (val.data, test.data):
         check_training([train, *added], held)
     _check_synthetic(added)
@@ -161,14 +165,19 @@ def _among(data: Dataset, names: Collection[str]) -> Flags:
 
 
 def _held_out(
-    whole: Dataset, split: Literal["val", "test"], positives: set[str], config: ClassificationEvaluation
+    whole: Dataset,
+    split: Literal["val", "test"],
+    positives: set[str],
+    config: ClassificationEvaluation,
+    fold: int | None,
 ) -> Cases:
     data = whole.select(split)
     positive = _among(data, positives)
     if positive.all() or not positive.any():
+        more = "give it more subjects" if fold is None else "take fewer `folds`, or a larger `folds.val`"
         raise DataError(
-            f"{whole.info.name}: the {split} split has {int(positive.sum())} positives and "
-            f"{int((~positive).sum())} negatives; both are needed, give it more subjects"
+            f"{_title(whole, fold)}: the {split} split has {int(positive.sum())} positives and "
+            f"{int((~positive).sum())} negatives; both are needed, {more}"
         )
     if config.held_out_ratio is not None:
         ordered = order(data, config.subset_seed)

@@ -49,7 +49,9 @@ def best_threshold(truth: Flags, score: Floats) -> float:
     f1 = 2 * true / (last + truth.sum())
     best = int(np.argmax(f1))
     below = levels[best + 1] if best + 1 < len(levels) else 0.0
-    return float((levels[best] + below) / 2)
+    middle = float((levels[best] + below) / 2)
+    # Between scores of a very sure network there may be no number: halfway is then rounded down to the lower.
+    return middle if middle > below else float(levels[best])
 
 
 def roc_auc(truth: Flags, score: Floats, weights: Floats | None = None) -> Floats:

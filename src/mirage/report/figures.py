@@ -23,6 +23,7 @@ from mirage.training.selection import average_name
 INK = "#010203"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 WIDTH = 10.2
 """Width of a full chart, inches; the page shows it at 1:1."""
 

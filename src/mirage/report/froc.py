@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mirage.metrics.detection import RATES
-from mirage.report.figures import PALETTE, WIDTH, style
+from mirage.report.figures import DASHES, PALETTE, WIDTH, style
 
 LEAST = 1 / 16
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 
 
 def froc_curves(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:

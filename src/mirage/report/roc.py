@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from mirage.report.figures import INK, PALETTE, WIDTH, style
+from mirage.report.figures import DASHES, INK, PALETTE, WIDTH, style
 
 LEAST = 1e-3
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 
 
 def attack_rocs(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> Figure:

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mirage.report.figures import MARKERS, PALETTE, WIDTH, style
-
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+from mirage.report.figures import DASHES, MARKERS, PALETTE, WIDTH, style
 
 
 def size_curves(panels: Mapping[str, pd.DataFrame]) -> Figure:

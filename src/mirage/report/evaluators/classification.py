@@ -184,11 +184,15 @@ def _protocol(done: Finished) -> str:
         if config.ar_definition == "fake_per_real"
         else f"so many are added that there are {setting(config.augmentation_ratio)} positives to a real one"
     )
+    generators = (
+        "; the generator of a fold, too, has seen that fold's training patients only"
+        if any(arm.added(config.test) for arm in config.arms.values())
+        else ""
+    )
     folds = (
         "The dataset's own split into training, validation and test patients is used."
         if config.folds is None
-        else f"Cross-validation by patient in {config.folds.count} folds; the generator of a fold, too, has "
-        "seen that fold's training patients only."
+        else f"Cross-validation by patient in {config.folds.count} folds{generators}."
     )
     return (
         f"Positive: {config.positive.words()}. For every k of {', '.join(map(str, config.positives))}, "
