@@ -25,7 +25,7 @@ from mirage.config.recipes import UnconditionalRecipe
 from mirage.data import Dataset, Item
 from mirage.errors import DataError
 from mirage.generators import build, generator_class
-from mirage.generators.attributes import AttributeTable, with_known
+from mirage.generators.attributes import Attribute, AttributeTable, with_known
 from mirage.generators.base import ImageSpec
 from mirage.generators.checkpoint import load_generator
 from mirage.generators.fit import fit
@@ -151,6 +151,10 @@ def test_given_values_stay_and_others_are_drawn_with_them(tmp_path):
         table.check({"lesion_type": "distortion"})
     with pytest.raises(DataError, match="every training item had one"):
         table.check({"density": None})
+    sizes = AttributeTable((Attribute("size_mm", None, 9.0, 3.0, unknown=False),), ())
+    for odd in (float("inf"), float("nan"), "large"):
+        with pytest.raises(DataError, match="expected a finite number"):
+            sizes.check({"size_mm": odd})
     with pytest.raises(DataError, match=r"conditions\.vendor: not learnt"):
         table.check({"vendor": "hologic"})
 
@@ -254,7 +258,8 @@ def test_options_that_contradict_each_other_are_refused():
     for given, message in (
         ({"vendor": "x"}, "none of its conditions, which are lesion_type, size_mm"),
         ({"lesion_type": "cyst"}, "'cyst' is none of its levels"),
-        ({"size_mm": "large"}, "expected a number"),
+        ({"size_mm": "large"}, "expected a finite number"),
+        ({"size_mm": float("nan")}, "expected a finite number"),
     ):
         with pytest.raises(ValueError, match=message):
             entry.check_conditions(given)

@@ -227,6 +227,11 @@ class DCGANOptions(NoiseOptions):
 ConditionValue = str | bool | int | float
 
 
+def is_finite(value: ConditionValue) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return not isinstance(value, str | bool) and math.isfinite(value)
+
+
 class ConditionOptions(Options):
     """One attribute of the items that a generator is conditioned on."""
 
@@ -668,8 +673,8 @@ class ConditionalDCGANConfig(NoiseEntry):
                 raise ValueError(f"{name}: `unknown: drop` leaves nothing to learn of unknown ones")
             if value is not None and known.levels is not None and value not in known.levels:
                 raise ValueError(f"{name}: {value!r} is none of its levels {known.levels}")
-            if known.kind == "numeric" and isinstance(value, str | bool):
-                raise ValueError(f"{name}: expected a number, found {value!r}")
+            if known.kind == "numeric" and not (value is None or is_finite(value)):
+                raise ValueError(f"{name}: expected a finite number, found {value!r}")
 
 
 class WGANGPConfig(NoiseEntry):

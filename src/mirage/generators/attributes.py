@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mirage import seeds
-from mirage.config.generators import ConditionOptions, ConditionValue
+from mirage.config.generators import ConditionOptions, ConditionValue, is_finite
 from mirage.data import Dataset
 from mirage.errors import DataError
 
@@ -71,8 +71,8 @@ class Attribute:
             if not self.unknown:
                 raise DataError(f"conditions.{self.name}: every training item had one; give a value")
         elif self.levels is None:
-            if isinstance(value, str | bool):
-                raise DataError(f"conditions.{self.name}: expected a number, found {value!r}")
+            if not is_finite(value):
+                raise DataError(f"conditions.{self.name}: expected a finite number, found {value!r}")
         elif self.known(value) is None:
             listed = ", ".join(str(level) for level in self.levels)
             raise DataError(f"conditions.{self.name}: {value!r} was not learnt; the levels are {listed}")
