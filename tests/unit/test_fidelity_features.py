@@ -220,7 +220,7 @@ def test_everything_stands_beside_its_reference(toy: Callable[..., Dataset], tmp
     assert "frechet_infinity" in told["encoders"]["randconv"]["absent"]
     assert told["encoders"]["pixpca"]["weights_sha256"]
     places = tables["embeddings"]
-    assert set(places["method"]) == {"pca", "tsne", "umap"}
+    assert set(places["method"]) == {"pca", "tsne"}
     assert set(places["side"]) == {"training", "heldout", "synthetic"}
     assert 0.5 < told["encoders"]["pixpca"]["maps"]["tsne"]["trustworthiness"] <= 1
 

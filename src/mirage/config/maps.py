@@ -35,7 +35,10 @@ class MapOptions(Options):
     """How images are drawn as points of a plane."""
 
     methods: Annotated[list[Method], AfterValidator(_distinct)] = Field(
-        ["pca", "tsne", "umap"], min_length=1, description="the maps that are drawn, all of the same images"
+        ["pca", "tsne"],
+        min_length=1,
+        description="the maps that are drawn, all of the same images; umap is compiled anew by every job that "
+        "draws one, ten to twenty seconds",
     )
     items: int = Field(
         200,
