@@ -37,8 +37,8 @@ class MapOptions(Options):
     methods: Annotated[list[Method], AfterValidator(_distinct)] = Field(
         ["pca", "tsne"],
         min_length=1,
-        description="the maps that are drawn, all of the same images; umap is compiled anew by every job that "
-        "draws one, ten to twenty seconds",
+        description="the maps that are drawn, all of the same images; umap is compiled anew by every job "
+        "that draws one, ten to twenty seconds",
     )
     items: int = Field(
         200,
