@@ -20,7 +20,7 @@ LEAST_PLACES = 4
 TRIMMED = 8
 """One in so many places is left out at either end: a lesion that nobody marked, an electrode."""
 IN_LUNG = (0.5, 0.95)
-"""Share of a box that lies in the lungs: as much as of the lesion's own box, within these limits."""
+"""Share of a box that lies in the lungs at least: that of the lesion's own box, within these limits."""
 
 
 @dataclass(frozen=True)
