@@ -156,9 +156,9 @@ def _extraction(name: str, dataset: Dataset, book: Book) -> Exhibit:
     caption = (
         f"Lesions of {words(name)}, from the most to the least visible, {len(picks)} of {len(dataset)}: "
         "original, "
-        "with the hole, inpainted, and the difference (grey: none; each on its own scale). Below it whether "
-        "it "
-        "is accepted, and its visibility. Outlines show what counts as the lesion."
+        "with the hole, inpainted, and the difference before the inpainter's error is taken off (grey: none; "
+        "each on its own scale). Below it whether it is accepted, and its visibility. Outlines show "
+        "what counts as the lesion."
     )
     data = dataset.items.iloc[picks][["item_id", "visibility", "contrast", "diameter_px", "proposed"]]
     columns = ["original", "masked", "inpainted", "lesion"]
