@@ -307,16 +307,18 @@ def _synthetic_pairs(config: ClassificationEvaluation) -> list[tuple[str, str]]:
 
 
 def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], book: Book) -> Exhibit:
-    """What synthetic positives add to each arm without them, at the smallest k and on average."""
+    """What synthetic positives add to each arm without them, at up to three k and on average."""
     config, folders = done
     read, found = _read(tuple(config.arms), tuple(folders)), _resampled(tuple(config.arms), tuple(folders))
     k = config.positives[0]
+    shown = dict.fromkeys((k, config.positives[len(config.positives) // 2], config.positives[-1]))
+    keys = [*(f"image_f1/k={size}" for size in shown), "image_f1"]
     records = []
     for arm, other in pairs:
         if arm not in found or other not in found:
             continue
         record: dict[str, Any] = {"arm": arm, "compared_with": other}
-        for key in (f"image_f1/k={k}", "image_f1"):
+        for key in keys:
             gap, low, high = found[arm].difference(found[other], key)
             record |= {key: gap, f"{key}_low": low, f"{key}_high": high}
         if config.folds is not None:
@@ -327,8 +329,9 @@ def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], bo
     table = pd.DataFrame(records)
     if "p" in table:
         table["p_holm"] = holm(table["p"].tolist())
-    rows = [_pair_row(row, k) for row in table.to_dict("records")]
-    head = ["with synthetic positives", "compared with", f"F1 difference, k = {k}", "mean over k"]
+    rows = [_pair_row(row, keys) for row in table.to_dict("records")]
+    head = ["with synthetic positives", "compared with"]
+    head += [*(f"F1 difference, k = {size}" for size in shown), "mean over k"]
     head += ["corrected t, p (Holm)"] if "p" in table else []
     corrected = (
         f" The last column is the corrected t test of Nadeau and Bengio over folds, of means over seeds, at "
@@ -344,9 +347,9 @@ def _added_value(name: str, done: Finished, pairs: Sequence[tuple[str, str]], bo
     return book.table(f"added/{name}", head, rows, caption=caption, data=table)
 
 
-def _pair_row(row: Mapping[str, Any], k: int) -> list[Cell]:
+def _pair_row(row: Mapping[str, Any], keys: Sequence[str]) -> list[Cell]:
     cells = [Cell(words(row["arm"])), Cell(words(row["compared_with"]))]
-    for key in (f"image_f1/k={k}", "image_f1"):
+    for key in keys:
         found = Difference(row[key], row[f"{key}_low"], row[f"{key}_high"], float("nan"))
         decided = _excludes_zero(found)
         note = interval(found.low, found.high, sign=True) + ("" if decided else f"; {SAME}")
