@@ -27,7 +27,7 @@ from mirage.report.chapters.tumours import compare, statistics
 from mirage.report.evaluators import arms as general
 from mirage.report.evaluators import volume_segmentation as chapter
 from mirage.report.numbers import TIMES
-from mirage.report.summary import nested, row_key, summarise
+from mirage.report.summary import nested, pick, row_key, summarise
 
 REGIONS = {"NCR": [1], "ED": [2], "ET": [3], "WT": [1, 2, 3], "TC": [1, 3]}
 ARMS = {"real": {"train": ["real"]}, "mixed": {"train": ["mixed"]}, "both": {"train": ["real", "mixed"]}}
@@ -557,6 +557,58 @@ def test_many_arms_are_counted_among_the_findings() -> None:
         "vol: 3 of 6 arms cannot be told apart from “real” on Dice of WT: “c”, “d” and “e” (3 test subjects, "
         "1 seed).",
     ]
+
+
+def test_synthetic_data_are_judged_against_the_like_arm_without_them() -> None:
+    """What augmentation gains is not credited to the synthetic data beside it."""
+    mean = {"real": 0.5, "real_augmented": 0.7, "both_augmented": 0.6, "made": 0.4}
+    config = VolumeSegmentationEvaluation.model_validate(
+        {
+            "evaluator": "volume_segmentation",
+            "test": "real",
+            "arms": {
+                "real": {"train": ["real"]},
+                "real_augmented": {"train": ["real"], "augment": True},
+                "both_augmented": {"train": ["real", "made"], "augment": True},
+                "made": {"train": ["made"]},
+            },
+        }
+    )
+    assert {arm: config.like(arm) for arm in mean} == {
+        "real": "real",
+        "real_augmented": "real",
+        "both_augmented": "real_augmented",
+        "made": "real",
+    }
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "arm": arm,
+            "metric": "dice/WT",
+            "seed": seed,
+            "subject_id": f"s{subject}",
+            "value": value + rng.normal(0, 0.01),
+        }
+        for arm, value in mean.items()
+        for seed in range(3)
+        for subject in range(8)
+    )
+    scores = chapter.scores_of(config, ["dice/WT"])
+    summary = general.summarise("vol", config, rows, scores)
+    against = {kind: pick(summary, "vol", kind=kind) for kind in ("difference", "added")}
+    assert dict(zip(against["difference"]["arm"], against["difference"]["verdict"], strict=True)) == {
+        "real_augmented": "better",
+        "both_augmented": "better",
+        "made": "worse",
+    }
+    assert list(against["added"]["arm"]) == ["both_augmented"]
+    found = general.verdict({"vol": Finished(config, [])}, {"made"}, summary, {"vol": scores})
+    assert found.word == "fail"
+    assert [text.partition(":")[2].partition(":")[0] for text in found.sentences] == [
+        " “both augmented” scores worse than “real augmented”",
+        " “made” scores worse than “real”",
+    ]
+    assert found.decided_by == ["vol/both_augmented/dice/WT/added", "vol/made/dice/WT/difference"]
 
 
 def test_losses_of_every_discriminator_share_a_panel() -> None:

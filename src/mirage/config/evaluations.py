@@ -56,6 +56,17 @@ class Arm(Options):
     )
     augment: bool = Field(False, description="with the evaluation's classical augmentation")
 
+    def sets(self) -> list[tuple[str, TrainingSet]]:
+        """Every training set, and the key it stands under."""
+        return [("train", part) for part in self.train] + [("pretrain", part) for part in self.pretrain]
+
+    def part_of(self, other: Arm) -> bool:
+        """Whether this arm is another one with fewer training sets, and all else alike."""
+        parts = {"train", "pretrain"}
+        inside = all(part in other.sets() for part in self.sets())
+        smaller = len(self.sets()) < len(other.sets())
+        return inside and smaller and self.model_dump(exclude=parts) == other.model_dump(exclude=parts)
+
 
 class ArmsEvaluation(Entry):
     """An evaluation that trains a judge on every arm with every seed and scores it on held-out images.
@@ -82,6 +93,16 @@ class ArmsEvaluation(Entry):
     def unaugmented(self) -> Self:
         """The evaluation as arms without `augment: true` see it: how the others are augmented is left out."""
         return self
+
+    def like(self, arm: str) -> str:
+        """The arm that tells what some of an arm's datasets add to it.
+
+        It is the largest of those that differ from it only in having fewer training sets; the baseline where
+        there is none.
+        """
+        own = self.arms[arm]
+        smaller = [name for name, other in self.arms.items() if other.part_of(own)]
+        return max(smaller, key=lambda name: len(self.arms[name].sets()), default=self.baseline)
 
     @field_validator("arms", mode="before")
     @classmethod

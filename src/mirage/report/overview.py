@@ -181,7 +181,7 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
                         Cell(verdict.axis),
                         Cell(_measure(row), note=_of_what(row)),
                         Cell(
-                            estimate(row.estimate, row.low, row.high, sign=row.kind == "difference"),
+                            estimate(row.estimate, row.low, row.high, sign=row.kind in ("difference", "added")),
                             number=True,
                         ),
                     ]
@@ -189,7 +189,8 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
                 records.append({"study": one.record.study, "axis": verdict.axis, **row._asdict()})
     caption = (
         f"Numbers that decide the verdicts, n = {len(rows)}, with their 95 % intervals. A difference or "
-        "ratio is to the baseline or the real-against-real reference of its evaluation."
+        "ratio is to the baseline or the real-against-real reference of its evaluation; “added” is the "
+        "difference to the arm that only lacks the synthetic data."
     )
     data = pd.DataFrame(records).drop(columns="Index", errors="ignore")
     return book.table("numbers", ["study", "axis", "number", "value"], rows, caption=caption, data=data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,12 +78,12 @@ def summarise(name: str, config: ArmsEvaluation, rows: pd.DataFrame, scores: Sco
     judged, others = rows[configured], rows[~configured]
     records: list[dict[str, Any]] = []
     for metric in dict.fromkeys(judged["metric"]):
-        base = judged[(judged["metric"] == metric) & (judged["arm"] == config.baseline)]
-        if base["value"].notna().any():
-            better = metric not in scores.lower_is_better
-            compared = compare_arms(judged, metric, config.baseline, higher_is_better=better)
-            for row in compared.to_dict("records"):
-                records += _arm_records(row, metric)
+        better = metric not in scores.lower_is_better
+        found = _compared(judged, metric, config.baseline, better)
+        records += found
+        for like, names in likes(config).items() if found else ():
+            pairs = judged[judged["arm"].isin([like, *names])]
+            records += added(_compared(pairs, metric, like, better))
     for (arm, metric), part in others.groupby(["arm", "metric"], sort=False):
         if part["value"].notna().any():
             records.append(_unpaired_record(str(arm), str(metric), part))
@@ -93,6 +93,30 @@ def summarise(name: str, config: ArmsEvaluation, rows: pd.DataFrame, scores: Sco
     cut = (table["kind"] == "absolute") & table["metric"].isin(scores.distances)
     table.loc[cut, "low"] = table.loc[cut, "low"].clip(lower=0)
     return table
+
+
+def _compared(rows: pd.DataFrame, metric: str, baseline: str, better: bool) -> list[dict[str, Any]]:
+    """Records of every arm and its comparison with one of them; none where that one has no values."""
+    base = rows.loc[(rows["metric"] == metric) & (rows["arm"] == baseline), "value"]
+    if not base.notna().any():
+        return []
+    compared = compare_arms(rows, metric, baseline, higher_is_better=better)
+    return [record for row in compared.to_dict("records") for record in _arm_records(row, metric)]
+
+
+def likes(config: ArmsEvaluation) -> dict[str, list[str]]:
+    """Arm that is no baseline -> arms of which it is the like (:meth:`ArmsEvaluation.like`)."""
+    found: dict[str, list[str]] = {}
+    for arm in config.arms:
+        like = config.like(arm)
+        if like != config.baseline:
+            found.setdefault(like, []).append(arm)
+    return found
+
+
+def added(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The differences among records, as differences to a like arm."""
+    return [{**record, "kind": "added"} for record in records if record["kind"] == "difference"]
 
 
 def _arm_records(row: dict[str, Any], metric: str) -> list[dict[str, Any]]:
@@ -139,27 +163,50 @@ def verdict(
     """
     sentences, answers, keys = [], list[Word](), []
     for name, (config, _) in own.items():
-        rows = [
-            row
-            for row in pick(summary, name, metric=scores[name].headline, kind="difference").itertuples()
-            if row.arm in config.arms and uses(config.arms[row.arm], synthetic)
-        ]
+        rows = _judged(config, synthetic, summary, name, scores[name].headline)
         answers.append(of_arms([row.verdict for row in rows]))
         keys += [row_key(row) for row in rows]
         title = scores[name].headline_title
-        if len(rows) > MANY_ARMS:
-            sentences += _counted(name, rows, config.baseline, title)
-        else:
-            sentences += [_sentence(name, row, config.baseline, title) for row in rows]
+        if len(rows) <= MANY_ARMS:
+            sentences += [_sentence(name, row, _other(row, config), title) for row in rows]
+            continue
+        for other in dict.fromkeys(_other(row, config) for row in rows):
+            sentences += _counted(name, [row for row in rows if _other(row, config) == other], other, title)
     titles = listing(list(dict.fromkeys(scores[name].headline_title for name in own)))
     rule = (
-        f"each arm with synthetic data is compared with the baseline on {titles}, paired over "
-        "test subjects and seeds. Pass: at least one is better and none worse. Fail: all are worse. "
+        f"each arm with synthetic data is compared on {titles} with the arm that differs from it only in "
+        "lacking that data, or with the baseline where there is none, paired over test subjects and seeds. "
+        "Pass: at least one is better and none worse. Fail: all are worse. "
         "“Better” and “worse” need a 95 % interval of the difference that excludes zero. Otherwise "
         "inconclusive."
     )
     untested = ["No arm of this study is trained on synthetic data."]
     return Verdict("Utility", worst(answers), sentences or untested, rule, keys)
+
+
+def _judged(
+    config: ArmsEvaluation, synthetic: set[str], summary: pd.DataFrame, name: str, metric: str
+) -> list[Any]:
+    """Rows of the summary that tell of each arm with synthetic data what that data do."""
+    kinds = {
+        kind: {row.arm: row for row in pick(summary, name, metric=metric, kind=kind).itertuples()}
+        for kind in ("difference", "added")
+    }
+    rows = []
+    for arm, training in config.arms.items():
+        if not uses(training, synthetic):
+            continue
+        like = config.arms[config.like(arm)].sets()
+        rest = {part.data for key, part in training.sets() if (key, part) not in like}
+        kind = "added" if arm in kinds["added"] and rest <= synthetic else "difference"
+        if arm in kinds[kind]:
+            rows.append(kinds[kind][arm])
+    return rows
+
+
+def _other(row: Any, config: ArmsEvaluation) -> str:
+    """Arm that a row of the summary compares with."""
+    return config.like(row.arm) if row.kind == "added" else config.baseline
 
 
 def of_arms(found: Collection[str]) -> Word:
@@ -173,7 +220,7 @@ def of_arms(found: Collection[str]) -> Word:
 
 def uses(arm: Arm, names: set[str]) -> bool:
     """Whether an arm is trained on any of the datasets."""
-    return any(part.data in names for part in (*arm.train, *arm.pretrain))
+    return any(part.data in names for _, part in arm.sets())
 
 
 def _counted(evaluation: str, rows: Sequence[Any], baseline: str, metric: str) -> list[str]:
@@ -236,7 +283,7 @@ def _small(name: str, config: ArmsEvaluation, summary: pd.DataFrame) -> list[str
 
 
 def _external(name: str, config: ArmsEvaluation) -> str:
-    trained = {part.data for arm in config.arms.values() for part in (*arm.train, *arm.pretrain)}
+    trained = {part.data for arm in config.arms.values() for _, part in arm.sets()}
     if config.test in trained:
         return (
             f"{words(name)}: test subjects come from {words(config.test)}, which some arms also learn from; "

@@ -35,7 +35,7 @@ from mirage.report.evaluators.classification_scores import (
     resample,
     sizes_of,
 )
-from mirage.report.evaluators.detection_scores import Resampled, absolute_rows, paired_rows
+from mirage.report.evaluators.detection_scores import Resampled, absolute_rows, compared_rows
 from mirage.report.inputs import Finished, ReportInputs
 from mirage.report.numbers import DASH, interval, number, setting
 from mirage.report.size_curves import size_curves
@@ -87,8 +87,7 @@ def summarise(name: str, config: ClassificationEvaluation, folders: Sequence[Pat
     rows: list[dict[str, Any]] = []
     for arm, own in found.items():
         rows += absolute_rows(own, arm, "")
-    if config.baseline in found:
-        rows += paired_rows(found, config.baseline, list(scores.lower_is_better))
+    rows += compared_rows(found, config, list(scores.lower_is_better))
     table = pd.DataFrame(rows).assign(evaluation=name).reindex(columns=list(COLUMNS))
     absolute = table["kind"] == "absolute"
     table.loc[absolute, ["low", "high"]] = table.loc[absolute, ["low", "high"]].clip(0, 1)
@@ -289,20 +288,10 @@ def _synthetic_pairs(config: ClassificationEvaluation) -> list[tuple[str, str]]:
     """(arm with synthetic positives, arm it is compared with): its like without them, then every rival."""
     pairs = []
     for name, arm in config.arms.items():
-        if not arm.added(config.test):
-            continue
-        like = [
-            other
-            for other, training in config.arms.items()
-            if not training.added(config.test)
-            and (training.augment, training.balance) == (arm.augment, arm.balance)
-        ]
-        rivals = [
-            other
-            for other, training in config.arms.items()
-            if other not in like and not training.added(config.test)
-        ]
-        pairs += [(name, other) for other in (*like, *rivals)]
+        if arm.added(config.test):
+            rivals = [other for other, training in config.arms.items() if not training.added(config.test)]
+            others = dict.fromkeys((config.like(name), *rivals))
+            pairs += [(name, other) for other in others if other != name]
     return pairs
 
 

@@ -25,7 +25,7 @@ from mirage.report.evaluators.detection_scores import (
     absolute_rows,
     band,
     by_column,
-    paired_rows,
+    compared_rows,
     rate_name,
     read_columns,
     resample,
@@ -94,8 +94,7 @@ def summarise(name: str, config: DetectionEvaluation, folders: Sequence[Path]) -
     found = by_column(columns, "benchmark", resample)
     for arm, own in found.items():
         rows += absolute_rows(own, arm, "")
-    if config.baseline in found:
-        rows += paired_rows(found, config.baseline, LOWER_IS_BETTER)
+    rows += compared_rows(found, config, LOWER_IS_BETTER)
     for arm, own in by_column(columns, "own", resample).items():
         rows += absolute_rows(own, arm, OWN)
     rows += _unresampled(read_metrics(folders))

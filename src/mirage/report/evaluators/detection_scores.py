@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mirage.config.evaluations import ArmsEvaluation
 from mirage.errors import DataError
 from mirage.evaluate.marks import TESTS, Tables, read_tables
 from mirage.evaluate.statistics import holm
 from mirage.evaluate.statistics.resampling import bootstrap_interval, bootstrap_weights, limits
 from mirage.metrics.detection import FIGURES, RATES, FreeResponse, froc, sensitivity_at
 from mirage.metrics.hits import NODE21
+from mirage.report.evaluators.arms import added, likes
 from mirage.report.numbers import setting
 
 Floats = npt.NDArray[np.float64]
@@ -203,6 +205,24 @@ def _named(found: Resampled, arm: str, metric: str) -> dict[str, Any]:
 
 def _ends(value: float, low: float, high: float) -> dict[str, float]:
     return {"estimate": value, "low": low, "high": high}
+
+
+def compared_rows(
+    found: Mapping[str, Resampled], config: ArmsEvaluation, lower: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Every arm against the baseline, and against its like where that is another.
+
+    Args:
+        found: arm -> figures on the shared test images.
+        config: the evaluation.
+        lower: metrics of which less is better.
+    """
+    rows = paired_rows(found, config.baseline, lower) if config.baseline in found else []
+    for like, names in likes(config).items():
+        pairs = {arm: found[arm] for arm in (like, *names) if arm in found}
+        if like in pairs:
+            rows += added(paired_rows(pairs, like, lower))
+    return rows
 
 
 def paired_rows(found: Mapping[str, Resampled], baseline: str, lower: Sequence[str]) -> list[dict[str, Any]]:
