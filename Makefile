@@ -30,11 +30,10 @@ lint: setup  ## style, types, layers, workflow
 	tests/lint_workflow
 
 test: lint  ## everything that CI runs
-	pytest -n $(CORES) --dist loadfile --ignore tests/workflow/test_studies.py --ignore tests/cluster \
-		--ignore tests/browser
-	pytest tests/workflow/test_studies.py
 	pytest tests/browser
-	pytest tests/cluster
+	# The longest files first; they have processes of their own, and those of Slurm's tests often wait.
+	OMP_NUM_THREADS=1 pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder \
+		tests/cluster tests/studies tests/workflow tests/unit tests/oracles
 
 unit: setup  ## the fast tests only
 	pytest -n $(CORES) tests/unit

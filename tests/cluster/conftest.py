@@ -13,9 +13,9 @@ from cluster.node import Node, NoNodeError, install, node
 from workflow.conftest import ROOT, Project, make_project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A Slurm node of the test session's own, which every command finds by its environment."""
+    """A Slurm node of these tests' own, which every command finds by its environment."""
     try:
         install()
     except NoNodeError as reason:

@@ -181,7 +181,9 @@ def _number_table(told: Sequence[Told], book: Book) -> Exhibit:
                         Cell(verdict.axis),
                         Cell(_measure(row), note=_of_what(row)),
                         Cell(
-                            estimate(row.estimate, row.low, row.high, sign=row.kind in ("difference", "added")),
+                            estimate(
+                                row.estimate, row.low, row.high, sign=row.kind in ("difference", "added")
+                            ),
                             number=True,
                         ),
                     ]

@@ -13,7 +13,7 @@ import pytest
 
 from mirage.data import Dataset
 from workflow.conftest import Project, make_project
-from workflow.warm import warm_jobs
+from studies.warm import warm_jobs
 
 STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "chest", "mammography"]
 pytestmark = pytest.mark.timeout(2400)

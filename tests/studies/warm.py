@@ -25,6 +25,8 @@ from importlib import import_module
 from pathlib import Path
 
 HEAVY = (
+    "mirage.evaluate.classification",
+    "mirage.evaluate.detection",
     "mirage.evaluate.segmentation",
     "mirage.evaluate.volume_segmentation",
     "mirage.generators.fit",
