@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from mirage.data import Dataset
-from workflow.conftest import Project, make_project
 from studies.warm import warm_jobs
+from workflow.conftest import Project, make_project
 
 STUDIES = ["judge-folders", "quickstart", "retina", "retina-chase", "cells", "brain", "chest", "mammography"]
 pytestmark = pytest.mark.timeout(2400)

@@ -29,7 +29,8 @@ from mirage.report.verdicts import AXES, Verdict
 INDEX, CATALOGUE = "index.html", "catalogue.html"
 NAMES = ("evaluation", "arm", "metric", "label", "protocol", "kind")
 """Columns of the summary that are text, even where it is all digits."""
-
+SIGNED = ("difference", "added")
+"""Kinds of numbers that are printed with their sign."""
 PROTOCOLS = {"heldout": "beside held-out images", "halves": "beside halves of the real images", **ATTACKS}
 """Reference or attack -> what it is called; of the others the measure itself tells."""
 
