@@ -35,7 +35,7 @@ from mirage.generators.pool import ImagePool
 from mirage.metrics.distances import frechet_distance
 from mirage.networks.dcgan import SIZES
 from mirage.training.loop import TrainingResult, train
-from mirage.training.losses import r1_penalty
+from mirage.training.losses import mode_seeking_loss, r1_penalty
 
 OPTIONS = {
     "conditional_dcgan": ConditionalDCGANOptions.model_validate(
@@ -293,6 +293,36 @@ def test_gradient_penalty_of_a_linear_critic():
     penalty = r1_penalty(images.flatten(1) @ weight + 0.3, images)
     torch.testing.assert_close(penalty, weight.square().sum() / 2)
     torch.testing.assert_close(torch.autograd.grad(penalty, weight)[0], weight)
+
+
+def test_items_of_one_kind_cost_most():
+    """Neighbours' distances by hand; no bound is passed where all noise makes one item."""
+    noise = torch.tensor([[0.0, 0.0], [1.0, 3.0], [0.0, 2.0]])
+    made = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    ratios = [1.0 / 1.0, 0.5 / 2.0, 0.5 / 1.0]  # the first one's neighbour is the last
+    torch.testing.assert_close(
+        mode_seeking_loss(made, noise), torch.tensor(3 / sum(ratios)), rtol=1e-4, atol=0
+    )
+    torch.testing.assert_close(mode_seeking_loss(made * 0, noise), torch.tensor(1e5))
+    assert mode_seeking_loss(made[:1], noise[:1]) == 0
+
+
+def test_mode_seeking_keeps_a_generator_from_making_one_item(toy_dataset):
+    """Its gradient alone drives items of different noise apart."""
+    data = toy_dataset()
+    generator = make("dcgan", data, mode_seeking=0.1).train()
+    batch = {"real": torch.stack([generator.example(data.item(index))["real"] for index in range(4)])}
+    optimizer = generator.configure_optimizer("generator", generator.generator.parameters())
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses.append(generator.training_step(batch, "generator")["modes"])
+        losses[-1].backward()
+        optimizer.step()
+    first, last = (torch.stack(part).mean() for part in (losses[:10], losses[-10:]))
+    assert last < 0.8 * first
+    assert "modes" not in make("dcgan", data).train().training_step(batch, "generator")
 
 
 def test_patch_discriminator_teaches_the_generator(toy_dataset):

@@ -222,6 +222,12 @@ class DCGANOptions(NoiseOptions):
         description="weight of a second discriminator that judges overlapping patches of 34 pixels, 0: none; "
         "teaches thin structures such as vessels from few items",
     )
+    mode_seeking: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the loss that keeps items of different noise apart (Mao 2019), 0: none; about "
+        "0.1 keeps a generator of few training items from making one item over and over",
+    )
 
 
 ConditionValue = str | bool | int | float

@@ -96,8 +96,8 @@ class ConditionalDCGAN(DCGAN):
         """``real``: image or label mask in [-1, 1], (C, H, W); ``condition``: coded attributes (W,)."""
         return {**super().example(item, rng, augment), "condition": self.condition(item)}
 
-    def fakes(self, batch: dict[str, Tensor]) -> Tensor:
-        made: Tensor = self.generator(self.noise(len(batch["real"])), batch["condition"])
+    def fakes(self, noise: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        made: Tensor = self.generator(noise, batch["condition"])
         return made
 
     def logits(self, critic: str, images: Tensor, batch: dict[str, Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from mirage.generators.base import ImageSpec, adam, mean_logits
 from mirage.generators.from_noise import FromNoise
 from mirage.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from mirage.networks.pix2pix import PatchCritic
-from mirage.training.losses import fake_loss, generator_loss, r1_penalty, real_loss
+from mirage.training.losses import fake_loss, generator_loss, mode_seeking_loss, r1_penalty, real_loss
 
 R1_SHARE = 0.25
 """Share of steps with the gradient penalty, weighted up in turn: nearly as good as always, and cheaper."""
@@ -59,10 +59,13 @@ class DCGAN(FromNoise):
     def training_step(self, batch: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
         """Generator first; each critic then sees its images and the real ones in separate batches."""
         if phase == "generator":
-            fake = self.fakes(batch)
+            noise = self.noise(len(batch["real"]))
+            fake = self.fakes(noise, batch)
             batch["fake"] = fake.detach()
             verdict = self.logits("discriminator", self._noisy(fake), batch)
             losses = {"generator": generator_loss(verdict)}
+            if self.options.mode_seeking:
+                losses["modes"] = self.options.mode_seeking * mode_seeking_loss(fake, noise)
             if self.options.patch_weight:
                 logits = self.logits("patch_discriminator", self._noisy(fake), batch)
                 losses["patches"] = self.options.patch_weight * generator_loss(logits)
@@ -84,9 +87,9 @@ class DCGAN(FromNoise):
         found = (self.logits(name, batch["real"], batch) for name in self.discriminators)
         return torch.stack([mean_logits(logits) for logits in found]).sum(dim=0)
 
-    def fakes(self, batch: dict[str, Tensor]) -> Tensor:
-        """As many images as the batch has real ones, (N, C, H, W) in [-1, 1]."""
-        made: Tensor = self.generator(self.noise(len(batch["real"])))
+    def fakes(self, noise: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of noise (N, latent), one for each of the batch's real ones."""
+        made: Tensor = self.generator(noise)
         return made
 
     def logits(self, critic: str, images: Tensor, batch: dict[str, Tensor]) -> Tensor:
