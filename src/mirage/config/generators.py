@@ -226,7 +226,7 @@ class DCGANOptions(NoiseOptions):
         0.0,
         ge=0,
         description="weight of the loss that keeps items of different noise apart (Mao 2019), 0: none; about "
-        "0.1 keeps a generator of few training items from making one item over and over",
+        "0.4 keeps a generator of few training items from making one item over and over",
     )
 
 
