@@ -427,4 +427,20 @@ class Graph:
                 )
         for name in sorted(needed & self.config.datasets.keys()):
             if not self.config.datasets[name].simulate:
-                self.source(name).check_layout()
+                self.check_raw(name)
+
+    def check_raw(self, dataset: str) -> None:
+        """Check the real raw data of a dataset, with its test labels where studies score on them.
+
+        Raises:
+            LayoutError: names the missing piece.
+        """
+        source, entry = self.source(dataset), self.config.datasets[dataset]
+        judged = {name for study in self.config.run for name in self.config.studies[study].evaluations}
+        found = (self.config.evaluations[name] for name in judged)
+        scored = any(isinstance(one, SegmentationEvaluation) and one.test == dataset for one in found)
+        # Without the source's own split, items without a label can be left out and others tested on.
+        if scored and (entry.split.by == "source" or not entry.prepare.require_mask):
+            source.check_test_labels()
+        else:
+            source.check_layout()

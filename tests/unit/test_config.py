@@ -519,6 +519,35 @@ def test_a_generator_needs_the_weights_that_its_losses_look_with(tmp_path: Path,
     graph.check_layouts()
 
 
+@pytest.mark.parametrize(
+    ("drive", "fits"),
+    [
+        ({}, False),
+        ({"split": {"by": "random"}}, False),
+        ({"prepare": {"require_mask": True}}, False),
+        ({"split": {"by": "random"}, "prepare": {"require_mask": True}, "max_failed_fraction": 0.5}, True),
+    ],
+)
+def test_drive_without_test_labels_is_refused_where_they_are_scored(
+    tmp_path: Path, drive: dict[str, Any], fits: bool
+) -> None:
+    """Before anything runs, unless all unlabelled items are left out; other studies of it need no labels."""
+    for part in ("training/images", "training/1st_manual", "training/mask", "test/images", "test/mask"):
+        (tmp_path / "drive" / part).mkdir(parents=True)
+    (tmp_path / "messidor" / "Base11").mkdir(parents=True)
+    places = {name: {"source": {"path": str(tmp_path / name)}} for name in ("drive", "messidor")}
+    overrides = {"run": ["retina"], "datasets": {**places, "drive": merge(places["drive"], drive)}}
+    if fits:
+        Graph(load(**overrides)).check_layouts()
+    else:
+        with pytest.raises(LayoutError, match=r"drive/test/1st_manual is missing.*max_failed_fraction"):
+            Graph(load(**overrides)).check_layouts()
+    unscored = {"title": "T", "question": "Q", "evaluations": ["retina_fidelity"]}
+    Graph(load(**{**overrides, "run": ["looks"], "studies": {"looks": unscored}})).check_layouts()
+    (tmp_path / "drive/test/1st_manual").mkdir()
+    Graph(load(**overrides)).check_layouts()
+
+
 def test_an_evaluation_reads_the_weights_of_the_encoders_that_it_applies(tmp_path: Path) -> None:
     """Fitted ones and the user's file, which are inputs of its job; one that applies none reads none."""
     file = tmp_path / "inception.pth"

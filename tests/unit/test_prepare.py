@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
-from mirage.config.datasets import DatasetConfig, SimulateOptions
+from mirage.config.datasets import DatasetConfig, SimulateOptions, SplitOptions
 from mirage.data import Dataset, shard_name
 from mirage.data.gather import gather
 from mirage.data.manifest import ABSENT
 from mirage.data.shards import ShardReader
+from mirage.errors import LayoutError
 from mirage.files import read_json
 from mirage.prepare import prepare_image, prepare_shard, shard_of
 from mirage.simulate import simulate
@@ -207,6 +209,21 @@ def test_missing_observers_and_labels_are_marked_absent_and_channels_are_constan
     (_,), rows, _ = prepare(tmp_path / "strict", {"reader": "drive"}, raw=raw, require_mask=True)
     assert rows.loc["01_test", "status"] == "failed"
     assert "require_mask" in rows.loc["01_test", "reason"]
+
+
+def test_drive_without_test_labels_is_split_among_its_labelled_images(tmp_path):
+    """The way out that its layout check names: nothing unlabelled is left, some are tested on."""
+    raw, out = tmp_path / "raw", tmp_path / "drive"
+    simulate(SimulateOptions(subjects=12, size=64), "drive", raw)
+    shutil.rmtree(raw / "test" / "1st_manual")
+    source = open_source(DatasetConfig.model_validate({"source": {"reader": "drive"}}).source, raw)
+    source.check_layout()
+    with pytest.raises(LayoutError, match=r"test/1st_manual is missing.*split: {by: random}.*require_mask"):
+        source.check_test_labels()
+    prepare(out, {"reader": "drive"}, raw=raw, require_mask=True)
+    info = gather(out, name="drive", shards=1, split=SplitOptions(by="random"), max_failed_fraction=0.5)
+    assert (info.items, info.failed) == ({"train": 4, "val": 1, "test": 1}, 6)
+    assert Dataset(out).items["mask_origin"].notna().all()
 
 
 class Fixed(Source):

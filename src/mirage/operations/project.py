@@ -40,7 +40,7 @@ def data(config: Config) -> Iterator[Finding]:
             yield Finding(topic, "ok", "simulated; needs none")
             continue
         try:
-            graph.source(name).check_layout()
+            graph.check_raw(name)
         except LayoutError as error:
             pointer = Path(f"{path}.dvc")
             mend = f"dvc pull {pointer}" if pointer.exists() else "see resources/README.md"

@@ -85,6 +85,14 @@ class Source(ABC):
             LayoutError: names the missing piece, what was expected, and where to get it.
         """
 
+    def check_test_labels(self) -> None:
+        """Check the layout, and that the source's test images have the labels that some copies lack.
+
+        Raises:
+            LayoutError: names the missing piece and the ways out.
+        """
+        self.check_layout()
+
     @abstractmethod
     def items(self) -> Iterator[SourceItem]:
         """Items in a fixed order, without reading pixels.

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from mirage.config.datasets import DriveSource
-from mirage.errors import DataError
+from mirage.errors import DataError, LayoutError
 from mirage.sources.base import RawImage, Source, SourceItem
 from mirage.sources.layout import namespace_of, no_items, require_directories, visible_names
 
@@ -41,6 +41,18 @@ class Drive(Source):
         """Check for images and field-of-view masks of both parts, and the labels of the training part."""
         needed = ["training/images", "training/1st_manual", "training/mask", "test/images", "test/mask"]
         require_directories(self.root, needed, "DRIVE", OBTAIN)
+
+    def check_test_labels(self) -> None:
+        """Check the layout with the labels of the test part, which today's download lacks."""
+        self.check_layout()
+        folder = self.root / "test/1st_manual"
+        if not folder.is_dir():
+            raise LayoutError(
+                f"DRIVE: {folder} is missing, so nothing can be scored on the test part; the download of "
+                "drive.grand-challenge.org comes without these labels. Put the folder of a full copy there, "
+                "or split the labelled training part: on this dataset set `split: {by: random}`, "
+                "`prepare: {require_mask: true}` and `max_failed_fraction: 0.5`"
+            )
 
     def items(self) -> Iterator[SourceItem]:
         """Items of the training part, then of the test part, by number."""
