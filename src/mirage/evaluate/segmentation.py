@@ -122,7 +122,7 @@ def observer_metrics(test: Items, evaluation: str, label: str | None, out: Path)
     """Score the second observer's masks against the first's, as if they were an arm's predictions.
 
     The estimate of what a human reaches. Items that the second observer has not drawn are left out, and
-    their number is logged.
+    their number is logged; the table is empty where none is drawn, as in copies without those files.
 
     Args:
         test: the test split, with mask channels ``label`` and ``observer2``.
@@ -132,7 +132,7 @@ def observer_metrics(test: Items, evaluation: str, label: str | None, out: Path)
 
     Raises:
         LeakError: the items are not real.
-        DataError: no second observer in the dataset.
+        DataError: the dataset has no mask channel of a second observer.
     """
     check_test_set(test)
     if OBSERVER_ARM not in test.info.mask_channels:
@@ -148,8 +148,6 @@ def observer_metrics(test: Items, evaluation: str, label: str | None, out: Path)
             missing += 1
             continue
         rows += judging.item_rows(item, scores.mask_scores(view.mask(index), second, _fov(view, index)))
-    if not rows:
-        raise DataError(f"{test.info.name}: the second observer has drawn none of the test items")
     if missing:
         logger.warning("%s: %d of %d test items have no second observer", test.info.name, missing, len(view))
     named = {"evaluation": evaluation, "arm": OBSERVER_ARM, "seed": None, "fold": None}
