@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mirage.cli import app
+from mirage.data import Dataset
 from mirage.errors import DataError, LayoutError
 from mirage.sources.box_list import BoxList
 
@@ -134,6 +135,24 @@ def test_two_lists_are_trained_on_and_compared_on_a_real_one(tmp_path: Path) -> 
     )
     assert status == 1
     assert "detector.json: missing" in output
+
+
+def test_grey_values_of_twelve_bits_need_an_intensity(tmp_path: Path) -> None:
+    """Files of 16 bits that use a sixteenth of them are refused, and trained on with a window."""
+    path = write_list(tmp_path, "a")
+    for file in (tmp_path / "a").iterdir():
+        Image.fromarray(np.asarray(Image.open(file)).astype(np.uint16) * 16).save(file)
+    arguments = ["--sources", path, "--out", tmp_path / "out", "--num-epochs", "1", "--split", "0.7"]
+    status, output = benchmark(*arguments)
+    assert status == 1
+    assert "kind: window, low: 0, high: 4095}" in output
+    assert "--intensity" in output
+    status, output = benchmark(*arguments, "--intensity", "{kind: window, low: 5}")
+    assert status == 1
+    assert "window needs low < high" in output
+    status, output = benchmark(*arguments, "--intensity", "{kind: window, low: 0, high: 4095}")
+    assert status == 0, output
+    assert Dataset(tmp_path / "out/data/a-train").image(0).max() > 128
 
 
 def test_every_donor_of_an_image_counts_and_none_may_be_tested(tmp_path: Path) -> None:

@@ -335,6 +335,19 @@ def test_values_on_another_scale_are_remarked_unless_a_window_is_given(folders: 
     assert intensity == {"kind": "window", "low": 0.0, "high": 255.0}
 
 
+def test_twelve_bits_in_files_of_sixteen_are_windowed_alike(folders: dict[str, str]) -> None:
+    """Of all three folders, so that nothing is nearly black and nobody has to know of it."""
+    for folder in folders.values():
+        for number in range(9):
+            save(Path(folder) / f"{number:02d}.png", noise(number, 32, 40, dtype=np.uint16) // np.uint16(16))
+    study = study_of(folders)
+    assert not any("scale" in remark for remark in study.remarks)
+    prepares = [entry["prepare"] for entry in study.config["datasets"].values()]
+    assert {str(entry["intensity"]) for entry in prepares} == {
+        "{'kind': 'window', 'low': 0.0, 'high': 4095.0}"
+    }
+
+
 def test_the_written_project_is_the_study_and_can_be_written_again(
     folders: dict[str, str], tmp_path: Path
 ) -> None:

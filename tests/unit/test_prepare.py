@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK
 import tifffile
 from PIL import Image
 from scipy.ndimage import binary_dilation
@@ -21,7 +22,7 @@ from mirage.data import Dataset, shard_name
 from mirage.data.gather import gather
 from mirage.data.manifest import ABSENT
 from mirage.data.shards import ShardReader
-from mirage.errors import LayoutError
+from mirage.errors import DataError, LayoutError
 from mirage.files import read_json
 from mirage.prepare import prepare_image, prepare_shard, shard_of
 from mirage.simulate import simulate
@@ -157,6 +158,53 @@ def test_sixteen_bit_storage_loses_nothing(tmp_path):
     np.testing.assert_array_equal(reader.tensor(1, "image")[0], (deep >> 8) * 257)
     assert facts["value_range"] == [0, 65535]
     assert facts["image_dtype"] == "uint16"
+
+
+def narrow(folder: Path, highest: int, suffix: str = ".png", count: int = 4) -> dict:
+    """A folder of images whose grey values end at ``highest``, in files of 16 bits; its source."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        values = rng.integers(0, highest, (32, 32), dtype=np.uint16, endpoint=True)
+        if suffix == ".mha":
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), folder / f"{number}{suffix}")
+        elif suffix == ".tif":
+            tifffile.imwrite(folder / f"{number}{suffix}", values)
+        else:
+            save(folder / f"{number}{suffix}", values)
+    return {"reader": "folder", "path": str(folder), "channels": "grey"}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".mha"])
+def test_twelve_bits_in_files_of_sixteen_are_refused_until_a_window_is_given(tmp_path, suffix):
+    """Scaled by the range of 16 bits they would be 16 grey levels; one hot pixel hides nothing."""
+    source, out = narrow(tmp_path / "raw", 4095, suffix), tmp_path / "out"
+    hot = np.full((64, 64), 100, np.uint16)
+    hot[0, 0] = 65535
+    save(tmp_path / "raw" / "hot.png", hot)
+    wanted = {"name": "x", "shards": 2, "split": None, "max_failed_fraction": 0}
+    _, _, facts = prepare(out, source, shards=2, fov="none")
+    assert {fact["used"]["highest"] for fact in facts if fact["used"]} == {65535}
+    with pytest.raises(DataError, match=r"dataset x: .* 0 to 65535; .*kind: window, low: 0, high: 4095}"):
+        gather(out, **wanted)
+    window = {"kind": "window", "low": 0, "high": 4095}
+    for intensity in (window, {"kind": "percentile", "low": 0, "high": 100}, window | {"high": 65535}):
+        _, _, facts = prepare(out, source, shards=2, fov="none", intensity=intensity)
+        assert [fact["used"] for fact in facts] == [None, None]
+        gather(out, **wanted)
+
+
+def test_one_image_that_fills_its_type_clears_dark_ones(tmp_path):
+    """Dark images of a bright dataset are dark; images of 8 bits say nothing of deeper ones."""
+    source, out = narrow(tmp_path / "raw", 4095), tmp_path / "out"
+    wanted = {"name": "x", "shards": 1, "split": None, "max_failed_fraction": 0}
+    save(tmp_path / "raw" / "plain.png", np.tile(np.arange(256, dtype=np.uint8), (32, 1)))
+    prepare(out, source, fov="none")
+    with pytest.raises(DataError, match=r"at least 12\.5%"):
+        gather(out, **wanted)
+    save(tmp_path / "raw" / "full.png", np.tile(np.arange(0, 65536, 64, dtype=np.uint16), (32, 1)))
+    prepare(out, source, fov="none")
+    gather(out, **wanted)
 
 
 def test_a_shard_without_any_good_item_is_whole(tmp_path):

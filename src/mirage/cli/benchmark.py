@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
+from pydantic import ValidationError
 
 from mirage import log
 from mirage.cli.app import app, question
 from mirage.config.base import Runtime
+from mirage.config.datasets import Intensity
 from mirage.config.tracking import Tracking
 from mirage.errors import ConfigError, TimeBudgetReached
 
@@ -45,6 +47,13 @@ def benchmark(
     ] = 0.9,
     out: Annotated[Path, typer.Option(help="folder of all that is written")] = Path("mirage-benchmark"),
     size: Annotated[int, typer.Option(min=32, help="side of the images as detectors see them")] = 512,
+    intensity: Annotated[
+        str | None,
+        typer.Option(
+            help="`prepare.intensity` of a dataset, as YAML: '{kind: window, low: 0, high: 4095}'; none: "
+            "by the files' type"
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="images a step")] = 8,
     labels: Annotated[list[str] | None, typer.Option(help="boxes that are lesions; none: all")] = None,
     iou: Annotated[float, typer.Option(min=0.01, max=1, help="overlap from which a mark is a hit")] = 0.2,
@@ -75,8 +84,9 @@ def benchmark(
         benchmarks=detectors or ["retinanet"],
         out=out,
         size=size,
+        intensity=_intensity(intensity),
         epochs=num_epochs,
-        keys=keys | _keys(options),
+        keys=keys | _keys(options, "--options", "judge: {width: 16}"),
         split=split,
         seed=seed,
         pretrained=pretrained_model_path,
@@ -100,11 +110,24 @@ def _tracking(uri: str) -> dict[str, str]:
         raise ConfigError(f"--tracking-uri {uri!r}: {error}") from error
 
 
-def _keys(options: str | None) -> dict[str, Any]:
+def _intensity(text: str | None) -> Intensity:
+    """How grey values are mapped, as YAML."""
+    try:
+        return Intensity.model_validate(_keys(text, "--intensity", "{kind: window, low: 0, high: 4095}"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"--intensity {text!r}: {where}{': ' * bool(where)}{first['msg']}") from None
+
+
+def _keys(text: str | None, option: str, such: str) -> dict[str, Any]:
     """Keys given as YAML."""
-    found = yaml.safe_load(options) if options else {}
+    try:
+        found = yaml.safe_load(text) if text else {}
+    except yaml.YAMLError:
+        found = None
     if not isinstance(found, dict):
-        raise ConfigError(f"--options {options!r}: expected keys and values, such as 'judge: {{width: 16}}'")
+        raise ConfigError(f"{option} {text!r}: expected keys and values, such as {such!r}")
     return found
 
 

@@ -439,6 +439,12 @@ class PrepareOptions(Options):
         """How grey values are normalised, where that is fitted on training images."""
         return self.normalise if isinstance(self.normalise, FittedNormalise) else None
 
+    @property
+    def scaled_by_type(self) -> bool:
+        """Whether the range of a file's type becomes that of the stored image."""
+        mapped = self.normalise is None or self.normalise.ranged
+        return mapped and self.intensity.kind == "dtype_range"
+
     @model_validator(mode="after")
     def _patches_fit(self) -> Self:
         if self.size is None:

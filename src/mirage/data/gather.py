@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from mirage.config.datasets import SplitOptions
 from mirage.data.dataset import Dataset, DatasetInfo, ImageFacts, write_info
+from mirage.data.grey_range import LEAST, GreyRange, integer_window, wider
 from mirage.data.made import as_made
 from mirage.data.manifest import IMAGE_HASH, write_manifest
 from mirage.data.names import NORMALISER, shard_name
@@ -30,6 +32,11 @@ class ShardFacts(ImageFacts):
     items: int = Field(description="ok items in the shard")
     normaliser: str | None = Field(
         None, description="dataset whose normaliser the grey values were mapped with; none of any"
+    )
+    used: GreyRange | None = Field(
+        None,
+        description="grey values of the image that uses most of its type's range, of those of more than 8 "
+        "bits that are scaled by it; none without such images",
     )
     made_by: dict[str, Any] = Field(
         description="provenance (mirage.provenance.describe): stage, code, all options, seed"
@@ -73,14 +80,15 @@ def gather(
     that this was fitted with, and the subjects that it knows join the lineage.
 
     Raises:
-        DataError: a shard is missing, damaged or differs, item ids repeat, nothing is usable, or too many
-            rows failed.
+        DataError: a shard is missing, damaged or differs, item ids repeat, nothing is usable, too many rows
+            failed, or grey values of less than an eighth of their type's range are scaled by that.
         LeakError: the splits would put one subject on two sides, or hold out one that the normaliser knows,
             or see ``mirage.data.made``.
     """
     stems = [shard_name(index, shards) for index in range(shards)]
     facts = [_read_facts(folder / f"{stem}.json") for stem in stems]
     shared, made_by = _merge_facts(facts, name)
+    _check_range(reduce(wider, (shard.used for shard in facts), None), name)
     lender = facts[0].normaliser
     normaliser = None if lender is None else read_normaliser(folder.parent / lender / NORMALISER)
     tables = [pq.read_table(folder / f"{stem}.parquet") for stem in stems]
@@ -146,6 +154,21 @@ def _merge_facts(shards: Sequence[ShardFacts], name: str) -> tuple[dict[str, Any
                 )
             merged[key] = None
     return merged, first.made_by
+
+
+def _check_range(used: GreyRange | None, name: str) -> None:
+    """Refuse 12 bits in files of 16 that are scaled by the range of 16: they would be nearly black."""
+    if used is None or not used.narrow:
+        return
+    low, high = integer_window(used.low, used.high)
+    raise DataError(
+        f"dataset {name}: its images of more than 8 bits hold grey values of {used.low:g} to {used.high:g} "
+        f"at most, and their type has room for {used.lowest:g} to {used.highest:g}; scaled by that "
+        "(`prepare.intensity`, kind: dtype_range) they would be stored nearly black, so at least "
+        f"{LEAST:.1%} of it has to be used. Set `prepare.intensity: {{kind: window, low: {low:g}, high: "
+        f"{high:g}}}`, or `{{kind: percentile, low: 0.1, high: 99.9}}`; of images that are meant to be so "
+        "dark, a window of the whole range. `mirage benchmark` takes it as --intensity"
+    )
 
 
 def _check_rows(rows: pd.DataFrame, name: str, max_failed_fraction: float) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from mirage import seeds
 from mirage.config.base import Runtime
-from mirage.config.datasets import DatasetConfig
+from mirage.config.datasets import DatasetConfig, Intensity
 from mirage.config.evaluations import DetectionEvaluation
 from mirage.data import Dataset
 from mirage.data.gather import gather
@@ -54,6 +54,7 @@ class Request:
         benchmarks: names of detectors.
         out: folder of all that is written.
         size: side of the images as the detectors see them.
+        intensity: how grey values are mapped, for every list alike.
         epochs: passes over the training images of a list.
         keys: of the evaluation: ``batch_size``, ``hit``, ``judge``, ``augment`` ...
         split: share of a list's subjects that is trained on, the others are its own test.
@@ -68,6 +69,7 @@ class Request:
     benchmarks: Sequence[str]
     out: Path
     size: int
+    intensity: Intensity
     epochs: int
     keys: dict[str, Any]
     split: float
@@ -125,6 +127,7 @@ def _dataset(path: Path, split: str, request: Request) -> Dataset:
     wanted = {
         "list": file_digest(path),
         "size": request.size,
+        "intensity": request.intensity.model_dump(mode="json"),
         "version": [STAGES["prepare"], STAGES["evaluate_detection"]],
         "files": digest([_stamp(path, str(item.attributes["file"])) for item in source.items()]),
     }
@@ -134,7 +137,7 @@ def _dataset(path: Path, split: str, request: Request) -> Dataset:
         config = DatasetConfig.model_validate(
             {
                 "source": {"reader": "folder", "path": str(path.parent), "channels": "grey"},
-                "prepare": {"size": request.size, "fov": "none"},
+                "prepare": {"size": request.size, "fov": "none", "intensity": request.intensity},
             }
         )
         prepare_shard(config, source, 0, folder)

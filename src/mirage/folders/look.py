@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mirage.config.datasets import FolderSource
+from mirage.data.grey_range import GreyRange, ends_of
 from mirage.errors import ConfigError, DataError, LayoutError
 from mirage.preprocess.volumes import oriented
 from mirage.sources.base import RawImage
@@ -43,7 +44,7 @@ class Look:
         whole_numbers: unsigned integers, whose type has a range, or signed and float values.
         bits: of the deepest integer type.
         low, high: lowest and highest value found, but for the outermost 0.1 % of an image at either end.
-        used: largest share of its integer type's range that an image reaches, 0 ... 1.
+        used: largest share of its integer type's range that an image uses, 0 ... 1.
         shapes: extents found: (H, W), or (D, H, W) with the axes as they are stored.
         alike: all opened files hold the same values.
     """
@@ -100,11 +101,11 @@ def look(folder: str, masks: str | None = None, exclude: Sequence[str] = ()) -> 
         opened=len(opened),
         volumes=first.volume,
         colour=any(one.colour for one in seen),
-        whole_numbers=first.highest is not None,
-        bits=16 if any(one.highest is not None and one.highest > 255 for one in seen) else 8,
+        whole_numbers=first.grey is not None,
+        bits=16 if any(one.grey is not None and one.grey.deep for one in seen) else 8,
         low=min(one.low for one in seen),
         high=max(one.high for one in seen),
-        used=max(one.high / one.highest if one.highest else 1.0 for one in seen),
+        used=max(1.0 if one.grey is None else one.grey.share for one in seen),
         shapes=frozenset(one.shape for one in seen),
         alike=len(seen) > 1 and len({one.values for one in seen}) == 1,
     )
@@ -112,12 +113,12 @@ def look(folder: str, masks: str | None = None, exclude: Sequence[str] = ()) -> 
 
 @dataclass(frozen=True)
 class _Seen:
-    """One opened file; ``highest`` is what its type or header allows, None for signed and float values."""
+    """One opened file; ``grey`` has what its type or header allows, and is None of signed and float ones."""
 
     shape: tuple[int, ...]
     volume: bool
     colour: bool
-    highest: float | None
+    grey: GreyRange | None
     low: float
     high: float
     values: int
@@ -126,14 +127,17 @@ class _Seen:
 def _see(path: Path) -> _Seen:
     raw = read_image(path, "grey" if path.name.lower().endswith(VOLUME_SUFFIXES) else "rgb")
     image = raw.image
-    low, high = np.percentile(image, (0.1, 99.9))
+    low, high = ends_of(image)
+    grey = None
+    if raw.full_range is not None:
+        grey = GreyRange(low=low, high=high, lowest=raw.full_range[0], highest=raw.full_range[1])
     return _Seen(
         shape=_stored_shape(raw),
         volume=image.ndim == 4,
         colour=bool((image[0] != image[-1]).any() or (image[0] != image[len(image) // 2]).any()),
-        highest=None if raw.full_range is None else raw.full_range[1],
-        low=float(low),
-        high=float(high),
+        grey=grey,
+        low=low,
+        high=high,
         values=hash((image.shape, image.tobytes())),
     )
 
@@ -201,7 +205,7 @@ def _refuse_a_mixture(
     read = [file for file in opened if file not in failed]
     kinds = {
         "volumes and 2D images": [one.volume for one in seen],
-        "integers and signed or float values": [one.highest is None for one in seen],
+        "integers and signed or float values": [one.grey is None for one in seen],
     }
     for what, values in kinds.items():
         if len(set(values)) > 1:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mirage.data.grey_range import LEAST, integer_window
 from mirage.errors import DataError
 from mirage.folders.look import Look
 
@@ -41,7 +42,7 @@ def prepare_options(
         options["fov"] = "none"
         if not training.whole_numbers or training.bits == 16:
             options["bits"] = 16
-    if window is not None or training.volumes or not training.whole_numbers:
+    if window is not None or training.volumes or not training.whole_numbers or _unfilled(looks):
         low, high = window or _window(training)
         options["intensity"] = {"kind": "window", "low": low, "high": high}
     return options, [] if window is not None else _remarks(looks)
@@ -79,8 +80,16 @@ def _size(looks: Mapping[str, Look], volumes: bool, size: int | None) -> int | l
     return stored if volumes else min(stored)
 
 
+def _unfilled(looks: Mapping[str, Look]) -> bool:
+    """Whether the range of the type would make images nearly black: 12 bits in files of 16."""
+    deep = all(found.bits == 16 for found in looks.values())
+    return deep and any(found.used < LEAST for found in looks.values())
+
+
 def _window(training: Look) -> tuple[float, float]:
     low, high = training.low, training.high
+    if training.whole_numbers and not training.volumes:
+        return integer_window(low, high)
     if not low < high:
         raise DataError(
             f"{training.folder}: the images hold the value {low:g} alone; nothing can be compared"

@@ -173,10 +173,10 @@ def _is_stored_alike(
     stored = stored_type(options.bits)
     return (
         options.normalise is None
+        and options.scaled_by_type
         and raw.image.dtype == stored
         and raw.image.shape[1:] == size
         and box == geometry.whole(size)
-        and options.intensity.kind == "dtype_range"
         and raw.full_range == (0, np.iinfo(stored).max)
     )
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from mirage.config.datasets import DatasetConfig, PrepareOptions, VolumePrepareOptions
 from mirage.data.gather import ShardFacts, same_spacing
+from mirage.data.grey_range import GreyRange, ends_of, wider
 from mirage.data.manifest import ItemRow, to_table, write_manifest
 from mirage.data.names import shard_name
 from mirage.data.shards import ShardWriter, content_hash
@@ -125,17 +126,21 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
     standard = None if normaliser is None else normaliser.standard
     plan, dtype = _plan(source, config.prepare, standard), stored_type(config.prepare.bits)
     stem, rows, spacing = folder / shard_name(shard, config.shards), _Rows(), _Spacing()
+    used: GreyRange | None = None
     mask_shape = (len(plan.channels), *plan.shape[1:]) if plan.channels else None
     with ShardWriter(stem.with_suffix(".arrow"), plan.shape, dtype, mask_shape) as writer:
         for item in _items(source, shard, config.shards):
             try:
-                prepared = plan.prepare(item.load(), item.item_id)
+                raw = item.load()
+                own = _used(raw, config.prepare)
+                prepared = plan.prepare(raw, item.item_id)
             except (DataError, OSError, ValueError, ArithmeticError, MemoryError) as error:
                 for name in plan.names(item.item_id):
                     row = _row(item, name, config)
                     row.status, row.reason = "failed", _reason(error)
                     rows.append(row)
                 continue
+            used = wider(used, own)
             for name, part in prepared:
                 row = _row(item, name, config)
                 _store(part, row, writer, shard, config)
@@ -158,12 +163,22 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
         spacing_mm=None if spacing.varies else spacing.common,
         items=rows.ok,
         normaliser=None if normaliser is None else normaliser.dataset,
+        used=used,
         made_by=describe("prepare", decided_by, **known),
     ).write(stem.with_suffix(".json"))
 
 
 def _items(source: Source, shard: int, shards: int) -> Iterator[SourceItem]:
     return source.items_of(lambda subject_id: shard_of(subject_id, shards) == shard)
+
+
+def _used(raw: RawImage, options: PrepareOptions | VolumePrepareOptions) -> GreyRange | None:
+    """Grey values of an image of more than 8 bits that is scaled by the range of its type."""
+    scaled = isinstance(options, PrepareOptions) and options.scaled_by_type
+    if not scaled or raw.full_range is None or raw.full_range[1] - raw.full_range[0] <= 255:
+        return None
+    (low, high), (lowest, highest) = ends_of(raw.image), raw.full_range
+    return GreyRange(low=low, high=high, lowest=lowest, highest=highest)
 
 
 def _row(item: SourceItem, name: str, config: DatasetConfig) -> ItemRow:
