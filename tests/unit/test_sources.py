@@ -152,6 +152,25 @@ def test_jpeg_orientation_is_applied(tmp_path):
     assert image[20:].mean() < 5
 
 
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+def test_orientation_of_sixteen_bit_colours_is_applied_as_to_eight(tmp_path, orientation):
+    """Files that Pillow does not read are turned as Pillow turns its own."""
+    deep = np.random.default_rng(4).integers(0, 65536, (5, 8, 3), dtype=np.uint16)
+    tag = (274, "H", 1, orientation, True)
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb", extratags=[tag])
+    exif = Image.Exif()
+    exif[274] = orientation
+    shallow = (deep >> 8).astype(np.uint8)
+    Image.fromarray(shallow).save(tmp_path / "shallow.png", exif=exif)
+    data, body = png16(deep, 2), exif.tobytes()[6:]
+    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    (tmp_path / "deep.png").write_bytes(data[:33] + chunk + data[33:])  # after signature and IHDR
+    expected = read_image(tmp_path / "shallow.png", "rgb").image
+    assert expected.shape == ((3, 8, 5) if orientation > 4 else (3, 5, 8))
+    for name in ("deep.tif", "deep.png"):
+        np.testing.assert_array_equal(read_image(tmp_path / name, "rgb").image >> 8, expected, err_msg=name)
+
+
 def test_nifti_slices_are_images_and_volumes_stay_volumes(tmp_path):
     """Voxel axes i, j, k become width, height, depth; spacing follows."""
     import nibabel
@@ -321,6 +340,61 @@ def test_label_maps_in_palette_files_keep_their_indices(tmp_path):
     picture.putpalette([0, 0, 0, 250, 10, 10, 20, 240, 30])
     picture.save(tmp_path / "m.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png", "labels"), values)
+
+
+def painted(ground: tuple[int, ...], paint: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """A mask, and a file of the mask: (6, 8) and (6, 8, channels)."""
+    wanted = np.zeros((6, 8), np.uint8)
+    wanted[2:4, 3:6] = 1
+    return wanted, np.where(wanted[..., None], np.uint8(paint), np.uint8(ground))
+
+
+@pytest.mark.parametrize(
+    ("ground", "paint", "polarity"),
+    [
+        ((0, 0, 0, 40), (255, 255, 255, 40), "bright"),
+        ((255, 255, 255, 0), (0, 0, 0, 0), "dark"),
+        ((0, 0, 0, 0), (255, 255, 255, 255), "bright"),
+        ((255, 255, 255, 0), (255, 255, 255, 255), "bright"),
+        ((0, 0, 0, 0), (0, 0, 0, 255), "dark"),
+        ((0, 0), (255, 255), "bright"),
+    ],
+)
+def test_masks_with_an_alpha_channel_are_read_as_they_are_painted(tmp_path, ground, paint, polarity):
+    """By colour where alpha is constant; paint on a transparent ground whatever colour that hides."""
+    wanted, values = painted(ground, paint)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", values), polarity), wanted)
+
+
+@pytest.mark.parametrize(
+    ("ground", "paint", "polarity"),
+    [
+        ((0, 0, 0, 0), (0, 0, 0, 255), "bright"),
+        ((0, 0, 0, 255), (255, 255, 255, 0), "bright"),
+        ((7, 7, 7, 0), (3, 3, 3, 255), "labels"),
+    ],
+)
+def test_masks_whose_alpha_channel_leaves_open_what_is_meant_are_refused(tmp_path, ground, paint, polarity):
+    """An annotation that is in alpha alone is not an empty mask."""
+    _, values = painted(ground, paint)
+    with pytest.raises(DataError, match=r"m\.png: the mask is partly transparent"):
+        read_mask(save(tmp_path / "m.png", values), polarity)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_the_transparent_colour_of_a_palette_stays_in_a_mask(tmp_path, suffix):
+    """GIF masks whose white is marked as transparent keep their foreground; images lose it to black."""
+    wanted, _ = painted((0,), (1,))
+    picture = Image.fromarray(wanted, "P")
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(tmp_path / f"m{suffix}", transparency=1)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m{suffix}"), wanted)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m{suffix}", "labels"), wanted)
+    assert not read_image(tmp_path / f"m{suffix}", "grey").image.any()
+    picture.putpalette([0, 0, 0, 0, 0, 0])
+    picture.save(tmp_path / "black.png", transparency=b"\x00\xff")
+    with pytest.raises(DataError, match="partly transparent"):
+        read_mask(tmp_path / "black.png")
 
 
 # --- layouts ----------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Channels = Literal["grey", "rgb"]
 Polarity = Literal["bright", "dark", "labels"]
 CHANNEL_NAMES: dict[Channels, list[str]] = {"grey": ["grey"], "rgb": [*COLOURS]}
+ORIENTATION = 0x0112
+"""Tag of Exif and TIFF that says how an image is turned."""
 SAME_PLACE = 0.1
 """How far, in voxels, the corners of two volumes may lie apart that are taken to be on one grid."""
 
@@ -30,7 +32,7 @@ def read_image(path: Path | str, channels: Channels, *, display: bool = False) -
     """Read one image.
 
     Colours become grey by ITU-R BT.601 luma, grey becomes colour by repetition. An opaque alpha channel
-    is dropped, any other is composited on black. JPEG and TIFF orientation tags are applied.
+    is dropped, any other is composited on black. Orientation tags (JPEG, TIFF, PNG) are applied.
 
     Args:
         path: file. A NIfTI or MetaImage slice (one axis of length 1) is 2D, others are volumes.
@@ -46,7 +48,7 @@ def read_image(path: Path | str, channels: Channels, *, display: bool = False) -
     Raises:
         DataError: missing, empty, damaged or cut off; no image; several pages or frames; 2 or > 4 channels.
     """
-    raw = _decode(Path(path), indices=False, display=display)
+    raw = _decode(Path(path), display=display)
     raw.image = _as_channels(raw.image, channels, Path(path))
     return raw
 
@@ -61,7 +63,7 @@ def read_volume(path: Path | str, channels: int = 1) -> RawImage:
         DataError: as for ``read_image``; also 2D images, another number of channels, an affine that does
             not tell where the voxels are.
     """
-    raw = _decode(Path(path), indices=False)
+    raw = _decode(Path(path))
     if raw.affine is None:
         raise DataError(f"{path}: is no volume, found an image of shape {raw.image.shape}")
     if len(raw.image) != channels:
@@ -113,7 +115,7 @@ def read_aligned_mask(
         DataError: as for ``read_mask``; also another size, or for volumes another affine.
     """
     path = Path(path)
-    raw = _decode(path, indices=polarity == "labels")
+    raw = _decode(path, mask=polarity)
     mask = check_same_size(_mask_values(raw, polarity, path), image.image, path)
     check_same_grid(raw, path, image, image_path)
     return mask
@@ -121,6 +123,9 @@ def read_aligned_mask(
 
 def read_mask(path: Path | str, polarity: Polarity = "bright") -> np.ndarray:
     """Read one mask as uint8 (H, W) or (D, H, W).
+
+    Transparency of a palette, or one that is the same everywhere, is ignored. Else what is annotated is told
+    by an alpha channel where all that can be seen is annotated, or where nothing annotated is hidden.
 
     Args:
         path: file.
@@ -130,10 +135,11 @@ def read_mask(path: Path | str, polarity: Polarity = "bright") -> np.ndarray:
 
     Raises:
         DataError: as for ``read_image``; also a binary mask that holds neither 0 and 1 nor anything
-            bright, and labels that are no whole numbers in 0..254.
+            bright, labels that are no whole numbers in 0..254, and an alpha channel that leaves open what is
+            annotated.
     """
     path = Path(path)
-    return _mask_values(_decode(path, indices=polarity == "labels"), polarity, path)
+    return _mask_values(_decode(path, mask=polarity), polarity, path)
 
 
 def _mask_values(raw: RawImage, polarity: Polarity, path: Path) -> np.ndarray:
@@ -203,8 +209,8 @@ def _luma(image: np.ndarray) -> np.ndarray:
     return grey.astype(image.dtype)[None]
 
 
-def _decode(path: Path, *, indices: bool, display: bool = False) -> RawImage:
-    """Image of 1, 3 or any number of channels; every failure of any library becomes a DataError."""
+def _decode(path: Path, *, mask: Polarity | None = None, display: bool = False) -> RawImage:
+    """Image or ``mask`` of 1, 3 or any number of channels; failures of all libraries become DataErrors."""
     try:
         with open(path, "rb") as handle:
             head = handle.read(132)
@@ -219,7 +225,7 @@ def _decode(path: Path, *, indices: bool, display: bool = False) -> RawImage:
 
             raw = read_dicom(path, display)
         else:
-            raw = _read_raster(path, indices)
+            raw = _read_raster(path, mask)
     except DataError:
         raise
     except FileNotFoundError as error:
@@ -239,7 +245,7 @@ def _decode(path: Path, *, indices: bool, display: bool = False) -> RawImage:
     return raw
 
 
-def _read_raster(path: Path, indices: bool) -> RawImage:
+def _read_raster(path: Path, mask: Polarity | None) -> RawImage:
     from PIL import Image, ImageOps
 
     with Image.open(path) as picture:
@@ -248,12 +254,25 @@ def _read_raster(path: Path, indices: bool) -> RawImage:
         if picture.format == "PNG" and ";16B" in str(picture.tile[0][3]) and picture.mode != "I;16":
             from mirage.sources.png16 import read_png16
 
-            return _from_hwc(read_png16(path), (0, 65535), path)
+            return _from_hwc(_upright(read_png16(path), picture), (0, 65535), path, mask)
         if picture.format == "TIFF" and _needs_tifffile(picture):
-            return _read_tiff(path)
-        if indices and picture.mode == "P":
-            return _from_hwc(np.asarray(picture), (0, 255), path)
-        return _from_picture(ImageOps.exif_transpose(picture), path)
+            values = _upright(_read_tiff(path), picture)
+            return _from_hwc(values, _type_range(values.dtype), path, mask)
+        if mask == "labels" and picture.mode == "P":
+            return _from_hwc(np.asarray(ImageOps.exif_transpose(picture)), (0, 255), path)
+        return _from_picture(ImageOps.exif_transpose(picture), path, mask)
+
+
+def _upright(values: np.ndarray, picture: Picture) -> np.ndarray:
+    """(H, W) or (H, W, C) as the orientation tag of its file says that it is shown (Exif 2.32, 4.6.4 A)."""
+    orientation = picture.getexif().get(ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):
+        values = np.swapaxes(values, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values)
 
 
 def _pages(picture: Picture, path: Path) -> int:
@@ -272,18 +291,19 @@ def _needs_tifffile(picture: Any) -> bool:
     return max(bits) > 8 and len(bits) > 1
 
 
-def _read_tiff(path: Path) -> RawImage:
+def _read_tiff(path: Path) -> np.ndarray:
+    """The first page (H, W) or (H, W, C), as it is stored."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages[0]
-        values = page.asarray()
-        if page.axes.startswith("S"):
-            values = np.moveaxis(values, 0, -1)
-    return _from_hwc(values, _type_range(values.dtype), path)
+        values: np.ndarray = page.asarray()
+        return np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
 
 
-def _from_picture(picture: Picture, path: Path) -> RawImage:
+def _from_picture(picture: Picture, path: Path, mask: Polarity | None) -> RawImage:
+    if mask is not None and "transparency" in picture.info:
+        picture = _opaque(picture)
     mode = picture.mode
     if "transparency" in picture.info or mode in ("PA", "La", "RGBa"):
         picture = picture.convert("RGBA")
@@ -295,8 +315,17 @@ def _from_picture(picture: Picture, path: Path) -> RawImage:
     if picture.mode == "I" and picture.format == "PNG":
         values = values.astype(np.uint16)
     return _from_hwc(
-        values.astype(values.dtype.newbyteorder("="), copy=False), _type_range(values.dtype), path
+        values.astype(values.dtype.newbyteorder("="), copy=False), _type_range(values.dtype), path, mask
     )
+
+
+def _opaque(picture: Picture) -> Picture:
+    """A mask without its transparent colour, unless transparency alone tells its pixels apart."""
+    plain = picture.copy()
+    del plain.info["transparency"]
+    plain = plain.convert("RGB") if plain.mode == "P" else plain
+    lowest_is_highest = {low == high for low, high in np.atleast_2d(plain.getextrema())}
+    return picture if lowest_is_highest == {True} else plain
 
 
 def _type_range(dtype: np.dtype) -> tuple[float, float] | None:
@@ -305,24 +334,53 @@ def _type_range(dtype: np.dtype) -> tuple[float, float] | None:
     return 0.0, float(np.iinfo(dtype).max)
 
 
-def _from_hwc(values: np.ndarray, full_range: tuple[float, float] | None, path: Path) -> RawImage:
+def _from_hwc(
+    values: np.ndarray, full_range: tuple[float, float] | None, path: Path, mask: Polarity | None = None
+) -> RawImage:
     """(H, W) or (H, W, C), C = 2 and 4 being alpha last, to a RawImage of (C, H, W)."""
     if values.ndim == 2:
         return RawImage(values[None], full_range=full_range)
     if values.ndim != 3 or values.shape[-1] > 4:
         raise DataError(f"{path}: has shape {values.shape}, expected height x width with 1 to 4 channels")
     if values.shape[-1] in (2, 4):
-        values = _flatten_alpha(values)
+        values = _flatten_alpha(values) if mask is None else _mask_colours(values, mask, path)
     return RawImage(np.moveaxis(values, -1, 0), full_range=full_range)
 
 
 def _flatten_alpha(values: np.ndarray) -> np.ndarray:
     colour, alpha = values[..., :-1], values[..., -1:]
-    opaque = float(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else 1.0
+    opaque = _highest(values)
     if (alpha == opaque).all():
         return colour
     flat = colour.astype(np.float32) * (alpha.astype(np.float32) / np.float32(opaque))
     return (np.rint(flat) if values.dtype.kind == "u" else flat).astype(values.dtype)
+
+
+def _mask_colours(values: np.ndarray, polarity: Polarity, path: Path) -> np.ndarray:
+    """Colours (H, W, C) of a mask with an alpha channel, which may be the one place of its annotation."""
+    colour, alpha, opaque = values[..., :-1], values[..., -1], _highest(values)
+    if (alpha == alpha.flat[0]).all():
+        return colour
+    if polarity == "labels":
+        if not colour[alpha < opaque].any():
+            return colour
+    else:
+        bright = colour.mean(axis=-1) > (opaque / 2 if colour.max() > 1 else 0.5)
+        seen, paint = alpha > opaque / 2, bright if polarity == "bright" else ~bright
+        if seen.any() and paint[seen].all():  # paint on a transparent ground, whatever colour that hides
+            return np.where(seen == (polarity == "bright"), opaque, 0).astype(values.dtype)[..., None]
+        if paint[seen].any() and not paint[~seen].any():
+            return colour
+    raise DataError(
+        f"{path}: the mask is partly transparent, and its colours do not tell what is annotated; save it "
+        "without transparency (alpha channel), white on black. Dark paint on a transparent ground is read "
+        "with `mask_polarity: dark`"
+    )
+
+
+def _highest(values: np.ndarray) -> float:
+    """What white, or opaque, is in an array of this type."""
+    return float(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else 1.0
 
 
 def _open_nifti(path: Path) -> tuple[Any, np.ndarray]:
