@@ -25,9 +25,8 @@ from mirage.report.sources import COMMIT_DIGITS, Made
 from mirage.report.verdicts import AXES
 
 UNTESTED = {
-    "Privacy": "Privacy was not tested. Nearest-neighbour and duplicate searches can reveal copies; finding "
-    "none does not show that the synthetic data are private. No membership-inference attack was run and no "
-    "differential privacy was used."
+    "Privacy": "Privacy was not tested: copies of training images were not searched for, and no membership "
+    "inference attack was run. An evaluation with `evaluator: privacy` does both."
 }
 """What an axis that nothing measures leaves open, where that needs more words than others."""
 
