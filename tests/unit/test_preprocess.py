@@ -118,6 +118,55 @@ def test_an_image_without_a_dark_frame_is_all_field_of_view():
     assert derive_fov(np.zeros((3, 50, 50), np.uint8)).all()
 
 
+def small_photograph(radius: int, level: int, black: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A disc in a wide dark frame, as a telephone takes it: (3, 360, 480) uint8, and its mask."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:360, :480].astype(float)
+    far = np.hypot(y - 170, x - 260)
+    disc = far < radius
+    red = np.where(disc, level * (1 - 0.4 * (far / radius) ** 2), black) + rng.normal(0, 1.5, disc.shape)
+    return np.clip(np.stack([red, 0.5 * red, 0.3 * red]), 0, 255).astype(np.uint8), disc
+
+
+def dice(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Overlap of two masks, 0 ... 1."""
+    return float(2 * np.count_nonzero((found > 0) & wanted) / (np.count_nonzero(found) + wanted.sum()))
+
+
+@pytest.mark.parametrize("radius", [60, 80, 110])
+@pytest.mark.parametrize(("level", "black"), [(220, 0), (120, 12), (35, 4)])
+def test_a_small_field_of_view_is_found_in_a_wide_frame(radius, level, black):
+    """Also where three quarters of the image and more are frame, in bright and dark images."""
+    image, disc = small_photograph(radius, level, black)
+    assert dice(derive_fov(image), disc) > 0.97
+
+
+@pytest.mark.parametrize("radius", [80, 165])
+@pytest.mark.parametrize("level", [220, 35])
+def test_one_bright_corner_is_a_stamp_and_two_are_no_frame(radius, level):
+    """A logo or date in a corner is left out of a small and of a usual field of view."""
+    image, disc = small_photograph(radius, level, 4)
+    image[:, :40, :60] = 255
+    assert dice(derive_fov(image), disc) > 0.97
+    image[:, -40:, :60] = 255
+    assert derive_fov(image).all()
+
+
+def test_images_without_a_frame_keep_their_whole_field_of_view():
+    """Noise, a gradient whose one corner is bright, scattered bright cells, a uniform dark image."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:200, :240] / 240
+    dots = ndimage.gaussian_filter((rng.random((200, 240)) < 0.002).astype(float), 4)
+    for image in (
+        rng.normal(100, 10, (200, 240)),
+        rng.normal(100, 10, (200, 240)) + 60 * x,
+        250 * np.clip(x + y - 0.9, 0, None),
+        10 + 200 * dots / dots.max() + rng.normal(0, 1, dots.shape),
+        np.full((200, 240), 7.0),
+    ):
+        assert derive_fov(np.clip(image, 0, 255).astype(np.uint8)[None]).all()
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_full_range_maps_end_to_end(bits):
     """The lowest and highest native values become the lowest and highest stored ones, exactly."""
