@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,15 @@ from boxed import boxed_dataset
 
 from mirage import evaluate
 from mirage.config.base import Runtime
-from mirage.config.detectors import RetinaNetJudge, RetinaNetOptions
+from mirage.config.detectors import DETECTOR_JUDGES, DetectorJudge, RetinaNetJudge, RetinaNetOptions
 from mirage.config.evaluations import DetectionEvaluation
 from mirage.config.generators import Augment
+from mirage.config.load import load_config
+from mirage.config.model import Config
 from mirage.data import Dataset, Item
 from mirage.data.pool import Pool
-from mirage.detectors import build
+from mirage.detectors import DETECTORS, build
+from mirage.detectors.base import Detector
 from mirage.detectors.retinanet import RetinaNetDetector, fit_anchors, focal_loss
 from mirage.errors import ConfigError, DataError, LeakError, TimeBudgetReached
 from mirage.evaluate.holdout import hold_out
@@ -27,8 +31,10 @@ from mirage.evaluate.marks import CORNERS, corners, read_tables
 from mirage.evaluate.table import COLUMNS
 from mirage.generators.base import ImageSpec
 from mirage.metrics import detection as scores
-from mirage.metrics.hits import HitRule
+from mirage.metrics.hits import HitRule, Marks
 from mirage.networks.retinanet import RetinaNet, anchor_boxes
+from mirage.report import Finished
+from mirage.report.evaluators.detection import _protocol
 from mirage.training.augment import augment, change_boxes, draw_change
 
 TINY = {"backbone": "resnet10", "width": 16, "fpn_channels": 8, "stem_stride": 2, "levels": 2}
@@ -369,3 +375,93 @@ def test_pretraining_takes_half_of_the_budget(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
     assert facts["steps"] == {"pretrain": 2, "train": 2}
     assert len(facts["judge_options"]["anchors"]) == 2
+
+
+class BrightestJudge(DetectorJudge):
+    """Options of a toy detector."""
+
+    arch: Literal["brightest"]
+    side: float = 8.0
+
+
+class Brightest(Detector):
+    """Marks a square around the brightest place of a filtered image."""
+
+    arch = "brightest"
+    phases = ("net",)
+    sampling_modules = ("net",)
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.net = torch.nn.Conv2d(self.image_shape[0], 1, 5, padding=2)
+
+    def training_step(self, batch: dict[str, torch.Tensor], phase: str) -> dict[str, torch.Tensor]:
+        highest = self.net(batch["image"]).amax(dim=(1, 2, 3))
+        wanted = (batch["count"] > 0).float()
+        return {"found": torch.nn.functional.binary_cross_entropy_with_logits(highest, wanted)}
+
+    def configure_optimizer(self, phase: str, parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, 0.01)
+
+    def detect(self, images: torch.Tensor) -> list[Marks]:
+        found = []
+        for answer in torch.sigmoid(self.net(images))[:, 0]:
+            y, x = divmod(int(answer.argmax()), answer.shape[1])
+            half = self.options.side / 2
+            box = np.array([[x - half, y - half, x + half, y + half]]).clip(0, self.size)
+            found.append(Marks(box, np.array([float(answer.max())])))
+        return found
+
+
+@pytest.fixture
+def brightest(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The toy detector, registered as the documentation says."""
+    with monkeypatch.context() as patch:
+        patch.setitem(DETECTORS, "brightest", f"{__name__}:Brightest")
+        patch.setitem(DETECTOR_JUDGES, "brightest", BrightestJudge)
+        for model in (DetectionEvaluation, Config):
+            model.model_rebuild(force=True)
+        yield
+    for model in (DetectionEvaluation, Config):
+        model.model_rebuild(force=True)
+
+
+def test_registries_of_detectors_and_of_their_options_agree() -> None:
+    """A name in one of them alone could be asked for and not be had."""
+    assert DETECTORS.keys() == DETECTOR_JUDGES.keys()
+
+
+@pytest.mark.usefixtures("brightest")
+def test_another_detector_is_two_classes_and_two_lines(tmp_path: Path) -> None:
+    """It is validated, trained and described as the first one, which stays the default."""
+    data = boxed_dataset(tmp_path / "toy")
+    config = evaluation(judge={"arch": "brightest", "side": 7}, own_share=0)
+    found = run(config, {"toy": data}, tmp_path / "out")
+    assert "cpm" in set(found["metric"])
+    facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
+    assert (facts["judge"], facts["judge_options"]) == ("brightest", {"arch": "brightest", "side": 7.0})
+    sides = read_tables(tmp_path / "out" / "details").marks[["x0", "x1"]].diff(axis=1)["x1"]
+    assert sides.max() == 7
+    done = Finished(config, [tmp_path / "out"])
+    summary = pd.DataFrame(columns=["evaluation", "metric", "arm", "kind", "n_seeds", "label"])
+    text = _protocol("nodules", done, summary)
+    assert "One detector, brightest, was trained" in text
+    assert "RetinaNet" not in text
+    assert evaluation().judge == RetinaNetJudge.model_validate(TINY)
+
+
+@pytest.mark.usefixtures("brightest")
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ({"arch": "brightest", "sied": 7}, r"evaluations\.nodules\.judge\.sied: .*did you mean 'side'"),
+        ({"widht": 8}, r"evaluations\.nodules\.judge\.widht: .*did you mean 'width'"),
+        ({"arch": "yolo"}, r"evaluations\.nodules\.judge: .*'retinanet', 'brightest'"),
+    ],
+)
+def test_a_mistake_in_a_detectors_options_is_named(judge: dict[str, Any], message: str) -> None:
+    """The key in the file, without the architecture's name in between, and the nearest of its own keys."""
+    folder = Path(__file__).parents[2] / "config"
+    mine = {"evaluator": "detection", "test": "chest_boxed", "arms": {"real": {"train": ["chest_boxed"]}}}
+    with pytest.raises(ConfigError, match=message):
+        load_config({"run": ["chest"], "evaluations": {"nodules": {**mine, "judge": judge}}}, folder)

@@ -1,10 +1,12 @@
-"""Detectors: the networks that downstream detection trains on boxes."""
+"""Detectors: the networks that downstream detection trains on boxes, and the registry of their options."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetCoreSchemaHandler, field_validator, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from mirage.config.base import Options
 
@@ -102,7 +104,58 @@ class RetinaNetOptions(Options):
             )
 
 
-class RetinaNetJudge(RetinaNetOptions):
+class DetectorJudge(Options):
+    """What every detector of an evaluation has; a subclass names its ``arch`` by a literal."""
+
+    arch: str
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return self.arch
+
+    def check_size(self, side: int) -> None:
+        """Refuse images of a side, in pixels, that the network does not fit; it fits all unless it says so.
+
+        Raises:
+            ValueError: says what is needed.
+        """
+
+
+class RetinaNetJudge(RetinaNetOptions, DetectorJudge):
     """RetinaNet as the detector of an evaluation."""
 
     arch: Literal["retinanet"] = "retinanet"
+
+    @property
+    def title(self) -> str:
+        """With its backbone."""
+        return f"RetinaNet ({self.backbone})"
+
+
+DETECTOR_JUDGES: dict[str, type[DetectorJudge]] = {"retinanet": RetinaNetJudge}
+"""Architecture -> its options; its class stands under the same name in ``mirage.detectors.DETECTORS``."""
+DEFAULT = "retinanet"
+"""Architecture where none is named."""
+
+
+class ByArchitecture:
+    """Makes a field take the options of any registered detector, told apart by ``arch``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A union of the architectures' options, so that errors and the reference page name their own keys.
+
+        Like any union of one it has no tag in an error's place while there is a single architecture.
+        """
+        options = {arch: handler.generate_schema(judge) for arch, judge in DETECTOR_JUDGES.items()}
+        if len(options) == 1:
+            return next(iter(options.values()))
+        union = core_schema.tagged_union_schema(options, discriminator="arch")
+        return core_schema.no_info_before_validator_function(_with_architecture, union)
+
+
+def _with_architecture(judge: Any) -> Any:
+    return {"arch": DEFAULT, **judge} if isinstance(judge, Mapping) else judge
+
+
+AnyDetectorJudge = Annotated[DetectorJudge, ByArchitecture()]

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from mirage.config.base import DataName, Entry, Name, Options, Part, RealName, Refers, Seed
 from mirage.config.classifiers import OVERSAMPLED, Balance, ClassifierOptions, OversamplingOptions
 from mirage.config.criteria import Criterion
-from mirage.config.detectors import RetinaNetJudge
+from mirage.config.detectors import AnyDetectorJudge, RetinaNetJudge
 from mirage.config.folds import Folds
 from mirage.config.generators import Augment, Precision, SegmenterOptions
 from mirage.config.judges import DeepMedicJudge, Judge
@@ -268,7 +268,9 @@ class DetectionEvaluation(ArmsEvaluation):
         description="score from which marks count for `hit_fraction`, the chest study's own figure; its "
         "detector's default is 0.05",
     )
-    judge: RetinaNetJudge = Field(default_factory=RetinaNetJudge, description="the detector that is trained")
+    judge: AnyDetectorJudge = Field(
+        default_factory=RetinaNetJudge, description="the detector that is trained, RetinaNet by default"
+    )
 
     def unaugmented(self) -> Self:
         """Without `augment`."""

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mirage.config.base import Options
+from mirage.config.detectors import DETECTOR_JUDGES, DetectorJudge
 from mirage.config.encoders import BUILT_IN
 from mirage.config.model import REGISTRIES, Config
 from mirage.errors import ConfigError
@@ -197,11 +198,13 @@ def _is_options(model: Any) -> bool:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """Alternatives of an annotation, without `Annotated`, `None` and field metadata."""
+    """Alternatives of an annotation, without `Annotated`, `None` and field metadata; registered ones too."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         return [member for part in get_args(annotation) for member in _members(part)]
+    if annotation is DetectorJudge:
+        return list(DETECTOR_JUDGES.values())
     return [] if annotation is type(None) or annotation is None else [annotation]
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from mirage import seeds
 from mirage.config.base import Runtime
 from mirage.config.datasets import DatasetConfig, Intensity
+from mirage.config.detectors import DETECTOR_JUDGES
 from mirage.config.evaluations import DetectionEvaluation
 from mirage.data import Dataset
 from mirage.data.gather import gather
@@ -104,11 +105,10 @@ def run(request: Request) -> Iterator[pd.DataFrame]:
 
 
 def _check(request: Request) -> None:
-    unknown = sorted(set(request.benchmarks) - DETECTORS.keys())
+    known = sorted(DETECTORS.keys() & DETECTOR_JUDGES.keys())
+    unknown = sorted(set(request.benchmarks) - set(known))
     if unknown:
-        raise ConfigError(
-            f"--benchmarks: {', '.join(unknown)} is no detector; known are {', '.join(DETECTORS)}"
-        )
+        raise ConfigError(f"--benchmarks: {', '.join(unknown)} is no detector; known are {', '.join(known)}")
     names = [path.stem for path in request.sources]
     if len(set(names)) < len(names):
         raise ConfigError(f"--sources: two lists are called {names}; results go by their names, rename one")

@@ -210,9 +210,8 @@ def _protocol(name: str, done: Finished, summary: pd.DataFrame) -> str:
     config = done.config
     base = pick(summary, name, metric=SCORES.headline, arm=config.baseline)
     seeds = int(base["n_seeds"].iat[0]) if len(base) else len(config.seeds)
-    judge = config.judge
     return (
-        f"One detector, RetinaNet ({judge.backbone}), was trained on the boxes of each arm with each of "
+        f"One detector, {config.judge.title}, was trained on the boxes of each arm with each of "
         f"{count(seeds, 'seed')}, always for {config.steps} optimiser steps of {config.batch_size} images, "
         "and "
         f"keeps its last weights. Two test columns, as in the chest study: the benchmark, the test split of "
