@@ -9,7 +9,7 @@ STAGES: dict[str, int] = {
     "normaliser": 2,
     "gather": 2,
     "train": 4,
-    "synthesise": 3,
+    "synthesise": 4,
     "lesions": 1,
     "encode_pixpca": 1,
     "encode_pretrained": 1,

@@ -41,6 +41,15 @@ def test_what_is_found_does_not_depend_on_the_range_of_values():
     assert find_metal(np.zeros((512, 512), np.uint8)).score == 0
 
 
+@pytest.mark.parametrize("device", ["pacemaker", "cables"])
+def test_metal_is_found_on_dark_bones_too(device):
+    """MONOCHROME1 as it is stored: the same finding as on the turned image, and none without metal."""
+    made = radiograph(np.random.default_rng(1), 512, nodules=2)
+    metal = np.rint(add_device(made.image, np.random.default_rng(1), device) * 255).astype(np.uint8)
+    assert find_metal(255 - metal).score == pytest.approx(find_metal(metal).score, rel=0.3)
+    assert find_metal(255 - np.rint(made.image * 255).astype(np.uint8)).score == 0
+
+
 def test_command_proposes_a_list_that_the_source_takes(tmp_path, monkeypatch):
     """What is proposed has metal on it by the truth, is left out, and an edited list is never overwritten."""
     simulate(SimulateOptions(subjects=14, size=512), "nih_chest", tmp_path / "raw")

@@ -418,6 +418,40 @@ def test_lungs_by_a_segmenter(tmp_path, nodules, healthy):
     assert ModelRef(generator="lungs") == TypeAdapter(RecipeConfig).validate_python(options).lung_segmenter
 
 
+def test_a_segmenter_of_lungs_is_shown_bright_bones(tmp_path, nodules, healthy):
+    """A host that is stored with dark bones is turned before, and is given back as it was."""
+    import torch
+
+    shown = []
+
+    class Drawn(nn.Module):
+        spec = ImageSpec.of(healthy.info)
+
+        def condition(self, item):
+            shown.append(item.image[0])
+            return torch.zeros(1, SIDE, SIDE)
+
+        def sample(self, conditions, seeds):
+            return torch.ones(len(seeds), 1, SIDE, SIDE)
+
+        def decode(self, images):
+            return images.numpy().astype(np.uint8)
+
+    host = healthy.image(0)[0]
+    dark = write_chest(tmp_path / "dark/healthy", [255 - host], [[]], first=50)
+    made = make(
+        ExtractAndInsert,
+        {**INSERT, "count": 1, "lung": {"kind": "segmenter", "segmenter": "lungs"}},
+        tmp_path / "synthetic",
+        [nodules, dark],
+        tables=[nodules.folder / "curation.csv"],
+        model=Drawn(),
+        named="lungs",
+    )
+    np.testing.assert_array_equal(shown[0], host)
+    assert made.image(0)[0, :8].tolist() == (255 - host)[:8].tolist()
+
+
 def test_a_person_decides_which_lesions_are_used(tmp_path, nodules, healthy):
     """The proposals are a table to edit; what it rejects is in no radiograph; the sheet is a picture."""
     table = pd.read_csv(nodules.folder / "curation.csv")

@@ -1,8 +1,9 @@
 """Find metal on chest radiographs: pacemakers and their leads, cables, electrodes.
 
 Metal is brighter than any tissue beside it, with sharp edges, and thin (a wire) or compact (a can, a button).
-A white top-hat keeps what is brighter than its surroundings and narrower than a window; of that, connected
-parts with steep edges all around are taken for metal. It is a proposal: a person has to look.
+An image with dark bones, and metal darker still, is turned first. A white top-hat keeps what is brighter than
+its surroundings and narrower than a window; of that, connected parts with steep edges all around are taken
+for metal. It is a proposal: a person has to look.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from mirage.preprocess.lungs import is_inverted
 
 SIDE = 512
 """Side at which images are searched, pixels."""
@@ -44,9 +47,9 @@ def find_metal(image: np.ndarray) -> Metal:
     """Look for metal.
 
     Args:
-        image: (H, W), any real type, bright where much is attenuated.
+        image: (H, W), any real type, bones bright or dark.
     """
-    grey = _reduced(image)
+    grey = _reduced(-image.astype(np.float32) if is_inverted(image) else image)
     found: list[tuple[float, str]] = []
     for kind, window in WINDOWS.items():
         found += _parts(grey, kind, max(3, round(window * SIDE)) | 1)

@@ -261,12 +261,15 @@ class ExtractAndInsert(Recipe):
             return derive_lungs(plane)
         if options.kind == "boxes":
             return replace(lung_boxes(plane.shape, options.boxes), inverted=is_inverted(plane))
+        inverted = is_inverted(plane)
+        if inverted:  # the segmenter has learnt from bright bones
+            host = replace(host, image=_mirrored(host.image, *self._hosts.info.value_range))
         segmenter = self.model(options.segmenter)
         condition = segmenter.condition(host)
         drawn = segmenter.decode(segmenter.sample(condition[None], [self.seed_of("lung", index)]))[0, 0]
         if not drawn.any():
             raise DataError(f"the segmenter {options.segmenter.generator} finds no lung")
-        return LungField((drawn > 0).astype(np.uint8), is_inverted(plane))
+        return LungField((drawn > 0).astype(np.uint8), inverted)
 
 
 def reach(lesion: Lesion) -> float:
