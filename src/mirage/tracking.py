@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage.errors import TimeBudgetReached
+from mirage.files import digest
 
 URI, EXPERIMENT, WEIGHTS = "MIRAGE_TRACKING_URI", "MIRAGE_TRACKING_EXPERIMENT", "MIRAGE_TRACKING_WEIGHTS"
 """Environment variables: where to, under which experiment, and whether weights are uploaded."""
@@ -123,11 +124,23 @@ class Run:
     ) -> None:
         from mlflow.entities import Param, RunTag
 
-        told = {f"data.{one.part}.{key}": value for one in datasets for key, value in _sizes(one).items()}
-        flat = [Param(_named(key), text) for key, text in _flat({**parameters, **told})]
+        flat = [Param(_named(key), text) for key, text in _flat(parameters)]
         for start in range(0, len(flat), BATCH):
             self._client.log_batch(self._id, params=flat[start : start + BATCH])
         self._client.log_batch(self._id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        self._log_data(datasets)
+
+    def data(self, datasets: Sequence[TrackedData]) -> None:
+        """Log datasets that were not known when the run began."""
+        self._attempt(lambda: self._log_data(datasets))
+
+    def _log_data(self, datasets: Sequence[TrackedData]) -> None:
+        from mlflow.entities import Param
+
+        told = {f"data.{one.part}.{key}": value for one in datasets for key, value in _sizes(one).items()}
+        flat = [Param(_named(key), str(value)) for key, value in told.items()]
+        for start in range(0, len(flat), BATCH):
+            self._client.log_batch(self._id, params=flat[start : start + BATCH])
         if datasets:
             self._client.log_inputs(self._id, [_input(one) for one in datasets])
 
@@ -252,7 +265,9 @@ def _input(data: TrackedData) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     profile = json.dumps({"images": data.images, "subjects": data.subjects})
-    dataset = Dataset(data.name, data.fingerprint[:36], "mirage", data.name, profile=profile)
+    # MLflow takes a name and digest once a run, and a dataset may be both trained and tested on.
+    part = digest([data.fingerprint, data.part, profile])[:36]
+    dataset = Dataset(data.name, part, "mirage", data.name, profile=profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", data.part)])
 
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from boxed import boxed_dataset
 from small_training import fit
 
-from mirage import tracking
+from mirage import evaluate, tracking
+from mirage.config.base import Runtime
+from mirage.config.evaluations import DetectionEvaluation
 from mirage.config.tracking import Tracking
 from mirage.errors import TimeBudgetReached
 from mirage.evaluate.tracked import means
@@ -19,6 +22,13 @@ from mirage.tracking import TrackedData
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = TrackedData("scans", "train", "f" * 64, 12, 7)
+
+
+class Ignored:
+    """A client whose every method does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
 
 
 @pytest.fixture
@@ -140,11 +150,59 @@ def test_nothing_is_tracked_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not run.tracks
 
 
-def test_evaluations_are_summed_up_by_metric_and_arm() -> None:
-    """A label is named only where there are several, an arm likewise."""
+def test_columns_of_scores_are_called_the_same_whatever_else_a_table_holds() -> None:
+    """One test column or two, one arm or also the volumes that it looked into."""
     rows = pd.DataFrame(
         {"arm": "real", "metric": ["f1", "f1", "auc"], "label": "v", "value": [0.2, 0.4, None]}
     )
-    assert means(rows) == {"score/f1": pytest.approx(0.3)}
-    two = pd.concat([rows, rows.assign(arm="both", label="w")])
-    assert set(means(two)) == {"score/real/f1/v", "score/both/f1/w"}
+    assert means(rows, "real") == {"score/f1/v": pytest.approx(0.3)}
+    more = pd.concat([rows, rows.assign(label="w"), rows.assign(arm="condition:made")])
+    assert set(means(more, "real")) == {"score/f1/v", "score/f1/w", "score/condition:made/f1/v"}
+    assert set(means(rows)) == {"score/real/f1/v"}
+    assert set(means(rows.assign(label=None), "real")) == {"score/f1"}
+
+
+def test_sizes_are_those_of_what_a_judge_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset that is trained on, held out of and tested on is three parts, none of them all of it."""
+    data = boxed_dataset(tmp_path / "toy")
+    config = DetectionEvaluation.model_validate(
+        {
+            "evaluator": "detection",
+            "test": "toy",
+            "arms": {"real": {"train": [{"data": "toy", "images": 10}]}},
+            "steps": 2,
+            "batch_size": 2,
+            "own_share": 0.2,
+            "judge": {"backbone": "resnet10", "width": 16, "fpn_channels": 8, "stem_stride": 2, "levels": 2},
+        }
+    )
+    logged, scores = [], {}
+
+    class Kept(tracking.Run):
+        def data(self, datasets: Any) -> None:
+            logged.extend(datasets)
+
+        def metrics(self, step: int, values: Any) -> None:
+            scores.update(values)
+
+    monkeypatch.setenv(tracking.URI, "sqlite:///unused.db")
+    monkeypatch.setattr(tracking, "_open", lambda *_: Kept(Ignored()))
+    runtime = Runtime(accelerator="cpu")
+    evaluate.run_arm(config, "nodules", "real", 0, {"toy": data}, tmp_path / "out", tmp_path / "s", runtime)
+    parts = {one.part: (one.name, one.images, one.fingerprint) for one in logged}
+    whole = data.info.fingerprint
+    assert parts == {"train": ("toy", 8, whole), "held_out": ("toy", 2, whole), "test": ("toy", 6, whole)}
+    assert {"score/cpm/benchmark", "score/cpm/own"} <= set(scores)
+
+
+def test_a_dataset_is_an_input_once_for_each_part(client: Any) -> None:
+    """MLflow would keep one of two inputs that have one name and digest."""
+    with opened() as run:
+        run.data([TrackedData("scans", "test", "f" * 64, 3, 2)])
+    (found,) = runs_of(client)
+    assert {key: found.data.params[f"data.{key}.scans.images"] for key in ("train", "test")} == {
+        "train": "12",
+        "test": "3",
+    }
+    contexts = [one.tags[0].value for one in found.inputs.dataset_inputs]
+    assert sorted(contexts) == ["test", "train"]

@@ -108,6 +108,12 @@ def run_arm(
             "steps": config.steps,
             "train": [judging.describe_view(view) for view in parts.values()],
             "pretrain": [],
+            "test": {
+                "data": config.test,
+                "images": sum(len(own.test) for own in sides),
+                "subjects": sum(len(own.test.subjects()) for own in sides),
+                "fingerprint": datasets[config.test].info.fingerprint,
+            },
             "sets": sets,
             "seconds": {"all": time.monotonic() - began},
             "provenance": describe(

@@ -187,6 +187,7 @@ def judge_arm(
             "steps": judging.step_budget(config.steps, "pretrain" in pools),
             "train": [_describe(view, config.labels) for view in held.kept["train"]],
             "pretrain": [_describe(view, config.labels) for view in held.kept["pretrain"]],
+            "held_out": [_describe(view, config.labels) for view in (held.own.parts if held.own else ())],
             "test": None if test is None else _describe(test, config.labels),
             "seconds": {"training": trained - began, "scoring": time.monotonic() - trained},
             "provenance": describe(
