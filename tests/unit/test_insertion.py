@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import nn
 
-from mirage.config.base import ModelRef
+from mirage.config.base import ModelRef, Runtime
 from mirage.config.recipes import RecipeConfig
 from mirage.data import Dataset, DatasetInfo, ItemRow, ShardWriter, shard_name
 from mirage.data.dataset import write_info
@@ -24,8 +25,9 @@ from mirage.data.shards import content_hash
 from mirage.errors import DataError, LeakError
 from mirage.generators.base import ImageSpec
 from mirage.generators.inpainting import Inpainter
-from mirage.preprocess.lesions import Box
+from mirage.preprocess.lesions import Box, Lesion
 from mirage.preprocess.membrane import dome
+from mirage.recipes import synthesise_shard
 from mirage.recipes.base import write_shard
 from mirage.recipes.curation import accepted, show_lesions
 from mirage.recipes.extract_and_insert import ExtractAndInsert
@@ -464,6 +466,35 @@ def test_a_person_decides_which_lesions_are_used(tmp_path, nodules, healthy):
     table.to_csv(edited, index=False)
     made = inserted(tmp_path, nodules, healthy, table=edited)
     assert {name for names in made.items["lesion_item"] for name in names} == {"p1_000-0"}
+
+
+@pytest.mark.parametrize("name", ["mine.CSV", "mine.txt", "mine"])
+def test_a_table_may_have_any_name(tmp_path, nodules, healthy, name):
+    """What is no weights and no manifest is the table; a recipe that reads none says so."""
+    table = shutil.copy(nodules.folder / "curation.csv", tmp_path / name)
+    inputs = [healthy.folder / "manifest.parquet", nodules.folder / "manifest.parquet", Path(table)]
+    shard = tmp_path / "synthetic" / f"{shard_name(0, 1)}.arrow"
+    synthesise_shard(TypeAdapter(RecipeConfig).validate_python(INSERT), inputs, shard, Runtime())
+    made = pd.read_parquet(shard.with_suffix(".parquet"))["lesion_item"].dropna()
+    assert set() < {item for items in made for item in items} <= set(nodules.items["item_id"])
+    labels = {"recipe": "pseudo_label", "images": "healthy", "segmenter": {"generator": "lungs"}}
+    with pytest.raises(DataError, match=rf"{name}: expected weights.safetensors of a model"):
+        synthesise_shard(TypeAdapter(RecipeConfig).validate_python(labels), inputs, shard, Runtime())
+
+
+def test_a_lesion_is_cut_out_once_however_often_it_is_inserted(tmp_path, nodules, healthy, monkeypatch):
+    """Cutting out solves sparse systems; six lesions in 18 radiographs are cut out six times."""
+    asked = []
+
+    def counted(data: Dataset, number: int) -> Lesion:
+        asked.append(number)
+        return lesion_of(data, number)
+
+    monkeypatch.setattr("mirage.recipes.extract_and_insert.lesion_of", counted)
+    everywhere = {"kind": "boxes", "boxes": [[0, 0, 1, 1]], "margin": 0}
+    made = inserted(tmp_path, nodules, healthy, count=18, lung=everywhere, scale=[0.8, 0.8])
+    assert len(made) == 18
+    assert sorted(asked) == list(range(6))
 
 
 @pytest.mark.parametrize(

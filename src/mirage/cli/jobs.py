@@ -134,7 +134,9 @@ def train(
 @job
 def synthesise(
     config: ConfigFile,
-    inputs: Annotated[list[Path], typer.Argument(help="weights.safetensors and manifest.parquet it reads")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="weights.safetensors, manifest.parquet and table it reads")
+    ],
     shard: Annotated[Path, typer.Option(help="the shard to write: <folder>/shard-0000-of-0001.arrow")],
     accelerator: Accelerator = "auto",
     gpus: Gpus = 0,

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from mirage.config.base import Runtime
-from mirage.config.recipes import RecipeEntry
+from mirage.config.recipes import ExtractAndInsertRecipe, RecipeEntry
 from mirage.data import Dataset
+from mirage.errors import DataError
 from mirage.files import file_digest, read_json
 from mirage.generators.checkpoint import load_generator
 from mirage.recipes.base import Recipe, write_shard
@@ -28,6 +29,8 @@ RECIPES = {
     "extract_and_insert": "mirage.recipes.extract_and_insert:ExtractAndInsert",
     "project_and_insert": "mirage.recipes.project_and_insert:ProjectAndInsert",
 }
+WEIGHTS, MANIFEST = "weights.safetensors", "manifest.parquet"
+"""Files by which models and datasets are named."""
 
 
 def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, runtime: Runtime) -> None:
@@ -36,17 +39,24 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
     Args:
         options: the recipe's entry.
         inputs: ``weights.safetensors`` of its models (under ``<generator>/seed-<n>/``) and
-            ``manifest.parquet`` of the datasets it reads; tables (.csv) of the user's.
+            ``manifest.parquet`` of the datasets it reads; where lesions are inserted, the table of those that
+            are accepted, under any other name.
         shard: ``<recipe>/shard-0000-of-0001.arrow``; rows and facts are written beside it.
         runtime: device and threads.
 
     Raises:
-        CheckpointError, DataError: a model or dataset is damaged, or does not fit the recipe.
+        CheckpointError, DataError: a model or dataset is damaged, or does not fit the recipe; a file is none
+            of these.
     """
     torch.set_num_threads(runtime.threads)
     device = choose_device(runtime)
     models, datasets, training = {}, {}, {}
-    tables = [path for path in inputs if path.suffix == ".csv"]
+    tables = [path for path in inputs if path.name not in (WEIGHTS, MANIFEST)]
+    if tables and not isinstance(options, ExtractAndInsertRecipe):
+        raise DataError(
+            f"{tables[0]}: expected {WEIGHTS} of a model or {MANIFEST} of a dataset; only the recipe "
+            f"`extract_and_insert` reads a table, and this one is `{options.recipe}`"
+        )
     lineage: set[str] = set()
     prints: dict[str, str] = {}
     for path in inputs:
@@ -54,7 +64,7 @@ def synthesise_shard(options: RecipeEntry, inputs: Sequence[Path], shard: Path, 
         if path in tables:
             prints[path.name] = file_digest(path)[:16]
             continue
-        if path.name == "manifest.parquet":
+        if path.name == MANIFEST:
             data = datasets[folder.name] = Dataset(folder)
             lineage |= set(data.info.lineage)
             prints[folder.name] = data.info.fingerprint

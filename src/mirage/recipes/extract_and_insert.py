@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from mirage.recipes.extract_lesions import lesion_of
 
 TRIES = 6
 """Lesions, turns and sizes that are drawn for a place in a host before the item is recorded as failed."""
+KEPT = 128
+"""Lesions that stay cut out in memory: 2 MB each where their windows have 256 pixels."""
 
 
 class ExtractAndInsert(Recipe):
@@ -48,6 +50,11 @@ class ExtractAndInsert(Recipe):
         if not self.tables:
             raise DataError("no table says which lesions are accepted; name `curation.csv` among the inputs")
         return accepted(self.tables[0], self._lesions)
+
+    @cached_property
+    def _cut(self) -> Callable[[int], Lesion]:
+        """The lesion with a number; the last ones are kept, for each is inserted many times."""
+        return lru_cache(KEPT)(partial(lesion_of, self._lesions))
 
     @cached_property
     def _host_order(self) -> np.ndarray:
@@ -94,7 +101,7 @@ class ExtractAndInsert(Recipe):
                     "prepare hosts and lesions alike"
                 )
         self.check_hosts()
-        lesion_of(self._lesions, self._usable[0])
+        self._cut(self._usable[0])
 
     def check_hosts(self) -> None:
         """Refuse hosts that are no grey, healthy radiographs, or that the segmenter of lungs does not fit.
@@ -206,7 +213,7 @@ class ExtractAndInsert(Recipe):
             low, high = self.options.scale
             scale = float(np.exp(rng.uniform(math.log(low), math.log(high))))
             to_host = self._spacing_factor(chosen, host)
-            lesion = transformed(lesion_of(self._lesions, chosen), angle, scale * to_host)
+            lesion = transformed(self._cut(chosen), angle, scale * to_host)
             radius = max(max(lesion.box.size) / 2, reach(lesion))
             free = places(lung, radius, taken)
             smallest = min(smallest, radius)
