@@ -26,7 +26,7 @@ from mirage.config.evaluations import (
 )
 from mirage.config.generators import AOTGANOptions
 from mirage.config.model import Config, data_of
-from mirage.config.recipes import ExtractAndInsertRecipe
+from mirage.config.recipes import ExtractAndInsertRecipe, ExtractLesionsRecipe
 from mirage.data.names import NORMALISER, shard_name
 from mirage.errors import LayoutError
 from mirage.sources import open_source
@@ -136,9 +136,20 @@ class Graph:
         entry = self.config.recipes[recipe]
         weights = [f"{self.model_folder(ref)}/weights.safetensors" for ref in models_of(entry)]
         inputs = [*weights, *(self.manifest(name) for name in data_of(entry))]
-        if isinstance(entry, ExtractAndInsertRecipe):
-            inputs.append(entry.curation or f"{self.data_folder(entry.lesions)}/curation.csv")
-        return inputs
+        table = self.curation(recipe)
+        return inputs if table is None else [*inputs, table]
+
+    def curation(self, recipe: str) -> str | None:
+        """Table of the lesions that a recipe may insert: the user's, or what is proposed; None of others."""
+        entry = self.config.recipes[recipe]
+        if not isinstance(entry, ExtractAndInsertRecipe):
+            return None
+        return entry.curation or f"{self.data_folder(entry.lesions)}/curation.csv"
+
+    def extracted(self, study: str) -> list[str]:
+        """Recipes of a study that cut lesions out, which a person is shown."""
+        recipes = sorted(self.config.study_data(study) & self.config.recipes.keys())
+        return [name for name in recipes if isinstance(self.config.recipes[name], ExtractLesionsRecipe)]
 
     def arm_manifests(self, evaluation: str, arm: str) -> list[str]:
         """Manifests of the test set, of the training sets of one arm, and of what else its job reads."""
@@ -282,6 +293,7 @@ class Graph:
     def report_plan(self, study: str) -> dict[str, Any]:
         """What a study's report shows, as plain data: folders by name, and its drawing's nodes and edges."""
         data = sorted(self.config.study_data(study))
+        tables = {name: self.curation(name) for name in data if name in self.config.recipes}
         models: dict[str, list[str]] = {}
         for name, seed in sorted(self.config.study_models(study)):
             models.setdefault(name, []).append(self.model_folder(ModelRef(generator=name, seed=seed)))
@@ -291,6 +303,7 @@ class Graph:
             },
             "datasets": {name: self.data_folder(name) for name in data},
             "models": models,
+            "curations": {name: table for name, table in tables.items() if table is not None},
             "benchmarks": [f"{self.root}/{FOLDER}/{job}.tsv" for job in self.study_jobs(study)],
             "nodes": self._nodes(study),
             "edges": sorted(self._edges(study)),
@@ -307,6 +320,7 @@ class Graph:
                 jobs += [f"fit_normaliser/{name}"] * config.datasets[name].fits_normaliser
             jobs += [f"{prepare}/{name}/{Path(stem).name}" for stem in self.shards(name)]
             jobs.append(f"{gather}/{name}")
+        jobs += [f"show_lesions/{name}" for name in self.extracted(study)]
         jobs += [f"train_generator/{name}/seed-{seed}" for name, seed in sorted(config.study_models(study))]
         tables = {table for name in config.studies[study].evaluations for table in self.set_features(name)}
         tables |= {self.features(real, encoder, real) for real, encoder in config.study_encoders(study)}
@@ -329,8 +343,16 @@ class Graph:
         return jobs
 
     def report_inputs(self, study: str) -> dict[str, list[str]]:
-        """Files that a study's report depends on, by kind."""
+        """Files that a study's report depends on, by kind.
+
+        What a person decides by is made of all extracted lesions, whichever table says what is inserted.
+        """
         plan = self.report_plan(study)
+        shown = [
+            f"{self.data_folder(name)}/{file}"
+            for name in self.extracted(study)
+            for file in ("curation.csv", "contact-sheet.png")
+        ]
         return {
             "metrics": [f"{f}/metrics.parquet" for folders in plan["evaluations"].values() for f in folders],
             "manifests": [f"{folder}/manifest.parquet" for folder in plan["datasets"].values()],
@@ -347,6 +369,7 @@ class Graph:
                 for f in folders
                 for file in ("model.json", "history.parquet")
             ],
+            "lesions": list(dict.fromkeys([*plan["curations"].values(), *shown])),
         }
 
     def _kind(self, name: str) -> str:

@@ -606,6 +606,20 @@ def test_insertion_reads_lesions_hosts_and_what_a_person_accepts() -> None:
     assert config.data_of("synthetic") == {"synthetic", "nodules", "healthy", "boxed", "patches"}
 
 
+def test_a_report_reads_the_table_that_decides_and_asks_for_what_is_decided_by() -> None:
+    """An edited table remakes it; sheet and proposals are made of new lesions also where a table is named."""
+    judged = {"evaluator": "fidelity", "real": "healthy", "synthetic": "synthetic"}
+    study = {"title": "Nodules", "question": "Alike?", "evaluations": ["looks"]}
+    shown = [f"results/synthetic/nodules/{file}" for file in ("curation.csv", "contact-sheet.png")]
+    for named, read in (({}, shown), ({"curation": "mine.csv"}, ["mine.csv", *shown])):
+        recipes = {**CHEST["recipes"], "synthetic": CHEST["recipes"]["synthetic"] | named}
+        more = {"evaluations": {"looks": judged}, "studies": {"lesions": study}}
+        graph = Graph(load(**{**CHEST, "recipes": recipes, **more}))
+        assert graph.report_inputs("lesions")["lesions"] == read
+        assert graph.report_plan("lesions")["curations"] == {"synthetic": read[0]}
+        assert "show_lesions/nodules" in graph.study_jobs("lesions")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

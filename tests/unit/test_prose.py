@@ -20,6 +20,7 @@ DEFINITIONS = (
     r"\b(F|R|L|Wasserstein-)[12]\b",
     r"\b[23]D\b",
     r"\bHD95\b",
+    r"\bNODE21\b",
     r"\bSHA-256\b",
     r"\bBraTS 20\d\d( to 20\d\d)?\b",
     r"\bCLAIM(\b.?\d+|( \(CLAIM\):)? 2024)\b",

@@ -50,6 +50,7 @@ class ReportInputs:
         datasets: name -> dataset folder, in the order they should be listed; every dataset and recipe that
             an evaluation names must be among them for its pictures to be shown.
         models: generator name -> model folders, one a training seed.
+        curations: recipe that inserts lesions -> the table that says which of them it may insert.
         benchmarks: Snakemake benchmark files of the study's jobs (tab-separated ``s``, ``h:m:s``,
             ``max_rss`` ...); the path below the last folder named ``benchmarks`` names the job.
         config_hash: digest of the study's slice of the configuration.
@@ -63,6 +64,7 @@ class ReportInputs:
     evaluations: Mapping[str, Finished]
     datasets: Mapping[str, Path]
     models: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    curations: Mapping[str, Path] = field(default_factory=dict)
     benchmarks: Sequence[Path] = ()
     config_hash: str = ""
     commit: str = ""
@@ -97,6 +99,7 @@ class ReportInputs:
             },
             datasets={name: Path(folder) for name, folder in plan["datasets"].items()},
             models={name: [Path(folder) for folder in folders] for name, folders in plan["models"].items()},
+            curations={name: Path(table) for name, table in plan["curations"].items()},
             benchmarks=[path for file in plan["benchmarks"] if (path := Path(file)).is_file()],
             config_hash=config_hash,
             commit=commit,

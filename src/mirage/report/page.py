@@ -145,7 +145,7 @@ def assemble(
         chapters.append(inpainting_chapter(models, inputs, book))
     with book.showing(datasets):
         chapters.append(gallery_chapter(data, volumes.written, book))
-        chapters.append(lesion_chapter(data, book))
+        chapters.append(lesion_chapter(data, inputs.curations, book))
         chapters.append(tumour_chapter(volumes.tumours, book))
     with book.showing(sources_of(made, ["evaluation"])):
         for module, own in present(inputs):
