@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mirage.data.items import Items
+from mirage.data.manifest import IMAGE_HASH
+from mirage.data.shards import is_blank
 from mirage.errors import LeakError
 
 
@@ -36,13 +40,13 @@ def check_test_set(test: Items) -> None:
 
 
 def check_training(training: Sequence[Items], test: Items) -> None:
-    """Refuse training sets that know anything of the test subjects.
+    """Refuse training sets that know anything of the test subjects, or hold test images under another name.
 
     Own subjects, donors of synthetic items, and subjects that any generator behind the data has learnt
-    from (the lineage) all count.
+    from (the lineage) all count. Of images that only a generator has learnt from no pixels are known here.
 
     Raises:
-        LeakError: names the training set and the subjects.
+        LeakError: names the training set, and the subjects or items.
     """
     check_test_set(test)
     held_out = test.subjects()
@@ -54,3 +58,47 @@ def check_training(training: Sequence[Items], test: Items) -> None:
                 f"{_items_with(data, shared)}; give both datasets the same `split` (same seed and shares), "
                 "or train the generators on other subjects"
             )
+        check_pixels(data, test)
+
+
+def check_pixels(training: Items, heldout: Items) -> None:
+    """Refuse held-out images that are trained on under another name, as where two folders share files.
+
+    Within a dataset the splits see to it that no image is on two sides; between two nothing does.
+
+    Raises:
+        LeakError: names the datasets and the items.
+    """
+    same = same_pixels(training, heldout, whole_images=True)
+    if same:
+        listed = _name_some({f"{item} (as {known})" for item, known in same})
+        raise LeakError(
+            f"{heldout.info.name}: {len(same)} of {len(heldout)} held-out images have the same pixels as "
+            f"training images of {training.info.name}: {listed}; an image that was learnt is not held "
+            "out, so leave these out of one of the two (`source.exclude` of a folder)"
+        )
+
+
+def same_pixels(first: Items, second: Items, *, whole_images: bool = False) -> list[tuple[str, str]]:
+    """Items of ``second`` with the same stored pixels as one of ``first``: the ids of both.
+
+    Blank images are alike whoever they are of, and left out.
+
+    Args:
+        first, second: prepared alike; else no two are the same.
+        whole_images: of patches, whether they are of the same image rather than the same themselves.
+    """
+    known = dict(zip(_digests(first, whole_images), first.items["item_id"], strict=True))
+    rows = zip(_digests(second, whole_images), second.items["item_id"], strict=True)
+    return [
+        (str(item), str(known[pixels]))
+        for place, (pixels, item) in enumerate(rows)
+        if isinstance(pixels, str) and pixels in known and not is_blank(second.image(place))
+    ]
+
+
+def _digests(data: Items, whole_images: bool) -> np.ndarray:
+    """Digest of every item's pixels (N,); null where it is not known."""
+    own = data.items["content_hash"]
+    whole = whole_images and IMAGE_HASH in data.items.columns
+    return (data.items[IMAGE_HASH].fillna(own) if whole else own).to_numpy()

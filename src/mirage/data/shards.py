@@ -29,6 +29,16 @@ def content_hash(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def is_blank(item: np.ndarray) -> bool:
+    """Whether every channel of an item (C, ...) has one value only: an empty mask, a blank slice. Such items
+    are alike without being copies.
+
+    A mask is given one axis more: ``mask[None]``.
+    """
+    values = item.reshape(len(item), -1)
+    return bool((values == values[:, :1]).all())
+
+
 class ShardWriter:
     """Writes items one by one; memory holds one item, the file appears only when all are written.
 

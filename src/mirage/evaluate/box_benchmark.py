@@ -23,6 +23,7 @@ from mirage.config.detectors import DETECTOR_JUDGES
 from mirage.config.evaluations import DetectionEvaluation
 from mirage.data import Dataset
 from mirage.data.gather import gather
+from mirage.data.leaks import check_pixels
 from mirage.data.pool import Pool
 from mirage.detectors import DETECTORS
 from mirage.errors import ConfigError, DataError, LayoutError, LeakError
@@ -95,7 +96,7 @@ def run(request: Request) -> Iterator[pd.DataFrame]:
     for source in request.sources:
         data = _dataset(source, "train", request)
         if test is not None:
-            _check_pixels(data, test)
+            check_pixels(data, test)
             _check_donors(data, test)
         for benchmark in request.benchmarks:
             done.append(_judge(source.stem, benchmark, data, test, request))
@@ -156,17 +157,6 @@ def _stamp(path: Path, file: str) -> list[Any]:
     except OSError:
         return [file, None, None]
     return [file, found.st_size, found.st_mtime_ns]
-
-
-def _check_pixels(data: Dataset, test: Dataset) -> None:
-    """Refuse test images that are also trained on under another name."""
-    both = set(data.items["content_hash"]) & set(test.items["content_hash"])
-    if both:
-        shared = data.items["file"][data.items["content_hash"].isin(both)]
-        raise LeakError(
-            f"{test.info.name}: {len(both)} test image(s) are also in {data.info.name}, the first "
-            f"{shared.iloc[0]}; leave them out of one of the two"
-        )
 
 
 def _check_donors(data: Dataset, test: Dataset) -> None:

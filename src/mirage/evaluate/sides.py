@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from mirage.config.evaluations import SetEvaluation
 from mirage.data import Dataset, Items
+from mirage.data.leaks import check_pixels
 from mirage.data.pool import Pool
 from mirage.errors import DataError, LeakError
-from mirage.metrics.neighbours import is_blank
 
 
 @dataclass(frozen=True)
@@ -69,28 +69,8 @@ def _heldout(real: Dataset, other: Dataset | None) -> Items | None:
             f"{other.info.name} is to be held out, but is of training subjects of {real.info.name}: "
             f"{_listed(known)}; leave these subjects out of one of the two"
         )
-    _refuse_the_same_pixels(real.select("train"), other)
+    check_pixels(real.select("train"), other)
     return other
-
-
-def _refuse_the_same_pixels(training: Dataset, heldout: Dataset) -> None:
-    """Within a dataset the splits see to it that no image is on two sides; between two nothing does.
-
-    Blank images are alike whoever they are of.
-    """
-    learnt = dict(zip(training.items["content_hash"], training.items["item_id"], strict=True))
-    rows = zip(heldout.items["content_hash"], heldout.items["item_id"], strict=True)
-    same = [
-        f"{item} (as {learnt[pixels]})"
-        for place, (pixels, item) in enumerate(rows)
-        if pixels in learnt and not is_blank(heldout.image(place))
-    ]
-    if same:
-        raise LeakError(
-            f"{heldout.info.name}: {len(same)} of {len(heldout)} held-out images have the same pixels as "
-            f"training images of {training.info.name}: {_listed(same)}; an image that was learnt is not held "
-            "out, so leave these out of one of the two"
-        )
 
 
 def check_lineage(training: Items, heldout: Items | None, synthetic: Items) -> None:

@@ -242,16 +242,6 @@ def canonical_hash(array: np.ndarray) -> str:
     return min(content_hash(view) for view in views(array))
 
 
-def is_blank(item: np.ndarray) -> bool:
-    """Whether every channel of an item (C, ...) has one value only: an empty mask, a blank slice. Such items
-    are alike without being copies.
-
-    A mask is given one axis more: ``mask[None]``.
-    """
-    values = item.reshape(len(item), -1)
-    return bool((values == values[:, :1]).all())
-
-
 def exact_groups(hashes: Iterable[Hashable]) -> npt.NDArray[np.int64]:
     """For every item the index of the first one with the same digest (its own where it is the first)."""
     first: dict[Hashable, int] = {}

@@ -6,7 +6,7 @@ dataset: a set of normal tissue may hold a thousand times as many.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ from mirage import seeds
 from mirage.config.evaluations import FidelityEvaluation
 from mirage.data import Dataset, Items
 from mirage.data.criteria import matching
+from mirage.data.leaks import same_pixels
 from mirage.errors import DataError, LeakError
 from mirage.evaluate.features.bank import FeatureBank, Floats
 from mirage.evaluate.features.jobs import encode_items
 from mirage.evaluate.fidelity.draws import spread
 from mirage.evaluate.sides import Sides
-from mirage.metrics.neighbours import is_blank
 
 
 def context_groups(
@@ -33,11 +33,6 @@ def context_groups(
         LeakError: some are synthetic.
     """
     real = [side for side in (sides.training, sides.heldout) if side is not None]
-    compared = {
-        pixels: item
-        for side in real
-        for pixels, item in zip(side.items["content_hash"], side.items["item_id"], strict=True)
-    }
     found: dict[str, Items] = {}
     for name, group in config.maps.context.items():
         where, data = f"maps.context.{name}", datasets[group.data]
@@ -54,7 +49,7 @@ def context_groups(
         subjects = pd.factorize(data.items["subject_id"])[0].astype(np.int64)
         picked = spread(seeds.rng(config.seed, f"fidelity/context/{name}"), subjects, config.maps.items)
         drawn = data.of_items(set(data.items["item_id"].iloc[picked]))
-        _refuse_the_same_pixels(where, drawn, compared)
+        _refuse_the_same_pixels(where, drawn, real)
         found[name] = drawn
     return found
 
@@ -81,17 +76,12 @@ def encode_group(
     return values
 
 
-def _refuse_the_same_pixels(where: str, drawn: Items, compared: Mapping[str, str]) -> None:
+def _refuse_the_same_pixels(where: str, drawn: Items, compared: Sequence[Items]) -> None:
     """A group that holds compared images shows them as something else; blank images are alike anyway."""
-    same = [
-        f"{item} (as {compared[pixels]})"
-        for place, (pixels, item) in enumerate(
-            zip(drawn.items["content_hash"], drawn.items["item_id"], strict=True)
-        )
-        if pixels in compared and not is_blank(drawn.image(place))
-    ]
+    same = [pair for side in compared for pair in same_pixels(side, drawn)]
     if same:
         raise DataError(
             f"{where}: {len(same)} of {len(drawn)} images drawn have the same pixels as real images that are "
-            f"compared, such as {same[0]}; say by `only` which items of {drawn.info.name} are meant"
+            f"compared, such as {same[0][0]} (as {same[0][1]}); say by `only` which items of "
+            f"{drawn.info.name} are meant"
         )

@@ -1,7 +1,7 @@
 """Exact copies of training items and exact repetitions, among all items, however many there are.
 
 Digests of what is stored are read one after the other: nothing is sampled, and memory holds a digest an item.
-An item is the same in all its orientations. Blank items (:func:`mirage.metrics.neighbours.is_blank`) are
+An item is the same in all its orientations. Blank items (:func:`mirage.data.shards.is_blank`) are
 alike whoever they are of: they are nobody's copy, and are counted by themselves. Metrics of protocol
 ``nearest``, ``label`` image or a mask:
 
@@ -22,9 +22,10 @@ from typing import Any
 
 import pandas as pd
 
+from mirage.data.shards import is_blank
 from mirage.evaluate.privacy.rows import UNKNOWN, exact_interval, row
 from mirage.evaluate.privacy.spaces import ARMS, Masks, Patterns, Space
-from mirage.metrics.neighbours import canonical_hash, exact_groups, is_blank
+from mirage.metrics.neighbours import canonical_hash, exact_groups
 
 COLUMNS = ["side", "item_id", "subject_id", "blank", "copy_of", "repeats"]
 

@@ -6,7 +6,7 @@
   ``dice`` distance.
 - an encoder's name: its features, scaled as the encoder says, ``rms`` distance.
 
-Blank items (:func:`mirage.metrics.neighbours.is_blank`) have no place in any of them: they are alike, and as
+Blank items (:func:`mirage.data.shards.is_blank`) have no place in any of them: they are alike, and as
 near as can be, whoever they are of.
 
 Images and masks are compared over the eight flips and rotations, volumes over the eight flips.
@@ -20,7 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from mirage.data import Items
-from mirage.metrics.neighbours import Floats, Kind, image_vector, is_blank, mask_vector
+from mirage.data.shards import is_blank
+from mirage.metrics.neighbours import Floats, Kind, image_vector, mask_vector
 from mirage.metrics.patterns import pattern, template
 
 IMAGE_SIDES = {3: 32, 4: 16}
