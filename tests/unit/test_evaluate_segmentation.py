@@ -13,17 +13,25 @@ import pytest
 import torch
 
 from mirage import evaluate
-from mirage.config.base import Runtime
-from mirage.config.evaluations import SegmentationEvaluation
+from mirage.config.base import Part, Runtime
+from mirage.config.datasets import DatasetConfig, SimulateOptions, SplitOptions
+from mirage.config.evaluations import OBSERVER_ARM, SegmentationEvaluation, StudyConfig
 from mirage.data import Dataset
+from mirage.data.dataset import write_info
+from mirage.data.gather import gather
+from mirage.data.leaks import check_training
 from mirage.data.manifest import write_manifest
 from mirage.data.pool import Pool
 from mirage.data.shards import ShardReader
-from mirage.errors import ConfigError, DataError, LeakError
-from mirage.evaluate import segmentation
+from mirage.errors import ConfigError, DataError, LeakError, TimeBudgetReached
+from mirage.evaluate import judging, segmentation
 from mirage.evaluate.features.bank import FeatureBank
 from mirage.evaluate.table import COLUMNS
 from mirage.metrics.segmentation import confusion
+from mirage.prepare import prepare_shard
+from mirage.report import Finished, ReportInputs, build_report
+from mirage.simulate import simulate
+from mirage.sources import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +66,16 @@ def as_synthetic(data: Dataset, **columns: Any) -> Dataset:
 
 
 def run(
-    config: SegmentationEvaluation, datasets: dict[str, Dataset], out: Path, arm: str = "real", seed: int = 0
+    config: SegmentationEvaluation,
+    datasets: dict[str, Dataset],
+    out: Path,
+    arm: str = "real",
+    seed: int = 0,
+    minutes: float | None = None,
 ) -> pd.DataFrame:
     """Run one arm and read its metrics."""
     runtime = Runtime(accelerator="cpu")
-    evaluate.run_arm(config, "judging", arm, seed, datasets, out, out / "state", runtime)
+    evaluate.run_arm(config, "judging", arm, seed, datasets, out, out / "state", runtime, minutes)
     return pd.read_parquet(out / "metrics.parquet")
 
 
@@ -111,15 +124,19 @@ def test_a_judge_learns_the_task(toy_dataset: Any, tmp_path: Path) -> None:
     assert means["roc_auc"] > 0.9
 
 
-def test_equal_seeds_give_equal_rows_and_a_finished_training_is_taken_up(
-    toy_dataset: Any, tmp_path: Path
-) -> None:
-    """Repeating an arm elsewhere, or from its state, changes nothing; another seed does."""
+def test_equal_seeds_give_equal_rows_and_leave_no_state(toy_dataset: Any, tmp_path: Path) -> None:
+    """Repeating an arm, elsewhere or there, changes nothing; another seed does. A stopped one can go on."""
     data, config = toy_dataset(), evaluation()
     first = run(config, {"toy": data}, tmp_path / "a")
     pd.testing.assert_frame_equal(first, run(config, {"toy": data}, tmp_path / "b"))
     pd.testing.assert_frame_equal(first, run(config, {"toy": data}, tmp_path / "a"))
     assert not first["value"].equals(run(config, {"toy": data}, tmp_path / "c", seed=1)["value"])
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"details", "metrics.parquet"}
+    with pytest.raises(TimeBudgetReached):
+        run(config, {"toy": data}, tmp_path / "d", minutes=0.0)
+    assert (tmp_path / "d" / "state" / "train" / "last.pt").exists()
+    pd.testing.assert_frame_equal(first, run(config, {"toy": data}, tmp_path / "d"))
+    assert not (tmp_path / "d" / "state").exists()
 
 
 def test_pretraining_takes_half_of_the_same_budget(toy_dataset: Any, tmp_path: Path) -> None:
@@ -130,7 +147,6 @@ def test_pretraining_takes_half_of_the_same_budget(toy_dataset: Any, tmp_path: P
     facts = json.loads((tmp_path / "out" / "details" / "arm.json").read_text())
     assert facts["steps"] == {"pretrain": 3, "train": 4}
     assert facts["pretrain"][0]["origins"] == {"synthetic": 14}
-    assert {path.name for path in (tmp_path / "out" / "state").iterdir()} == {"pretrain", "train"}
 
 
 def test_pools_and_few_shot_subsets(toy_dataset: Any, tmp_path: Path) -> None:
@@ -146,6 +162,22 @@ def test_pools_and_few_shot_subsets(toy_dataset: Any, tmp_path: Path) -> None:
             {"toy": toy_dataset("toy")},
             tmp_path / "more",
         )
+
+
+def test_a_judges_seed_chooses_its_few_images(toy_dataset: Any) -> None:
+    """Unless they are those that a generator of as few has learnt from."""
+    data = toy_dataset()
+    arms = {"seed": {"train": [{"data": "toy", "images": 3}]}}
+    arms["fixed"] = {"train": [{"data": "toy", "images": 3, "draw": "fixed"}]}
+    config = evaluation(arms=arms, baseline="seed")
+
+    def chosen(arm: str, seed: int) -> frozenset[str]:
+        (view,) = judging.training_views(config.arms[arm], {"toy": data}, seed)["train"]
+        return frozenset(view.items["item_id"])
+
+    assert len({chosen("seed", seed) for seed in range(5)}) > 2
+    common = frozenset(data.training_part(Part(images=3)).items["item_id"])
+    assert {chosen("fixed", seed) for seed in range(5)} == {common}
 
 
 def test_leaks_are_refused_before_training(toy_dataset: Any, tmp_path: Path) -> None:
@@ -170,6 +202,25 @@ def test_leaks_are_refused_before_training(toy_dataset: Any, tmp_path: Path) -> 
             tmp_path / "c",
         )
     assert not (tmp_path / "a").exists()
+
+
+def test_test_images_under_another_name_are_refused(toy_dataset: Any, tmp_path: Path) -> None:
+    """Two folders that share photographs are two namespaces; patches are known by their whole image."""
+    data, copies = toy_dataset(), toy_dataset("copies", splits={"train": 12})
+    write_info(copies.folder, copies.info.model_copy(update={"namespace": "elsewhere"}))
+    copies = Dataset(copies.folder)
+    config = evaluation(arms={"real": {"train": ["copies"]}})
+    message = r"toy: 1 of 3 held-out .* of copies: test_0 \(as train_11\); .* leave these out of one"
+    with pytest.raises(LeakError, match=message):
+        run(config, {"toy": data, "copies": copies}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    others = copies.of_items({f"train_{index}" for index in range(11)})
+    check_training([others], data.select("test"))
+    patches, test = others.of_items({"train_0"}), data.select("test")
+    patches.items = patches.items.assign(image_hash="whole")
+    test.items = test.items.assign(image_hash=["whole", "other", None])
+    with pytest.raises(LeakError, match=r"1 of 3 .* test_0 \(as train_0\)"):
+        check_training([patches], test)
 
 
 def test_one_label_of_several_is_scored(toy_dataset: Any, tmp_path: Path) -> None:
@@ -238,3 +289,28 @@ def test_second_observer_is_scored_against_the_first(toy_dataset: Any, tmp_path:
     assert "roc_auc" not in set(found["metric"])
     with pytest.raises(DataError, match="observer2"):
         segmentation.observer_metrics(toy_dataset("single").select("test"), "judging", None, tmp_path)
+
+
+def test_a_copy_without_a_second_observer_is_judged_and_reported(tmp_path: Path, caplog: Any) -> None:
+    """CHASE_DB1 without `_2ndHO.png`: the observer's table is empty, and the report says so."""
+    raw, folder = tmp_path / "raw", tmp_path / "eyes"
+    simulate(SimulateOptions(subjects=3, size=64), "chasedb1", raw)
+    for file in raw.glob("*_2ndHO.png"):
+        file.unlink()
+    entry = DatasetConfig.model_validate({"source": {"reader": "chasedb1"}, "prepare": {"size": 32}})
+    prepare_shard(entry, open_source(entry.source, raw), 0, folder)
+    split = SplitOptions(val=0, test=0.34)
+    gather(folder, name="eyes", shards=1, split=split, max_failed_fraction=0)
+    data = Dataset(folder)
+    out = tmp_path / "judging"
+    config = evaluation(test="eyes", arms={"real": {"train": ["eyes"]}}, seeds=[0])
+    run(config, {"eyes": data}, out / "real" / "seed-0")
+    segmentation.observer_metrics(data.select("test"), "judging", None, out / OBSERVER_ARM)
+    assert "2 of 2 test items have no second observer" in caplog.text
+    table = pq.read_table(out / OBSERVER_ARM / "metrics.parquet")
+    assert (table.num_rows, dict(zip(table.schema.names, table.schema.types, strict=True))) == (0, COLUMNS)
+    done = Finished(config, [out / "real" / "seed-0", out / OBSERVER_ARM])
+    study = StudyConfig(title="Eyes", question="Vessels?", evaluations=["judging"])
+    build_report(study, "eyes", ReportInputs({"judging": done}, {"eyes": folder}), tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "no second human observer is available for the test images" in page

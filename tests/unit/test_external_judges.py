@@ -213,10 +213,10 @@ def test_an_arm_is_exported_as_it_is_trained(arm: list[Dataset], tmp_path: Path)
     """Parts of datasets are cut as for our own judges; what a program cannot follow is refused."""
     both = {"toy": arm[0], "fake": arm[1]}
     parts = evaluation([{"data": "toy", "share": 0.67}, {"data": "fake", "images": 1}])
-    export_nnunet(parts, "a", both, tmp_path / "out")
+    export_nnunet(parts, "a", both, tmp_path / "out", seed=3)
     (split,) = json.loads((tmp_path / "out" / "splits_final.json").read_text())
-    expected = [f"toy_{item}" for item in arm[0].select("train", images=2).items["item_id"]]
-    expected += [f"fake_{item}" for item in arm[1].select("train", images=1).items["item_id"]]
+    expected = [f"toy_{item}" for item in arm[0].select("train", 2, seed=3).items["item_id"]]
+    expected += [f"fake_{item}" for item in arm[1].select("train", 1, seed=3).items["item_id"]]
     assert split["train"] == expected
     with pytest.raises(ConfigError, match="pretrain"):
         export_nnunet(evaluation(["toy"], pretrain=["fake"]), "a", both, tmp_path / "no")

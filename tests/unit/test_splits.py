@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mirage.config.base import Part
 from mirage.config.datasets import SplitOptions
 from mirage.data import Dataset, ItemRow, ShardWriter, shard_name
 from mirage.data.gather import gather
@@ -150,6 +151,21 @@ def test_few_images_are_nested(tmp_path: Path) -> None:
     few, more = (set(data.select(images=n).items.item_id) for n in (3, 5))
     assert len(few) == 3
     assert few < more
+
+
+def test_a_seed_chooses_which_images_few_ones_are(tmp_path: Path) -> None:
+    """Nested within a seed, the same each time, another choice for another seed and without one."""
+    data = collect(write(tmp_path / "d", subjects(40, 1)), SplitOptions(val=0, test=0))
+
+    def part(images: int, seed: int | None) -> frozenset[str]:
+        view = data.training_part(Part(images=images), seed)
+        assert len(view) == images
+        return frozenset(view.items.item_id)
+
+    assert all(part(5, seed) < part(10, seed) for seed in (None, *range(4)))
+    assert part(5, 1) == part(5, 1)
+    assert len({part(5, seed) for seed in (None, *range(4))}) == 5
+    assert part(5, None) == frozenset(data.select("train", 5).items.item_id)
 
 
 def synthetic(folder: Path, **facts: Any) -> Dataset:

@@ -22,6 +22,7 @@ ArmManifests = Annotated[
     list[Path],
     typer.Argument(exists=True, dir_okay=False, help="manifest.parquet of the test and training sets"),
 ]
+Seed = Annotated[int, typer.Option(min=0, help="of our own judge beside it; it decides `images` and `share`")]
 EXPORTED = "exported"
 """What an exported arm is called: its frozen options do not say its name."""
 
@@ -32,12 +33,13 @@ def export_deepmedic(
     config: ArmFile,
     manifests: ArmManifests,
     out: Annotated[Path, typer.Option(help="folder to write; must not exist, or be empty")],
+    seed: Seed = 0,
 ) -> None:
     """Write an arm for DeepMedic's own program: NIfTI files, its lists, and its configuration."""
     from mirage.evaluate.external.cases import read_arm, read_datasets
     from mirage.evaluate.external.deepmedic_files import export_deepmedic
 
-    export_deepmedic(read_arm(config, EXPORTED), EXPORTED, read_datasets(manifests), out)
+    export_deepmedic(read_arm(config, EXPORTED), EXPORTED, read_datasets(manifests), out, seed)
 
 
 @app.command()
@@ -49,12 +51,13 @@ def export_nnunet(
         Path,
         typer.Option(help="folder to write, $nnUNet_raw/Dataset<number>_<name>; must not exist, or be empty"),
     ],
+    seed: Seed = 0,
 ) -> None:
     """Write an arm as a raw dataset of nnU-Net v2, with our splits."""
     from mirage.evaluate.external.cases import read_arm, read_datasets
     from mirage.evaluate.external.nnunet import export_nnunet
 
-    export_nnunet(read_arm(config, EXPORTED), EXPORTED, read_datasets(manifests), out)
+    export_nnunet(read_arm(config, EXPORTED), EXPORTED, read_datasets(manifests), out, seed)
 
 
 @app.command()
@@ -72,7 +75,7 @@ def score_predictions(
     out: Annotated[Path, typer.Option(help="result folder")],
     evaluation: Annotated[str, typer.Option(help="name of the evaluation")],
     arm: Annotated[str, typer.Option(help="name to give the scores, such as nnunet_<arm>")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Score what another program predicted of the test split, as our own judges are scored."""
     from mirage.evaluate.external.cases import read_arm, read_datasets

@@ -35,7 +35,7 @@ class Options(BaseModel):
 
 
 class Part(Options):
-    """A training split or a part of it; a smaller part lies inside a larger one, whoever asks for it."""
+    """A training split or a part of it; a smaller one lies inside a larger one (of one seed, if any)."""
 
     images: int | None = Field(None, ge=1, description="only so many training images, by subject; none: all")
     share: float | None = Field(

@@ -34,6 +34,12 @@ class TrainingSet(Part):
     """One dataset of an arm's training set, or a part of it."""
 
     data: DataName = Field(description="dataset or recipe")
+    draw: Literal["seed", "fixed"] = Field(
+        "seed",
+        description="which `images` or `share`: seed: a choice of each judge's seed, so that intervals hold "
+        "what it matters; fixed: one for all seeds, the very part that generators and recipes of this size "
+        "have, for arms beside what was made of it",
+    )
     fold: int | None = Field(
         None,
         ge=0,
@@ -71,11 +77,12 @@ class Arm(Options):
 class ArmsEvaluation(Entry):
     """An evaluation that trains a judge on every arm with every seed and scores it on held-out images.
 
-    ``baseline_keys`` are keys that concern the baseline arm alone; ``by_fold`` is whether it can be
-    cross-validated.
+    ``baseline_keys`` are keys that concern the baseline arm alone, ``scoring_keys`` those that leave each
+    judge as it is; ``by_fold`` is whether it can be cross-validated.
     """
 
     baseline_keys: ClassVar[frozenset[str]] = frozenset()
+    scoring_keys: ClassVar[frozenset[str]] = frozenset()
     by_fold: ClassVar[bool] = False
 
     evaluator: str
@@ -174,6 +181,7 @@ class VolumeSegmentationEvaluation(ArmsEvaluation):
 
     volumes = True
     baseline_keys = frozenset({"label_fidelity"})
+    scoring_keys = frozenset({"regions", "lesions", "penalty_mm", "label_fidelity"})
 
     evaluator: Literal["volume_segmentation"]
     steps: int = Field(
@@ -239,6 +247,7 @@ class DetectionEvaluation(ArmsEvaluation):
     """
 
     volumes = False
+    scoring_keys = frozenset({"hit", "shown_from"})
 
     evaluator: Literal["detection"]
     labels: list[str] | None = Field(
@@ -309,6 +318,7 @@ class ClassificationEvaluation(ArmsEvaluation):
 
     volumes = False
     by_fold = True
+    scoring_keys = frozenset({"positives", "folds"})  # each k and fold has a judge of its own
 
     evaluator: Literal["classification"]
     arms: Mapping[Name, ClassificationArm] = Field(

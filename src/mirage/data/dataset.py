@@ -19,7 +19,7 @@ from mirage.data.items import Items
 from mirage.data.names import shard_name
 from mirage.data.shards import ShardReader
 from mirage.errors import DataError
-from mirage.files import read_json, write_json
+from mirage.files import digest, read_json, write_json
 
 
 class ImageFacts(BaseModel):
@@ -87,20 +87,26 @@ class Dataset(Items):
         self,
         split: Literal["train", "val", "test"] | None = None,
         images: int | None = None,
+        seed: int | None = None,
     ) -> Dataset:
         """The same dataset restricted to a split, and to its first ``images`` items.
 
-        Subjects are taken in the order of a hash of their id, so that n < m gives nested subsets
-        and no subject is preferred by its name.
+        Subjects are taken in the order of a hash of their id, which a seed keys where one is given, so that
+        n < m gives nested subsets (of one seed) and no subject is preferred by its name.
         """
         items = self.items if split is None else self.items[self.items["split"] == split]
         if images is not None:
-            order = pd.util.hash_pandas_object(items["subject_id"], index=False).to_numpy()
+            keyed = {} if seed is None else {"hash_key": digest(["part", seed])[:16]}
+            order = pd.util.hash_pandas_object(items["subject_id"], index=False, **keyed).to_numpy()
             items = items.iloc[np.sort(np.argsort(order, kind="stable")[:images])]
         return self._view(items)
 
-    def training_part(self, part: Part) -> Dataset:
+    def training_part(self, part: Part, seed: int | None = None) -> Dataset:
         """The training split, cut to the images that ``part`` asks for.
+
+        Args:
+            part: how many.
+            seed: of the choice; None: the one that all who give none have in common.
 
         Raises:
             DataError: there are fewer, or none.
@@ -112,7 +118,7 @@ class Dataset(Items):
                 f"{self.info.name}: {images or 'some'} training images are asked for, its training split "
                 f"has {len(whole)}"
             )
-        return self.select("train", images=images)
+        return self.select("train", images, seed)
 
     def labelled(self) -> Dataset:
         """The same dataset without the items that have no label mask."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def run_arm(
         seed: training seed of the judge.
         datasets: whole datasets by name: the test set and all that the arm names.
         out: folder that gets ``details/`` and, last, ``metrics.parquet``.
-        state: folder of the resumable training state.
+        state: folder of the resumable training state; removed at the end, unless the evaluation has keys that
+            leave its judges as they are.
         runtime: device, threads and workers.
         minutes: wall time, or None for no limit.
 
@@ -59,6 +61,8 @@ def run_arm(
     run = resolve(EVALUATORS, config.evaluator, "evaluator")
     with tracked_arm(config, evaluation, arm, seed, datasets, out):
         run(config, evaluation, arm, seed, datasets, out, state, runtime, minutes)
+    if not config.scoring_keys:  # else an edit of one of these scores the finished judge anew
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def run_set(

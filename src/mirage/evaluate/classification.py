@@ -32,8 +32,6 @@ from mirage.generators.base import ImageSpec
 from mirage.metrics import classification as scores
 from mirage.provenance import describe
 
-ONLY_SELECTS = ("positives", "folds")
-"""Keys that say which classifiers there are; each has its own k and fold among what decides it."""
 SCORES = {
     "fold": COUNT,
     "k": COUNT,
@@ -85,7 +83,7 @@ def run_arm(
     began = time.monotonic()
     folds: list[int | None] = [None] if config.folds is None else list(range(config.folds.count))
     sides = [sides_of(config, arm, datasets, fold) for fold in folds]
-    decided = judging.decided_by(config, arm, datasets, ONLY_SELECTS)
+    decided = judging.decided_by(config, arm, datasets)
     tables, rows, sets = [], [], []
     for own in sides:
         for k in config.positives:

@@ -41,8 +41,6 @@ from mirage.metrics.hits import NODE21, Floats, HitRule
 from mirage.provenance import describe
 from mirage.training.learner import load_weights, sampling_weights
 
-ONLY_SCORES = ("hit", "shown_from")
-"""Keys of the evaluation that do not change a detector."""
 INSTEAD = {"afroc": "afroc1", "wafroc": "wafroc1"}
 """Figures that need normal images -> those that are given where there are none."""
 
@@ -87,8 +85,8 @@ def run_arm(
         TimeBudgetReached: training was stopped and can be resumed.
     """
     test = Pool([datasets[config.test].select("test")], mask_channels=())
-    parts = judging.training_views(config.arms[arm], datasets)
-    decided = judging.decided_by(config, arm, datasets, ONLY_SCORES)
+    parts = judging.training_views(config.arms[arm], datasets, seed)
+    decided = judging.decided_by(config, arm, datasets)
     job = Job(evaluation, arm, seed, decided, out, state, runtime, minutes)
     judge_arm(config, job, parts, test)
 

@@ -8,7 +8,7 @@ arm real knowledge.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +38,29 @@ from mirage.versions import STAGES
 STAGES_OF_TRAINING = ("pretrain", "train")
 
 
-def training_views(training: Arm, datasets: Mapping[str, Dataset]) -> dict[str, list[Dataset]]:
+def training_views(training: Arm, datasets: Mapping[str, Dataset], seed: int) -> dict[str, list[Dataset]]:
     """Training split of every set of an arm, by stage of training, cut to the images asked for.
 
-    Raises:
-        DataError: there are fewer, or none.
-    """
-    return {stage: views(getattr(training, stage), datasets) for stage in STAGES_OF_TRAINING}
-
-
-def views(sets: Sequence[TrainingSet], datasets: Mapping[str, Dataset]) -> list[Dataset]:
-    """Training split of every set, cut to the images asked for.
+    Which images these are is the judge's ``seed``'s choice, unless the set is ``draw: fixed``.
 
     Raises:
         DataError: there are fewer, or none.
     """
-    return [datasets[wanted.data].training_part(wanted) for wanted in sets]
+    return {stage: views(getattr(training, stage), datasets, seed) for stage in STAGES_OF_TRAINING}
+
+
+def views(
+    sets: Sequence[TrainingSet], datasets: Mapping[str, Dataset], seed: int | None = None
+) -> list[Dataset]:
+    """Training split of every set, cut to the images asked for; without a seed all are ``draw: fixed``.
+
+    Raises:
+        DataError: there are fewer, or none.
+    """
+    return [
+        datasets[wanted.data].training_part(wanted, seed if wanted.draw == "seed" else None)
+        for wanted in sets
+    ]
 
 
 def check_labelled(parts: Sequence[Items]) -> None:
@@ -82,21 +89,18 @@ def check_test_fits(train_set: Items, test: Items) -> None:
     Pool([train_set, test])
 
 
-def decided_by(
-    config: ArmsEvaluation, arm: str, datasets: Mapping[str, Dataset], only_scores: Collection[str] = ()
-) -> dict[str, Any]:
+def decided_by(config: ArmsEvaluation, arm: str, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
     """What decides the weights of an arm's judge, beside its seed: ``options``, and ``data``, fingerprints.
 
     Args:
         config: the evaluation.
         arm: which arm.
         datasets: whole datasets by name.
-        only_scores: keys of the evaluation that change the scores alone.
     """
     training = config.arms[arm]
     named = sorted({config.test, *(part.data for part in [*training.pretrain, *training.train])})
     return {
-        "options": arm_options(config, arm, only_scores),
+        "options": arm_options(config, arm, config.scoring_keys),
         "data": {name: datasets[name].info.fingerprint for name in named},
     }
 

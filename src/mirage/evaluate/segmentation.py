@@ -78,7 +78,7 @@ def run_arm(
     began = time.monotonic()
     training = config.arms[arm]
     test = _foreground_view([datasets[config.test].select("test")], config.label)
-    parts = judging.training_views(training, datasets)
+    parts = judging.training_views(training, datasets, seed)
     check_training([*parts["pretrain"], *parts["train"]], test)
     # One judge reads both stages, so both offer the same mask channels.
     shared = {"label", "fov"}.intersection(*(v.info.mask_channels for views in parts.values() for v in views))

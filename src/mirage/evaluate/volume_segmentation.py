@@ -34,8 +34,6 @@ from mirage.metrics import volumes as scores
 from mirage.provenance import describe
 
 CHANNELS = ("label", "brain")
-ONLY_SCORES = ("regions", "lesions", "penalty_mm", "label_fidelity")
-"""Keys of the evaluation that do not change a judge."""
 UNIT_MM = (1.0, 1.0, 1.0)
 
 logger = logging.getLogger(__name__)
@@ -86,7 +84,7 @@ def run_arm(
     held_out = datasets[config.test].select("test")
     check_volumes(held_out)
     regions = regions_of(config, held_out.info.labels)
-    parts = judging.training_views(training, datasets)
+    parts = judging.training_views(training, datasets, seed)
     check_training([*parts["pretrain"], *parts["train"]], held_out)
     looked_for = judging.views(config.label_fidelity, datasets) if arm == config.baseline else []
     check_training(looked_for, held_out)
@@ -97,7 +95,7 @@ def run_arm(
     for others in (test, *conditions):
         judging.check_test_fits(pools["train"], others)
 
-    decided = judging.decided_by(config, arm, datasets, ONLY_SCORES)
+    decided = judging.decided_by(config, arm, datasets)
     options = config.judge if training.augment else config.judge.model_copy(update={"augment": None})
     judge = build(config.judge.arch, options, ImageSpec.of(pools["train"].info), seed=seed)
     assert isinstance(judge, VolumeSegmenter)

@@ -86,13 +86,16 @@ class Cases:
     regions: dict[str, list[int]]
 
     @classmethod
-    def of(cls, config: VolumeSegmentationEvaluation, arm: str, datasets: Mapping[str, Dataset]) -> Cases:
+    def of(
+        cls, config: VolumeSegmentationEvaluation, arm: str, datasets: Mapping[str, Dataset], seed: int
+    ) -> Cases:
         """The parts of an arm.
 
         Args:
             config: the evaluation; only ``arm`` of its arms is looked at.
             arm: which arm.
             datasets: whole datasets by name: the test set and all that the arm trains on.
+            seed: of our own judge beside it, which has the same part where the arm asks for one.
 
         Raises:
             LeakError: the training sets know held-out subjects, or what is held out is not real.
@@ -114,7 +117,7 @@ class Cases:
         held_out = [datasets[config.test].select(split) for split in ("val", "test")]
         check_volumes(datasets[config.test])
         regions = regions_of(config, datasets[config.test].info.labels)
-        views = judging.training_views(training, datasets)["train"]
+        views = judging.training_views(training, datasets, seed)["train"]
         for part in held_out:
             check_training(views, part)
         shared = shared_channels([*views, *held_out])

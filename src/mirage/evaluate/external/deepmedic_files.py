@@ -37,7 +37,11 @@ logger = logging.getLogger(__name__)
 
 
 def export_deepmedic(
-    config: VolumeSegmentationEvaluation, arm: str, datasets: Mapping[str, Dataset], folder: Path
+    config: VolumeSegmentationEvaluation,
+    arm: str,
+    datasets: Mapping[str, Dataset],
+    folder: Path,
+    seed: int = 0,
 ) -> None:
     """Write what DeepMedic's program needs to be trained on an arm and tested on the test split.
 
@@ -52,13 +56,14 @@ def export_deepmedic(
         arm: which arm.
         datasets: whole datasets by name: the test set and all that the arm trains on.
         folder: made; whole or absent.
+        seed: of our own judge beside it, which has the same part where the arm asks for one.
 
     Raises:
         LeakError: the training sets know held-out subjects, or what is held out is not real.
         DataError: datasets that do not fit together, an item without a brain, or a folder in use.
         ConfigError: an arm that cannot be exported, or volumes that a training segment does not fit.
     """
-    cases = Cases.of(config, arm, datasets)
+    cases = Cases.of(config, arm, datasets, seed)
     with new_folder(folder) as temporary:
         _export(cases, options_of(config, arm), temporary)
 

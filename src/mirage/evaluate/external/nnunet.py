@@ -25,7 +25,11 @@ SUFFIXES = {"train": "Tr", "val": "Tr", "test": "Ts"}
 
 
 def export_nnunet(
-    config: VolumeSegmentationEvaluation, arm: str, datasets: Mapping[str, Dataset], folder: Path
+    config: VolumeSegmentationEvaluation,
+    arm: str,
+    datasets: Mapping[str, Dataset],
+    folder: Path,
+    seed: int = 0,
 ) -> None:
     """Write a dataset folder (``Dataset<number>_<name>``) for nnU-Net v2.
 
@@ -41,13 +45,14 @@ def export_nnunet(
         arm: which arm.
         datasets: whole datasets by name: the test set and all that the arm trains on.
         folder: the dataset folder; made, whole or absent.
+        seed: of our own judge beside it, which has the same part where the arm asks for one.
 
     Raises:
         LeakError: the training sets know held-out subjects, or what is held out is not real.
         DataError: datasets that do not fit together, or a folder in use.
         ConfigError: an arm that cannot be exported, or regions that are not inside one another.
     """
-    cases = Cases.of(config, arm, datasets)
+    cases = Cases.of(config, arm, datasets, seed)
     with new_folder(folder) as temporary:
         _export(cases, config.regions or REGIONS, temporary)
 

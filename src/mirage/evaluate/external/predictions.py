@@ -37,7 +37,7 @@ def score_predictions(
         config: the evaluation with the arm that was exported; its regions, lesions and penalty are used.
         evaluation: its name, for the rows.
         arm: which arm.
-        seed: for the rows.
+        seed: for the rows, and that of the export.
         datasets: whole datasets by name: the test set and all that the arm trains on.
         out: gets ``metrics.parquet``, ``details/predictions.arrow`` and ``details/arm.json``, as from
             :func:`mirage.evaluate.volume_segmentation.run_arm`.
@@ -47,7 +47,7 @@ def score_predictions(
         DataError: a prediction is missing, unreadable, of another shape, or holds numbers that are no class.
         ConfigError: an arm that cannot be exported, or regions of labels that the data do not have.
     """
-    cases = Cases.of(config, arm, datasets)
+    cases = Cases.of(config, arm, datasets, seed)
     names = [name for part, name, *_ in cases.named() if part == "test"]
     found = _predictions(folder, names, cases.test, _numbers(classes, cases.test))
     path = out / "details/predictions.arrow"
