@@ -24,7 +24,7 @@ STAGES: dict[str, int] = {
     "evaluate_privacy": 6,
     "observer_page": 1,
     "evaluate_observer": 1,
-    "report": 12,
+    "report": 13,
     "overview": 2,
     "print": 1,
     "latex": 1,

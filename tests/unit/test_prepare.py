@@ -207,6 +207,17 @@ def test_one_image_that_fills_its_type_clears_dark_ones(tmp_path):
     gather(out, **wanted)
 
 
+def test_doubts_about_a_source_reach_the_log_and_the_dataset_once(tmp_path, caplog):
+    """However many shards there are."""
+    for name in ("p1/a.png", "p1/b.png", "p2/a.png"):
+        save(tmp_path / "raw" / name, np.random.default_rng(len(name)).integers(0, 256, (32, 32), np.uint8))
+    prepare(tmp_path / "out", {"reader": "folder", "path": str(tmp_path / "raw")}, shards=3, fov="none")
+    info = gather(tmp_path / "out", name="x", shards=3, split=None, max_failed_fraction=0)
+    (doubt,) = info.doubts
+    assert "subject of its own" in doubt
+    assert caplog.text.count("dataset x: Every image counts") == 1
+
+
 def test_a_shard_without_any_good_item_is_whole(tmp_path):
     """Failed rows only, or no rows at all: three valid files either way."""
     (tmp_path / "raw").mkdir()

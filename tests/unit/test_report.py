@@ -37,6 +37,7 @@ from mirage.report import (
     verdicts,
 )
 from mirage.report.book import Book, Exhibit
+from mirage.report.chapters.closing import limits_chapter
 from mirage.report.chapters.runs import models_behind
 from mirage.report.chapters.spent import spent
 from mirage.report.chapters.training import judged_by, metric_groups
@@ -250,6 +251,14 @@ def test_pages_are_small_load_nothing_and_can_be_heard(study: ReportInputs, tmp_
     assert "Discs &amp; rings" in pages["report.html"].text
     for wanted in ("Privacy was not tested", "0123456789ab", "c0ffee"):
         assert wanted in pages["report.html"].text
+
+
+def test_doubts_about_how_a_dataset_is_read_are_among_the_limits(study: ReportInputs) -> None:
+    """A patient may be in training and in test: the report says so."""
+    real = Dataset(study.datasets["real"])
+    real.info = real.info.model_copy(update={"doubts": ["Every image counts as a subject."]})
+    chapter = limits_chapter(replace(study, evaluations={}), {"real": real}, pd.DataFrame(), [])
+    assert "real: Every image counts as a subject." in str(chapter.blocks)
 
 
 def test_every_exhibit_names_its_rule_and_its_data(study: ReportInputs, tmp_path: Path) -> None:

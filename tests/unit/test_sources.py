@@ -558,6 +558,19 @@ def test_folder_subjects_come_from_table_then_expression(tmp_path):
         items[2].load()
 
 
+def test_images_in_folders_that_may_be_patients_are_doubted_until_somebody_says(tmp_path):
+    """Two images of patient07 would be two subjects, one of them perhaps in the test set."""
+    for name in ("patient07/a.png", "patient07/b.png", "patient08/a.png"):
+        save(tmp_path / name, np.zeros((4, 4), np.uint8))
+    (doubt,) = source("folder", tmp_path).doubts()
+    assert "1 of 2 folders hold several, such as patient07" in doubt
+    (tmp_path / "t.csv").write_text("file,subject_id\npatient07/a.png,7\n")
+    for said in ({"subject": "^([^/]+)/"}, {"subject": "(.+)"}, {"table": "t.csv"}):
+        assert source("folder", tmp_path, **said).doubts() == []
+    assert source("folder", tmp_path, images="patient07/*").doubts() == [], "one folder is no patient"
+    assert source("folder", tmp_path, images="**/a.png").doubts() == [], "an image a folder"
+
+
 def test_folder_table_columns_are_typed_as_a_whole(tmp_path):
     """Numbers where all known values are, text for names with leading zeros."""
     for name in ("a.png", "b.png"):

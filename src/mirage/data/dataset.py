@@ -52,6 +52,9 @@ class DatasetInfo(ImageFacts):
     items: dict[str, int] = Field(default_factory=dict, description="ok items per split")
     failed: int = 0
     duplicates: int = Field(0, description="ok items whose stored image occurs earlier in the dataset")
+    doubts: list[str] = Field(
+        default_factory=list, description="what may be wrong with how the source is read, as sentences"
+    )
     fingerprint: str = Field("", description="hash over manifest and shards")
     provenance: dict[str, Any] = Field(
         default_factory=dict, description="stage, code, options and seed that made the shards, and the split"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -25,6 +26,8 @@ from mirage.data.splits import link_subjects, split_subjects
 from mirage.errors import DataError
 from mirage.files import file_digest, read_json, write_json
 
+logger = logging.getLogger(__name__)
+
 
 class ShardFacts(ImageFacts):
     """Contents of ``shard-*.json``: what the dataset's description needs to know of one shard."""
@@ -37,6 +40,9 @@ class ShardFacts(ImageFacts):
         None,
         description="grey values of the image that uses most of its type's range, of those of more than 8 "
         "bits that are scaled by it; none without such images",
+    )
+    doubts: list[str] = Field(
+        default_factory=list, description="what may be wrong with how the source is read, as sentences"
     )
     made_by: dict[str, Any] = Field(
         description="provenance (mirage.provenance.describe): stage, code, all options, seed"
@@ -104,6 +110,9 @@ def gather(
         sides = dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
         normaliser.check_subjects(sides, shared["namespace"], name)
         shared["lineage"] = sorted({*shared["lineage"], *normaliser.learnt_from()})
+    doubts = list(dict.fromkeys(doubt for shard in facts for doubt in shard.doubts))
+    for doubt in doubts:
+        logger.warning("dataset %s: %s", name, doubt)
     write_manifest(folder / "manifest.parquet", table)
     ok = table.filter(pa.compute.equal(table["status"], "ok"))
     counts = ok["split"].to_pandas().value_counts()
@@ -113,6 +122,7 @@ def gather(
         items={str(key): int(value) for key, value in counts.sort_index().items()},
         failed=table.num_rows - ok.num_rows,
         duplicates=ok.num_rows - len(ok["content_hash"].unique()),
+        doubts=doubts,
         fingerprint=_fingerprint(folder, stems),
         provenance={
             **made_by,

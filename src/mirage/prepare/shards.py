@@ -164,6 +164,7 @@ def prepare_shard(config: DatasetConfig, source: Source, shard: int, folder: Pat
         items=rows.ok,
         normaliser=None if normaliser is None else normaliser.dataset,
         used=used,
+        doubts=[] if config.made_from else source.doubts(),
         made_by=describe("prepare", decided_by, **known),
     ).write(stem.with_suffix(".json"))
 

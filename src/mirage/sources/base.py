@@ -93,6 +93,10 @@ class Source(ABC):
         """
         self.check_layout()
 
+    def doubts(self) -> list[str]:
+        """What may be wrong with the choices of a source that can be read, as sentences for its user."""
+        return []
+
     @abstractmethod
     def items(self) -> Iterator[SourceItem]:
         """Items in a fixed order, without reading pixels.

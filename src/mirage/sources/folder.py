@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -80,6 +81,23 @@ class Folder(Source):
             shared = [path for path in self._mask_paths(file).values() if hash(path) in same_mask]
             problem = f"{shared[0]} is also the mask of another image; use {{parent}}" if shared else None
             yield self._item(file, _safe(file) if hash(item_id) in same_id else item_id, table, problem)
+
+    def doubts(self) -> list[str]:
+        """Images in folders that may be patients, where nobody has said what a subject is."""
+        table = read_table(self.root / self.options.table) if self.options.table else None
+        if self.options.subject or (table is not None and "subject_id" in table.columns):
+            return []
+        folders = Counter(PurePosixPath(file).parent for file in self._files())
+        shared = [folder for folder, count in folders.items() if count > 1]
+        if len(folders) < 2 or not shared:
+            return []
+        return [
+            f"Every image counts as a subject of its own, and {len(shared)} of {len(folders)} folders hold "
+            f"several, such as {shared[0]}. If a folder is a patient, images of "
+            "one patient are in training and in test: set `source.subject` to an expression that finds the "
+            "patient in the path, such as '^([^/]+)/', or give a column `subject_id`. If every image is a "
+            "patient, say so by `subject: '(.+)'`."
+        ]
 
     def _mask_paths(self, file: str) -> dict[str, str]:
         """Mask channel -> path of the image's mask, relative to the folder; it need not exist."""

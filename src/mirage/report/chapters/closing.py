@@ -36,7 +36,7 @@ def limits_chapter(
 ) -> Chapter:
     """What the numbers above cannot bear; ``untested`` are the axes without a verdict."""
     chapter = Chapter("Limits", "limits")
-    points = [*_simulated(data), *_generators(inputs)]
+    points = [*_simulated(data), *_generators(inputs), *_doubts(data)]
     for module, own in present(inputs):
         points += module.limits(own, summary)
     points += [UNTESTED.get(axis, f"{axis} was not tested.") for axis in untested if axis in AXES]
@@ -58,6 +58,10 @@ def _simulated(data: Mapping[str, Dataset]) -> list[str]:
         f"{listing(names)} {'is' if len(names) == 1 else 'are'} simulated: phantoms drawn by a program. "
         "Numbers from phantoms show that the pipeline works and say nothing about patients."
     ]
+
+
+def _doubts(data: Mapping[str, Dataset]) -> list[str]:
+    return [f"{words(name)}: {doubt}" for name, dataset in data.items() for doubt in dataset.info.doubts]
 
 
 def _generators(inputs: ReportInputs) -> list[str]:
