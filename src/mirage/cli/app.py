@@ -27,14 +27,18 @@ Scale = Annotated[Literal["full", "demo"] | None, typer.Option(help="instead of 
 
 
 def job(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that Snakemake runs: its log says how to repeat it; an error of the user's is one line."""
+    """A command that Snakemake runs: its log says how to repeat it; an error of the user's is one line.
+
+    SIGTERM unwinds it, so that it leaves no temporary file, unless it handles the signal itself (training).
+    """
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         log.configure()
         logger.info("mirage %s", shlex.join(sys.argv[1:]))
         try:
-            command(*args, **kwargs)
+            with log.unwound_on_sigterm():
+                command(*args, **kwargs)
         except MirageError as error:
             logger.error("%s", error)
             raise typer.Exit(1) from None
