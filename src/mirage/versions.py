@@ -5,7 +5,7 @@ Snakemake does not see edits inside an imported package; these numbers enter eve
 
 STAGES: dict[str, int] = {
     "simulate": 1,
-    "prepare": 5,
+    "prepare": 6,
     "normaliser": 2,
     "gather": 2,
     "train": 4,

@@ -561,3 +561,12 @@ def test_real_patches_of_the_baseline_are_all_read(shared_data):
     assert np.median(density) > -400
     everything = source("node21_ct_nodules", shared_data / "LUNA16-NODE21-patches")
     assert len(list(everything.items())) == 1186
+
+
+def test_a_patient_is_known_by_its_series_to_forms_that_do_not_name_patients(written):
+    """DICOM says both; LUNA16 and the patches without a table of patients have the series alone."""
+    dicom = {name for item in source("lidc", written["dicom"]).items() for name in item.also_known_as}
+    for form, reader in (("luna16", "lidc"), ("patches", "node21_ct_nodules")):
+        opened = source(reader, written[form])
+        own = {f"{opened.namespace}/{item.subject_id}" for item in opened.items()}
+        assert own <= dicom

@@ -26,6 +26,8 @@ class Refers:
 
 DataName = Annotated[str, Refers("dataset or recipe")]
 RealName = Annotated[str, Refers("dataset")]
+SOMEBODY = "*"
+"""Subject that nobody can name: ``nih_chest/*`` is one of the archive ``nih_chest``, and not known which."""
 
 
 class Options(BaseModel):

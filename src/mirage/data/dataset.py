@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mirage.config.base import Part
+from mirage.config.base import SOMEBODY, Part
 from mirage.data.items import Items
 from mirage.data.names import shard_name
 from mirage.data.shards import ShardReader
@@ -82,6 +82,8 @@ class Dataset(Items):
         except (OSError, ValueError, ValidationError) as error:
             raise DataError(f"{self.folder}: not a readable dataset ({error})") from error
         manifest = table.to_pandas()
+        if "also_known_as" not in manifest:  # made before there was such a column
+            manifest["also_known_as"] = [[]] * len(manifest)
         self.failures = manifest[manifest["status"] != "ok"].reset_index(drop=True)
         self.items = manifest[manifest["status"] == "ok"].reset_index(drop=True)
         self._readers: dict[int, ShardReader] = {}
@@ -128,9 +130,11 @@ class Dataset(Items):
         return self._view(self.items[self.items["mask_origin"].notna()])
 
     def of_subjects(self, subjects: Collection[str]) -> Dataset:
-        """The same dataset restricted to some namespaced subjects."""
+        """The same dataset restricted to some namespaced subjects, by any of their names."""
         own = f"{self.info.namespace}/" + self.items["subject_id"]
-        return self._view(self.items[own.isin(subjects)])
+        named = {name for name in subjects if not name.endswith(f"/{SOMEBODY}")}
+        other = self.items["also_known_as"].map(lambda names: not named.isdisjoint(names)).astype(bool)
+        return self._view(self.items[own.isin(named) | other])
 
     def of_items(self, item_ids: Collection[str]) -> Dataset:
         """The same dataset restricted to some items."""
@@ -166,7 +170,7 @@ class Dataset(Items):
 
     def learnt_from(self) -> set[str]:
         donors = {donor for donors in self.items["donor_subject_ids"] for donor in donors}
-        return self.subjects() | donors | set(self.info.lineage)
+        return self.subjects() | donors | self.other_names() | set(self.info.lineage)
 
 
 def write_info(folder: Path | str, info: DatasetInfo) -> None:

@@ -112,7 +112,14 @@ class Items(ABC):
 
     @abstractmethod
     def learnt_from(self) -> set[str]:
-        """Every namespaced subject that training on these items would leak: own, donors', and lineage."""
+        """Every namespaced subject that training on these items would leak: own, donors', and lineage.
+
+        Subjects and donors are among them by all their names.
+        """
+
+    def other_names(self) -> set[str]:
+        """Names that other archives give the items' subjects, or the donors of synthetic items."""
+        return {name for names in self.items["also_known_as"] for name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mirage.config.base import SOMEBODY
 from mirage.data.items import Items
 from mirage.data.manifest import IMAGE_HASH
 from mirage.data.shards import is_blank
@@ -39,6 +40,29 @@ def check_test_set(test: Items) -> None:
         )
 
 
+def shared_subjects(training: Items, held_out: Items) -> set[str]:
+    """Subjects, and names of subjects, of held-out items that training items know by any of their names.
+
+    Raises:
+        LeakError: nobody can know, since one side has unnamed subjects of an archive that the other is of.
+    """
+    learnt, held = training.learnt_from(), held_out.subjects() | held_out.other_names()
+    # Names that other archives give are left out: an archive would be refused beside another part of itself.
+    sides = ((training, learnt, held_out.subjects()), (held_out, held, learnt - training.other_names()))
+    for data, names, others in sides:
+        archives = {name.removesuffix(SOMEBODY) for name in names if name.endswith(f"/{SOMEBODY}")}
+        for archive in sorted(archives):
+            if any(other.startswith(archive) and other != f"{archive}{SOMEBODY}" for other in others):
+                both = f"{training.info.name} is trained on, {held_out.info.name} is held out"
+                raise LeakError(
+                    f"{both}, and subjects of {data.info.name} may be subjects of "
+                    f"{archive.removesuffix('/')}, on the other side, under another name: its source lacks "
+                    "the table that says which. Put the table where the reader looks for it (of node21 "
+                    "`*filenames_orig_and_new.csv`, in `original_data/`), or leave one of the two out"
+                )
+    return {name for name in learnt & held if not name.endswith(f"/{SOMEBODY}")}
+
+
 def check_training(training: Sequence[Items], test: Items) -> None:
     """Refuse training sets that know anything of the test subjects, or hold test images under another name.
 
@@ -49,9 +73,8 @@ def check_training(training: Sequence[Items], test: Items) -> None:
         LeakError: names the training set, and the subjects or items.
     """
     check_test_set(test)
-    held_out = test.subjects()
     for data in training:
-        shared = data.learnt_from() & held_out
+        shared = shared_subjects(data, test)
         if shared:
             raise LeakError(
                 f"{data.info.name} has learnt from test subjects of {test.info.name}: {_name_some(shared)}"

@@ -31,6 +31,7 @@ CORE = pa.schema(
         ("shard", pa.int32()),
         ("row", pa.int32()),
         ("donor_subject_ids", pa.list_(pa.string())),
+        ("also_known_as", pa.list_(pa.string())),
         ("boxes", pa.list_(BOX)),
         ("content_hash", pa.string()),
         ("status", pa.string()),
@@ -58,6 +59,8 @@ class ItemRow:
         split: ``train``, ``val``, ``test``, or None before splits are fixed.
         row: row in its shard; None for a failed item.
         donor_subject_ids: namespaced subjects (``namespace/subject``) whose pixels or labels were used.
+        also_known_as: names (``namespace/subject``) that other archives give the subject, or the donors;
+            :data:`mirage.config.base.SOMEBODY` of an archive where it is not known which.
         boxes: dicts of x0, y0, x1, y1 (pixels of the stored image, half-open) and label.
         content_hash: digest of the stored image, finds exact duplicates.
         status: ``ok`` or ``failed``; a failed row has a ``reason``.
@@ -72,6 +75,7 @@ class ItemRow:
     shard: int | None = None
     row: int | None = None
     donor_subject_ids: Sequence[str] = ()
+    also_known_as: Sequence[str] = ()
     boxes: Sequence[dict[str, Any]] = ()
     content_hash: str | None = None
     status: str = "ok"

@@ -189,7 +189,7 @@ def describe_view(view: Items) -> dict[str, Any]:
         "data": view.info.name,
         "images": len(view),
         "subjects": len(view.subjects()),
-        "learnt_from": len(view.learnt_from()),
+        "learnt_from": len(view.learnt_from() - view.other_names()),
         "origins": {str(k): int(v) for k, v in view.items["origin"].value_counts().sort_index().items()},
         "fingerprint": view.info.fingerprint,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mirage.config.evaluations import SetEvaluation
 from mirage.data import Dataset, Items
-from mirage.data.leaks import check_pixels
+from mirage.data.leaks import check_pixels, shared_subjects
 from mirage.data.pool import Pool
 from mirage.errors import DataError, LeakError
 
@@ -63,7 +63,7 @@ def _heldout(real: Dataset, other: Dataset | None) -> Items | None:
             f"{other.info.name}: {len(made)} items are synthetic, such as {made.iloc[0]}; held-out images "
             "have to be real"
         )
-    known = sorted(other.subjects() & real.select("train").subjects())
+    known = sorted(shared_subjects(real.select("train"), other))
     if known:
         raise LeakError(
             f"{other.info.name} is to be held out, but is of training subjects of {real.info.name}: "
@@ -81,13 +81,13 @@ def check_lineage(training: Items, heldout: Items | None, synthetic: Items) -> N
             images that no generator has seen.
         LeakError: it has learnt from held-out subjects; names some.
     """
-    learnt, real, name = synthetic.learnt_from(), training.info.name, synthetic.info.name
-    if not learnt & training.subjects():
+    real, name = training.info.name, synthetic.info.name
+    if not synthetic.learnt_from() & (training.subjects() | training.other_names()):
         raise DataError(
             f"{name} has learnt from none of the training subjects of {real}; copies would be sought where "
             "there can be none. Name as `real` the dataset that its generator was trained on"
         )
-    leaked = sorted(learnt & heldout.subjects()) if heldout is not None else []
+    leaked = sorted(shared_subjects(synthetic, heldout)) if heldout is not None else []
     if heldout is not None and leaked:
         raise LeakError(
             f"{name} has learnt from held-out subjects of {heldout.info.name}: {_listed(leaked)}; train its "

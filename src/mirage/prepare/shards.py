@@ -188,6 +188,7 @@ def _row(item: SourceItem, name: str, config: DatasetConfig) -> ItemRow:
         subject_id=item.subject_id,
         origin="real" if config.simulate is None else "simulated",
         split=item.split,
+        also_known_as=item.also_known_as,
         attributes=dict(item.attributes),
     )
 

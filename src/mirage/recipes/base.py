@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -122,6 +123,23 @@ class Recipe(ABC):
             **{"item_id": item, "subject_id": item, "origin": "synthetic", "split": "train", **known}
         )
 
+    @cached_property
+    def _other_names(self) -> dict[str, set[str]]:
+        """Subject of the datasets that are read -> the names that other archives give it."""
+        found: dict[str, set[str]] = {}
+        for data in self.datasets.values():
+            own = f"{data.info.namespace}/" + data.items["subject_id"]
+            columns = (own, data.items["donor_subject_ids"], data.items["also_known_as"])
+            for subject, donors, names in zip(*columns, strict=True):
+                for known in (subject, *donors) if len(names) else ():
+                    found.setdefault(known, set()).update(names)
+        return found
+
+    def other_names(self, row: ItemRow) -> list[str]:
+        """Names that other archives give the subject and the donors of an item."""
+        known = [f"{self.namespace}/{row.subject_id}", *row.donor_subject_ids]
+        return sorted({name for subject in known for name in self._other_names.get(subject, ())})
+
     def with_fov(self, image: np.ndarray, masks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Masks with the field of view derived from the made image, where the real data have one."""
         if "fov" in self.mask_channels:
@@ -147,6 +165,7 @@ def write_shard(recipe: Recipe, shard: int, folder: Path) -> None:
             for made in recipe.make(indices[start : start + recipe.batch]):
                 row = made.row
                 row.shard = shard
+                row.also_known_as = recipe.other_names(row)
                 if made.image is not None:
                     row.content_hash = content_hash(made.image)
                     row.row = writer.append(made.image, _stack(made.masks, channels))

@@ -27,7 +27,7 @@ class Record:
     Attributes:
         name: of the image in the table, for lists of exclusions.
         file: path relative to the archive.
-        item_id, subject_id: as in ``SourceItem``.
+        item_id, subject_id, also_known_as: as in ``SourceItem``.
         view: PA, AP, CC ...; None when unknown.
         boxes: as in ``RawImage``, in the pixels that the archive counts in.
         split: the archive's own.
@@ -47,6 +47,7 @@ class Record:
     attributes: dict[str, Any] = field(default_factory=dict)
     there: bool = True
     problem: str | None = None
+    also_known_as: Sequence[str] = ()
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -152,6 +153,7 @@ class Archive(Source, Generic[AnyRecord]):
                 split=record.split,
                 attributes={"file": record.file, **self.described(record)},
                 load=partial(self._load, record),
+                also_known_as=record.also_known_as,
             )
 
     def _present(self, records: list[AnyRecord]) -> list[AnyRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,8 @@ class SourceItem:
         item_id: unique in the source, made of letters, digits, ``_``, ``-``, ``.`` and ``/``.
         subject_id: patient, child or animal.
         split: the source's own ``train`` or ``test`` (or ``val``), or None.
+        also_known_as: names (``namespace/subject``) that other archives give the subject; ``namespace/*``
+            where it may be a subject of an archive and nobody knows which.
         attributes: age, sex, grade ... plus ``file``, the image's path relative to the source.
         load: reads the pixels; raises DataError naming the file when that fails.
     """
@@ -57,6 +59,7 @@ class SourceItem:
     load: Callable[[], RawImage]
     split: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    also_known_as: Sequence[str] = ()
 
 
 class Source(ABC):

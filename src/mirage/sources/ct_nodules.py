@@ -45,6 +45,10 @@ class CtNodules(Source):
         rows = read_rows(self.root / self.options.patients, ["Series UID", "Subject ID"])
         return {row["Series UID"]: row["Subject ID"] for row in rows}
 
+    def names(self, subject: str, series: str) -> list[str]:
+        """What else a subject is called: its series, where another form may not know the patient."""
+        return [f"{self.namespace}/{series}"] if series and series != subject else []
+
 
 def absent(path: Path, table: Path) -> RawImage:
     """Loads an item whose file is not there.

@@ -99,13 +99,16 @@ class Lidc(CtNodules):
 
     def _items_of(self, series: _Series, subject: str, scan: str) -> Iterator[SourceItem]:
         known: dict[str, Any] = {"file": series.folder, "series": series.uid}
+        names = self.names(subject, series.uid)
         if self.options.items == "scans" or series.problem:
             nodules = series.nodules
             if nodules is not None:
                 known |= _largest([nodule.diameter(series.spacing) for nodule in nodules])
                 malignancy = [nodule.ratings.get("malignancy", 0.0) for nodule in nodules]
                 known["malignancy"] = max(malignancy, default=0.0) or None
-            yield SourceItem(scan, subject, partial(self._load_series, series), attributes=known)
+            yield SourceItem(
+                scan, subject, partial(self._load_series, series), attributes=known, also_known_as=names
+            )
             return
         for number, nodule in enumerate(series.nodules or ()):
             ratings = {_snake(name): value for name, value in nodule.ratings.items()}
@@ -119,6 +122,7 @@ class Lidc(CtNodules):
                 subject,
                 partial(self._load_nodule, series, number),
                 attributes={**known, **own, **ratings},
+                also_known_as=names,
             )
 
     def _series(self, folder: str, files: list[str]) -> _Series | None:
@@ -176,6 +180,7 @@ class Lidc(CtNodules):
         patients, table = self.patients(), self._table()
         for scan in self._scans(table):
             subject = patients.get(scan.uid, scan.uid)
+            names = self.names(subject, scan.uid)
             if scan.path is None:
                 if not self.options.partial:
                     missing = self.root / f"{scan.uid}.mhd"
@@ -185,12 +190,14 @@ class Lidc(CtNodules):
             diameters = [_diameter(row) for row in scan.rows]
             if self.options.items == "scans":
                 known |= _largest(diameters)
-                yield SourceItem(scan.uid, subject, partial(self._load_mhd, scan), attributes=known)
+                load = partial(self._load_mhd, scan)
+                yield SourceItem(scan.uid, subject, load, attributes=known, also_known_as=names)
                 continue
             for number, diameter in enumerate(diameters):
                 own = {"nodule": number, "diameter_mm": diameter}
-                load = partial(self._load_mhd_nodule, scan, number)
-                yield SourceItem(f"{scan.uid}/n{number}", subject, load, attributes={**known, **own})
+                cut = partial(self._load_mhd_nodule, scan, number)
+                item = f"{scan.uid}/n{number}"
+                yield SourceItem(item, subject, cut, attributes={**known, **own}, also_known_as=names)
 
     def _find_table(self) -> Path | None:
         places = (self.root, self.root / "CSVFILES")

@@ -2,16 +2,19 @@
 
 `images/n0001.mha` ... with and `c0001.mha` ... without nodules, and `metadata.csv` with a row a box, or one
 row with the label 0 for an image without. They come from JSRT, PadChest, ChestX-ray14 and Open-I; tables
-`*filenames_orig_and_new.csv` say from which, and tell the patients of ChestX-ray14 apart.
+`*filenames_orig_and_new.csv` say from which, and tell the patients of ChestX-ray14 and JSRT, who are the same
+in the readers of these. An image that no table lists may be of any of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mirage.config.base import SOMEBODY
 from mirage.config.chest import NO_FINDING, Node21Source
 from mirage.errors import DataError, LayoutError
 from mirage.sources.chest import ChestRadiographs, ChestRecord
@@ -23,8 +26,12 @@ PLACES = ("", "cxr_images/proccessed_data", "proccessed_data")
 """Where images and table lie below the folder; the misspelling is the archive's."""
 TABLE = "metadata.csv"
 ORIGINALS = "*filenames_orig_and_new.csv"
-NIH = re.compile(r"(\d{8})_\d{3}")
-"""An image of ChestX-ray14 and its patient."""
+KNOWN = {
+    "chestxray14": ("nih_chest", re.compile(r"(\d{8})_\d{3}")),
+    "jsrt": ("jsrt", re.compile(r"(JPC[LN]N\d{3})", re.IGNORECASE)),
+}
+"""Original dataset -> namespace of its reader, and its subject in the name of an image."""
+UNKNOWN = [f"{namespace}/{SOMEBODY}" for namespace, _ in KNOWN.values()]
 COLUMNS = {
     "image": ["img_name"],
     "x": ["x"],
@@ -35,6 +42,15 @@ COLUMNS = {
 }
 
 
+@dataclass(frozen=True)
+class _Original:
+    """The dataset that an image comes from, its patient where several images may be of one, and its names."""
+
+    dataset: str = ""
+    patient: str = ""
+    also_known_as: Sequence[str] = ()
+
+
 class Node21(ChestRadiographs):
     """Reader of the public training set."""
 
@@ -43,6 +59,7 @@ class Node21(ChestRadiographs):
     def __init__(self, options: Node21Source, folder: Path | None = None) -> None:
         super().__init__(options, folder)
         self._namespace = namespace_of("node21", folder)
+        self._simulated = folder is not None
 
     @property
     def namespace(self) -> str:
@@ -60,12 +77,13 @@ class Node21(ChestRadiographs):
         place = self._place()
         table, images = self.root / place / TABLE, self.root / place / "images"
         there, originals = set(visible_names(images)), self._originals(place)
+        unknown = _Original(also_known_as=[] if self._simulated else UNKNOWN)
         records: dict[str, ChestRecord] = {}
         for row in read_rows(table, COLUMNS):
             name, box = row["image"], _box(row)
             if name not in records:
                 file = (Path(place) / "images" / name).as_posix()
-                records[name] = _record(name, file, originals.get(Path(name).stem, ("", "")))
+                records[name] = _record(name, file, originals.get(Path(name).stem, unknown))
                 records[name].there = name in there
             elif box is None or not records[name].boxes:
                 raise DataError(
@@ -87,27 +105,39 @@ class Node21(ChestRadiographs):
             f"it beside images/. Get it from {OBTAIN}, or set `source.path` to where it is"
         )
 
-    def _originals(self, place: str) -> dict[str, tuple[str, str]]:
-        """Image -> the dataset it comes from, and its patient where the names tell."""
+    def _originals(self, place: str) -> dict[str, _Original]:
+        """Image -> what the tables say of where it comes from."""
         found = {}
         folders = (self.root / place, self.root / place / ".." / "original_data")
         for path in sorted(path for folder in folders for path in folder.glob(ORIGINALS)):
             for row in read_rows(path, {"image": ["node21_img_id"], "dataset": ["orig_dataset"]}):
-                # The column of the original's name is called differently in the copies of this table.
-                patient = NIH.search(",".join(row.cells)) if row["dataset"] == "chestxray14" else None
-                found[Path(row["image"]).stem] = (row["dataset"], patient[1] if patient else "")
+                found[Path(row["image"]).stem] = self._original(row)
         return found
 
+    def _original(self, row: Row) -> _Original:
+        dataset = row["dataset"]
+        if dataset not in KNOWN:
+            return _Original(dataset)
+        namespace, pattern = KNOWN[dataset]
+        # The column of the original's name is called differently in the copies of this table.
+        named = pattern.search(",".join(row.cells))
+        subject = named[1].upper() if named else SOMEBODY
+        return _Original(
+            dataset,
+            subject if named and dataset == "chestxray14" else "",
+            [] if self._simulated else [f"{namespace}/{subject}"],
+        )
 
-def _record(name: str, file: str, original: tuple[str, str]) -> ChestRecord:
+
+def _record(name: str, file: str, original: _Original) -> ChestRecord:
     stem = Path(name).stem
-    dataset, patient = original
     return ChestRecord(
         name=name,
         file=file,
         item_id=stem,
-        subject_id=f"chestxray14_{patient}" if patient else stem,
-        attributes={"original_dataset": dataset or None},
+        subject_id=f"chestxray14_{original.patient}" if original.patient else stem,
+        attributes={"original_dataset": original.dataset or None},
+        also_known_as=original.also_known_as,
     )
 
 

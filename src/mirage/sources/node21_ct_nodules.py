@@ -56,9 +56,11 @@ class Node21CtNodules(CtNodules):
             if not there and self.options.partial:
                 continue
             found = True
+            subject = patients.get(series, series)
             yield SourceItem(
                 item_id=f"{series}/n{number}",
-                subject_id=patients.get(series, series),
+                subject_id=subject,
+                also_known_as=self.names(subject, series),
                 load=partial(self._load, name) if there else partial(absent, path, table),
                 attributes={
                     "file": f"{FOLDER}/{name}",
