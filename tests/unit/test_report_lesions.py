@@ -21,6 +21,7 @@ from mirage.report.chapters.inpainting import cut_grid, inpainting_chapter
 from mirage.report.chapters.lesions import choices, lesion_chapter
 from mirage.report.images import Tile
 from mirage.report.numbers import DASH
+from mirage.report.tumours import measure_all
 from mirage.training.previews import write_grid
 
 SIDE = 40
@@ -175,6 +176,24 @@ def test_projected_nodules_have_pictures_and_measures(tmp_path: Path) -> None:
     both = {**projected(tmp_path / "again"), **study(tmp_path / "more")}
     shown = exhibits(lesion_chapter(both, {}, Book(tmp_path / "both")))
     assert {"inserted/inserted", "residual_table/nodules", "inserted/projected"} < shown.keys()
+
+
+def test_patches_around_ct_nodules_are_no_tumours_of_a_place(tmp_path: Path) -> None:
+    """A labelled volume is measured, unless it was cut out around its nodule."""
+
+    def item(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.zeros((1, 4, 6, 6), np.uint8)
+        mask[0, 1:3, 2:4, 2:4] = 1
+        return rng.integers(0, 255, mask.shape, dtype=np.uint8), mask
+
+    data = write_dataset(
+        tmp_path / "ct", item, splits={"train": 2}, shards=1, seed=0, origin="simulated",
+        mask_origin="simulated", modality="chest CT", image_shape=(1, 4, 6, 6), image_dtype="uint8",
+        channel_names=["grey"], mask_channels=["label"], labels={1: "Nodule"}, lineage=[],
+    )  # fmt: skip
+    assert len(measure_all({"ct": data}, [])) == 1
+    data.items = data.items.assign(nodule=[0, 1])
+    assert measure_all({"ct": data}, []) == []
 
 
 def test_a_study_without_lesions_or_inpainters_has_no_such_chapters(tmp_path: Path) -> None:

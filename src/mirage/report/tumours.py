@@ -100,13 +100,16 @@ def source_of(dataset: Dataset, data: Mapping[str, Dataset]) -> str | None:
 def measure_all(data: Mapping[str, Dataset], made: Sequence[str]) -> list[Group]:
     """Tumours of every dataset of labelled volumes, those that were made beside what they were made of.
 
+    Patches of CT around a nodule are left out: all have it in their middle.
+
     Args:
         data: all datasets of the study.
         made: names of those that recipes made; of the others the training split is measured.
     """
     measured: dict[str, Measured] = {}
     for name, dataset in data.items():
-        if is_volume(dataset.info) and "label" in dataset.info.mask_channels:
+        patches = "nodule" in dataset.items
+        if is_volume(dataset.info) and "label" in dataset.info.mask_channels and not patches:
             found = measure(name, (dataset if name in made else dataset.select("train")).labelled())
             if found is not None:
                 measured[name] = found
