@@ -18,6 +18,7 @@ from mirage.data import Dataset
 from mirage.data.leaks import check_training
 from mirage.data.manifest import write_manifest
 from mirage.errors import LeakError
+from mirage.evaluate.holdout import hold_out
 from mirage.evaluate.sides import check_lineage
 from mirage.files import read_json, write_json
 from mirage.generators.base import ImageSpec
@@ -86,6 +87,19 @@ def test_generators_pass_the_names_on(tmp_path: Path) -> None:
     check_lineage(node21.select("train"), None, made)
     with pytest.raises(LeakError, match="held-out subjects of node21: nih_chest/00000001"):
         check_lineage(made, node21.select("test"), made)
+
+
+def test_a_patient_of_two_archives_is_held_out_of_both(tmp_path: Path) -> None:
+    """A detector that learns from both must not be asked on the one for whom it has seen on the other."""
+    subjects = [f"0000{n:04d}" for n in range(ITEMS)]
+    nih = archive(tmp_path / "nih", "nih_chest", subject_id=subjects)
+    node21 = archive(tmp_path / "node21", "node21", subject_id=[f"chestxray14_{one}" for one in subjects])
+    node21.items["also_known_as"] = [[f"nih_chest/{one}", "jsrt/*"] for one in subjects]
+    held = hold_out({"pretrain": [], "train": [nih.select("train"), node21.select("train")]}, 0.25)
+    assert held.own is not None
+    assert held.groups == (12, 3)
+    learnt = set().union(*(view.subjects() | view.other_names() for view in held.kept["train"]))
+    assert learnt.isdisjoint(held.own.parts[0].subjects() | held.own.parts[1].subjects())
 
 
 @pytest.mark.parametrize("namespace", ["nih_chest", "jsrt"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from mirage.config.base import SOMEBODY
 from mirage.data import Dataset
 from mirage.data.pool import Pool
 from mirage.files import digest
@@ -101,12 +102,14 @@ def _groups(parts: Mapping[tuple[str, int], Dataset]) -> dict[tuple[str, int], p
 
 
 def _donors(data: Dataset) -> pd.Series:
-    """Donors of every item (index: item id), at least one."""
+    """Donors of every item (index: item id), at least one, by all their names."""
     table = data.items
     own = data.info.namespace + "/" + table["subject_id"]
     found = [
-        [*map(str, donors)] or [subject]
-        for donors, subject in zip(table["donor_subject_ids"], own, strict=True)
+        ([*map(str, donors)] or [subject]) + [name for name in names if not name.endswith(f"/{SOMEBODY}")]
+        for donors, subject, names in zip(
+            table["donor_subject_ids"], own, table["also_known_as"], strict=True
+        )
     ]
     if ATTRIBUTE in table.columns:
         found = [_named(group) or names for names, group in zip(found, table[ATTRIBUTE], strict=True)]
