@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mirage.cli import app
 from mirage.config import load_config
-from mirage.errors import LayoutError, LeakError, MirageError
+from mirage.errors import DataError, LayoutError, LeakError, MirageError
 from mirage.folders.look import look
 from mirage.folders.project import check_free, started, write_project
 from mirage.folders.study import Request, Study, make_study
@@ -324,11 +324,12 @@ def test_a_pattern_of_masks_is_that_of_every_folder(folders: dict[str, str]) -> 
     assert list(config["evaluations"]["utility"]["arms"]) == ["real", "synthetic", "real_and_synthetic"]
 
 
-def test_values_on_another_scale_are_remarked_unless_a_window_is_given(folders: dict[str, str]) -> None:
-    """8-bit values in a 16-bit file are nearly black."""
+def test_values_on_another_scale_are_refused_unless_a_window_is_given(folders: dict[str, str]) -> None:
+    """8-bit values in a 16-bit file would be nearly black."""
     for number in range(9):
         save(Path(folders["synthetic"]) / f"{number:02d}.png", noise(number, 32, 40).astype(np.uint16))
-    assert any("may not be on one scale" in remark for remark in study_of(folders).remarks)
+    with pytest.raises(DataError, match=r"nearly black beside .* give --window LOW HIGH"):
+        study_of(folders)
     study = study_of(folders, window=(0.0, 255.0))
     assert not any("scale" in remark for remark in study.remarks)
     intensity = study.config["datasets"]["synthetic"]["prepare"]["intensity"]

@@ -295,16 +295,19 @@ def test_gradient_penalty_of_a_linear_critic():
     torch.testing.assert_close(torch.autograd.grad(penalty, weight)[0], weight)
 
 
-def test_items_of_one_kind_cost_most():
-    """Neighbours' distances by hand; no bound is passed where all noise makes one item."""
+def test_items_of_one_noise_cost_most():
+    """Neighbours' distances by hand, within kinds alone; bounded also where all noise makes one item."""
     noise = torch.tensor([[0.0, 0.0], [1.0, 3.0], [0.0, 2.0]])
     made = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    one = torch.zeros(3, dtype=torch.long)
     ratios = [1.0 / 1.0, 0.5 / 2.0, 0.5 / 1.0]  # the first one's neighbour is the last
-    torch.testing.assert_close(
-        mode_seeking_loss(made, noise), torch.tensor(3 / sum(ratios)), rtol=1e-4, atol=0
-    )
-    torch.testing.assert_close(mode_seeking_loss(made * 0, noise), torch.tensor(1e5))
-    assert mode_seeking_loss(made[:1], noise[:1]) == 0
+    expected = torch.tensor(3 / sum(ratios))
+    torch.testing.assert_close(mode_seeking_loss(made, noise, one), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(mode_seeking_loss(made * 0, noise, one), torch.tensor(1e5))
+    assert mode_seeking_loss(made[:1], noise[:1], one[:1]) == 0
+    assert mode_seeking_loss(made, noise, torch.arange(3)) == 0
+    two = mode_seeking_loss(made, noise, torch.tensor([1, 0, 1]))  # the first and the last
+    torch.testing.assert_close(two, torch.tensor(1.0), rtol=1e-4, atol=0)
 
 
 def test_mode_seeking_keeps_a_generator_from_making_one_item(toy_dataset):

@@ -561,13 +561,14 @@ def test_many_arms_are_counted_among_the_findings() -> None:
 
 def test_synthetic_data_are_judged_against_the_like_arm_without_them() -> None:
     """What augmentation gains is not credited to the synthetic data beside it."""
-    mean = {"real": 0.5, "real_augmented": 0.7, "both_augmented": 0.6, "made": 0.4}
+    mean = {"real": 0.5, "made_augmented": 0.3, "real_augmented": 0.7, "both_augmented": 0.6, "made": 0.4}
     config = VolumeSegmentationEvaluation.model_validate(
         {
             "evaluator": "volume_segmentation",
             "test": "real",
             "arms": {
                 "real": {"train": ["real"]},
+                "made_augmented": {"train": ["made"], "augment": True},
                 "real_augmented": {"train": ["real"], "augment": True},
                 "both_augmented": {"train": ["real", "made"], "augment": True},
                 "made": {"train": ["made"]},
@@ -576,7 +577,8 @@ def test_synthetic_data_are_judged_against_the_like_arm_without_them() -> None:
     )
     assert {arm: config.like(arm) for arm in mean} == {
         "real": "real",
-        "real_augmented": "real",
+        "made_augmented": "real",
+        "real_augmented": "real_augmented",
         "both_augmented": "real_augmented",
         "made": "real",
     }
@@ -597,6 +599,7 @@ def test_synthetic_data_are_judged_against_the_like_arm_without_them() -> None:
     summary = general.summarise("vol", config, rows, scores)
     against = {kind: pick(summary, "vol", kind=kind) for kind in ("difference", "added")}
     assert dict(zip(against["difference"]["arm"], against["difference"]["verdict"], strict=True)) == {
+        "made_augmented": "worse",
         "real_augmented": "better",
         "both_augmented": "better",
         "made": "worse",
@@ -605,10 +608,12 @@ def test_synthetic_data_are_judged_against_the_like_arm_without_them() -> None:
     found = general.verdict({"vol": Finished(config, [])}, {"made"}, summary, {"vol": scores})
     assert found.word == "fail"
     assert [text.partition(":")[2].partition(":")[0] for text in found.sentences] == [
+        " “made augmented” scores worse than “real”",
         " “both augmented” scores worse than “real augmented”",
         " “made” scores worse than “real”",
     ]
-    assert found.decided_by == ["vol/both_augmented/dice/WT/added", "vol/made/dice/WT/difference"]
+    kinds = {"made_augmented": "difference", "both_augmented": "added", "made": "difference"}
+    assert found.decided_by == [f"vol/{arm}/dice/WT/{kind}" for arm, kind in kinds.items()]
 
 
 def test_losses_of_every_discriminator_share_a_panel() -> None:

@@ -366,6 +366,14 @@ def test_masks_with_an_alpha_channel_are_read_as_they_are_painted(tmp_path, grou
     np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", values), polarity), wanted)
 
 
+@pytest.mark.parametrize("hidden", [(0, 0, 0, 0), (255, 255, 255, 0)])
+@pytest.mark.parametrize("polarity", ["bright", "dark", "labels"])
+def test_a_transparent_mask_without_paint_is_empty(tmp_path, hidden, polarity):
+    """An image without a lesion, of a set whose annotations are painted on a transparent ground."""
+    _, values = painted(hidden, hidden)
+    assert not read_mask(save(tmp_path / "m.png", values), polarity).any()
+
+
 @pytest.mark.parametrize(
     ("ground", "paint", "polarity"),
     [

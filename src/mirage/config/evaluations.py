@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
@@ -38,7 +38,7 @@ class TrainingSet(Part):
         "seed",
         description="which `images` or `share`: seed: a choice of each judge's seed, so that intervals hold "
         "what it matters; fixed: one for all seeds, the very part that generators and recipes of this size "
-        "have, for arms beside what was made of it",
+        "have, for arms beside what was made of it, and always for label fidelity",
     )
     fold: int | None = Field(
         None,
@@ -66,12 +66,12 @@ class Arm(Options):
         """Every training set, and the key it stands under."""
         return [("train", part) for part in self.train] + [("pretrain", part) for part in self.pretrain]
 
-    def part_of(self, other: Arm) -> bool:
-        """Whether this arm is another one with fewer training sets, and all else alike."""
-        parts = {"train", "pretrain"}
-        inside = all(part in other.sets() for part in self.sets())
-        smaller = len(self.sets()) < len(other.sets())
-        return inside and smaller and self.model_dump(exclude=parts) == other.model_dump(exclude=parts)
+    def of_datasets(self, names: Collection[str]) -> Self:
+        """The same arm without training sets of other datasets."""
+        kept = {
+            key: [part for part in getattr(self, key) if part.data in names] for key in ("train", "pretrain")
+        }
+        return self.model_copy(update=kept)
 
 
 class ArmsEvaluation(Entry):
@@ -102,14 +102,13 @@ class ArmsEvaluation(Entry):
         return self
 
     def like(self, arm: str) -> str:
-        """The arm that tells what some of an arm's datasets add to it.
+        """The arm that tells what is added to one: alike, of the tested and the baseline's datasets alone.
 
-        It is the largest of those that differ from it only in having fewer training sets; the baseline where
-        there is none.
+        The arm itself where nothing is added; the baseline where there is no such arm.
         """
-        own = self.arms[arm]
-        smaller = [name for name, other in self.arms.items() if other.part_of(own)]
-        return max(smaller, key=lambda name: len(self.arms[name].sets()), default=self.baseline)
+        real = {self.test, *(part.data for _, part in self.arms[self.baseline].sets())}
+        wanted = self.arms[arm].of_datasets(real)
+        return next((name for name, other in self.arms.items() if other == wanted), self.baseline)
 
     @field_validator("arms", mode="before")
     @classmethod

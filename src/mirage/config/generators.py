@@ -225,7 +225,8 @@ class DCGANOptions(NoiseOptions):
     mode_seeking: float = Field(
         0.0,
         ge=0,
-        description="weight of the loss that keeps items of different noise apart (Mao 2019), 0: none; about "
+        description="weight of the loss that keeps items of different noise, and the same conditions, apart "
+        "(Mao 2019), 0: none; about "
         "0.4 keeps a generator of few training items from making one item over and over",
     )
 

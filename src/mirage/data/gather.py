@@ -177,7 +177,8 @@ def _check_range(used: GreyRange | None, name: str) -> None:
         "(`prepare.intensity`, kind: dtype_range) they would be stored nearly black, so at least "
         f"{LEAST:.1%} of it has to be used. Set `prepare.intensity: {{kind: window, low: {low:g}, high: "
         f"{high:g}}}`, or `{{kind: percentile, low: 0.1, high: 99.9}}`; of images that are meant to be so "
-        "dark, a window of the whole range. `mirage benchmark` takes it as --intensity"
+        "dark, a window of the whole range. `mirage benchmark` takes it as --intensity. Where its other "
+        "images have 8 bits, no window fits both: save all as one type"
     )
 
 

@@ -98,7 +98,7 @@ def check_pixels(training: Items, heldout: Items) -> None:
         raise LeakError(
             f"{heldout.info.name}: {len(same)} of {len(heldout)} held-out images have the same pixels as "
             f"training images of {training.info.name}: {listed}; an image that was learnt is not held "
-            "out, so leave these out of one of the two (`source.exclude` of a folder)"
+            "out, so leave these out of one of the two"
         )
 
 

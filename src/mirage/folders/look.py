@@ -93,6 +93,7 @@ def look(folder: str, masks: str | None = None, exclude: Sequence[str] = ()) -> 
         raise DataError(f"{next(iter(failed.values()))}{more}")
     _refuse_a_mixture(folder, opened, seen, failed)
     first = seen[0]
+    deep = [one for one in seen if one.grey is not None and one.grey.deep]
     return Look(
         folder=folder,
         files=tuple(listed),
@@ -102,10 +103,10 @@ def look(folder: str, masks: str | None = None, exclude: Sequence[str] = ()) -> 
         volumes=first.volume,
         colour=any(one.colour for one in seen),
         whole_numbers=first.grey is not None,
-        bits=16 if any(one.grey is not None and one.grey.deep for one in seen) else 8,
+        bits=16 if deep else 8,
         low=min(one.low for one in seen),
         high=max(one.high for one in seen),
-        used=max(1.0 if one.grey is None else one.grey.share for one in seen),
+        used=max(1.0 if one.grey is None else one.grey.share for one in deep or seen),
         shapes=frozenset(one.shape for one in seen),
         alike=len(seen) > 1 and len({one.values for one in seen}) == 1,
     )

@@ -81,9 +81,20 @@ def _size(looks: Mapping[str, Look], volumes: bool, size: int | None) -> int | l
 
 
 def _unfilled(looks: Mapping[str, Look]) -> bool:
-    """Whether the range of the type would make images nearly black: 12 bits in files of 16."""
-    deep = all(found.bits == 16 for found in looks.values())
-    return deep and any(found.used < LEAST for found in looks.values())
+    """Whether the range of the type would make images nearly black: 12 bits in files of 16.
+
+    Raises:
+        DataError: beside folders of 8 bits, with which they may have no window in common.
+    """
+    narrow = [found for found in looks.values() if found.bits == 16 and found.used < LEAST]
+    flat = [found for found in looks.values() if found.bits == 8]
+    if narrow and flat:
+        raise DataError(
+            f"{narrow[0].folder} holds values of {_range(narrow[0])}, so little of their type's range that "
+            f"they would be nearly black beside {flat[0].folder} ({_range(flat[0])}); save both as the same "
+            "type, on one scale, or give --window LOW HIGH if their values mean the same"
+        )
+    return bool(narrow)
 
 
 def _window(training: Look) -> tuple[float, float]:

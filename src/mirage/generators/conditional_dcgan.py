@@ -100,6 +100,9 @@ class ConditionalDCGAN(DCGAN):
         made: Tensor = self.generator(noise, batch["condition"])
         return made
 
+    def kinds(self, batch: dict[str, Tensor]) -> Tensor:
+        return torch.unique(batch["condition"], dim=0, return_inverse=True)[1]
+
     def logits(self, critic: str, images: Tensor, batch: dict[str, Tensor]) -> Tensor:
         if critic != "discriminator":
             return super().logits(critic, images, batch)

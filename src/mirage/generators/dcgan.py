@@ -65,7 +65,8 @@ class DCGAN(FromNoise):
             verdict = self.logits("discriminator", self._noisy(fake), batch)
             losses = {"generator": generator_loss(verdict)}
             if self.options.mode_seeking:
-                losses["modes"] = self.options.mode_seeking * mode_seeking_loss(fake, noise)
+                modes = mode_seeking_loss(fake, noise, self.kinds(batch))
+                losses["modes"] = self.options.mode_seeking * modes
             if self.options.patch_weight:
                 logits = self.logits("patch_discriminator", self._noisy(fake), batch)
                 losses["patches"] = self.options.patch_weight * generator_loss(logits)
@@ -91,6 +92,10 @@ class DCGAN(FromNoise):
         """Images (N, C, H, W) in [-1, 1] of noise (N, latent), one for each of the batch's real ones."""
         made: Tensor = self.generator(noise)
         return made
+
+    def kinds(self, batch: dict[str, Tensor]) -> Tensor:
+        """A whole number an item, (N,), the same of items that noise alone tells apart."""
+        return batch["real"].new_zeros(len(batch["real"]), dtype=torch.long)
 
     def logits(self, critic: str, images: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """What a discriminator says of images (N, C, H, W) that take the place of the batch's real ones."""

@@ -38,12 +38,12 @@ def summarise(inputs: ReportInputs) -> pd.DataFrame:
     Returns:
         Columns ``COLUMNS``. ``label`` is the channel and ``protocol`` how a fidelity metric was measured
         (see :mod:`mirage.evaluate.fidelity.intensity`), both null where there is none. ``kind`` is absolute,
-        difference (to the baseline arm), added (difference to the arm that only lacks some of its training
-        sets, where that is another than the baseline) or ratio (to the baseline arm; of a fidelity metric,
-        to its real-against-real reference). ``low`` and ``high`` are ends of the 95 % interval, NaN where
-        there is none. On both differences ``p`` is the two-sided sign-flip p value, ``p_holm`` the same
-        adjusted over the arms of its metric, and ``verdict`` better, worse or inconclusive; else they are
-        null.
+        difference (to the baseline arm), added (difference to the arm that is alike but for the datasets
+        added to the real ones, where that is another than the baseline) or ratio (to the baseline arm; of a
+        fidelity metric, to its real-against-real reference). ``low`` and ``high`` are ends of the 95 %
+        interval, NaN where there is none. On both differences ``p`` is the two-sided sign-flip p value,
+        ``p_holm`` the same adjusted over the arms of its metric, and ``verdict`` better, worse or
+        inconclusive; else they are null.
     """
     tables = [
         evaluator(done.config.evaluator).summarise(name, done.config, done.folders)

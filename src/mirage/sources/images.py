@@ -359,6 +359,8 @@ def _flatten_alpha(values: np.ndarray) -> np.ndarray:
 def _mask_colours(values: np.ndarray, polarity: Polarity, path: Path) -> np.ndarray:
     """Colours (H, W, C) of a mask with an alpha channel, which may be the one place of its annotation."""
     colour, alpha, opaque = values[..., :-1], values[..., -1], _highest(values)
+    if not alpha.any() and (colour == colour[:1, :1]).all():  # nothing painted on a transparent ground
+        return np.full_like(colour, opaque if polarity == "dark" else 0)
     if (alpha == alpha.flat[0]).all():
         return colour
     if polarity == "labels":

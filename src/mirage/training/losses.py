@@ -47,18 +47,24 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     return gradient.float().square().flatten(1).sum(1).mean() / 2
 
 
-def mode_seeking_loss(made: Tensor, noise: Tensor) -> Tensor:
-    """How far noise lies apart for how far items made of it do (Mao 2019), mean over neighbours in a batch.
+def mode_seeking_loss(made: Tensor, noise: Tensor, kinds: Tensor) -> Tensor:
+    """How far noise lies apart for how far items of a kind made of it do (Mao 2019), mean over neighbours.
 
-    It grows without bound as a generator makes one item of all noise, up to 1e5; 0 for a single item.
+    It grows as a generator makes one item of all noise, up to 1e5; 0 where no two items are of one kind.
 
     Args:
         made: (N, C, ...), of ``noise``, in [-1, 1].
         noise: (N, D).
+        kinds: (N,), whole numbers: items of different kinds, which lie apart anyway, are not compared.
     """
-    if len(made) < 2:
+    order = kinds.argsort(stable=True)
+    alike = kinds[order] == kinds[order].roll(1)
+    if len(made) < 2 or not alike.any():
         return made.new_zeros(())
-    apart, drawn = ((each - each.roll(1, 0)).float().abs().flatten(1).mean(1) for each in (made, noise))
+    apart, drawn = (
+        (each[order] - each[order].roll(1, 0)).float().abs().flatten(1).mean(1)[alike]
+        for each in (made, noise)
+    )
     return 1 / ((apart / drawn).mean() + 1e-5)
 
 

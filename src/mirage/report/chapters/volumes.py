@@ -99,8 +99,8 @@ def preparation(data: Mapping[str, Dataset], book: Book) -> Exhibit | None:
     channel = next(iter(views.values())).info.channel_names[0]
     caption = (
         f"What preparation made of a training subject, {channel}, the same one of every dataset that has it, "
-        f"in three planes through {'what is labelled' if labelled else 'its middle'}: as the networks see it and, "
-        f"where voxels are not cubes, in true proportions. {told}."
+        f"in three planes through {'what is labelled' if labelled else 'its middle'}: as the networks see it "
+        f"and, where voxels are not cubes, in true proportions. {told}."
     )
     return book.plate(
         "preparation", rows, columns=PLANES, names=names, data=pd.DataFrame(records), caption=caption

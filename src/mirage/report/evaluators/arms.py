@@ -109,7 +109,7 @@ def likes(config: ArmsEvaluation) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for arm in config.arms:
         like = config.like(arm)
-        if like != config.baseline:
+        if like not in (arm, config.baseline):
             found.setdefault(like, []).append(arm)
     return found
 
