@@ -32,8 +32,9 @@ class _Terminated(BaseException):
 def unwound_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block as an exception does; the process then dies of it, as it would have at once.
 
-    Its children, and blocks inside that handle the signal themselves, are left alone; a second signal kills
-    at once. Outside the main thread, and where somebody handles the signal already, nothing is changed.
+    Its children, and blocks inside that handle the signal themselves, are left alone; once the exception is
+    raised, a second signal kills. Outside the main thread, and where somebody handles the signal already,
+    nothing is changed.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
